@@ -1,0 +1,137 @@
+//! What the operator wants, valid by construction: nothing here needs to be checked again.
+
+pub mod secret;
+pub mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use self::secret::Secret;
+use self::template::Template;
+
+/// The whole config, after all layers and overrides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the journal, the cursors and renewed keys live; `None`: all in memory.
+    pub state_dir: Option<PathBuf>,
+    pub log: Log,
+    pub admin: Option<Admin>,
+    pub journal: Journal,
+    /// How long a drain may take before what is left stays in the journal.
+    pub shutdown_timeout: Duration,
+    pub accounts: BTreeMap<String, Account>,
+    pub sinks: BTreeMap<String, Sink>,
+    pub routes: Vec<Route>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing_subscriber::EnvFilter` directive list, such as `info,central_forwarder=debug`.
+    pub filter: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// The longest time that a frame may be unsynced.
+    pub sync_interval: Duration,
+    /// Bytes at which a segment is closed and the next one begun.
+    pub segment_bytes: u64,
+    /// Bytes that the journal may hold when there is no `state_dir`.
+    pub memory_bytes: u64,
+}
+
+/// One customer of Classic Central.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// `ws://` or `wss://`, with the path of the streaming API.
+    pub endpoint: Url,
+    /// The WebSocket key: sent raw in `Authorization`.
+    pub key: Secret,
+    /// Sent as `UserName`.
+    pub username: Option<String>,
+    /// Never empty; one connection each.
+    pub topics: BTreeSet<String>,
+    pub tls: Tls,
+    /// Silence after which a connection is taken for dead; `None`: the topic's default.
+    pub idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM; trusted beside the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// `true` is warned about at every start.
+    pub insecure: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    Kafka(Kafka),
+    Stdout,
+    File(File),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port`, never empty.
+    pub brokers: Vec<String>,
+    /// librdkafka properties, which win over our own choices.
+    pub options: BTreeMap<String, Secret>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    pub path: PathBuf,
+}
+
+/// An event goes to every route that it matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub topics: Selector,
+    pub accounts: Selector,
+    /// The name of an entry of [`Config::sinks`].
+    pub sink: String,
+    /// Kafka topic, AMQP routing key, MQTT topic; empty for stdout and file.
+    pub destination: Template,
+    /// Kafka's partition key.
+    pub key: Option<Template>,
+    pub format: Format,
+    pub json: JsonStyle,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    Any,
+    Named(BTreeSet<String>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Protobuf,
+    Frame,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonStyle {
+    /// Addresses, numbers and text as people and stream processors read them.
+    Readable,
+    /// The ProtoJSON mapping with proto field names.
+    Canonical,
+}

@@ -1,0 +1,137 @@
+//! What travels from Central's sockets into the journal, and from there to the sinks.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+/// One WebSocket message of Central, byte for byte, and where and when it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub subscription: SubscriptionId,
+    pub received_at: Timestamp,
+    pub payload: Bytes,
+}
+
+/// An account and the stream of Central that it subscribed to. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(Arc<(String, Stream)>);
+
+impl SubscriptionId {
+    #[must_use]
+    pub fn new(account: impl Into<String>, stream: Stream) -> Self {
+        Self(Arc::new((account.into(), stream)))
+    }
+
+    /// The account's name in the config.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.0.0
+    }
+
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.0.1
+    }
+
+    /// What operators call the topic: `monitoring`, `ap-events`.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.stream().topic()
+    }
+}
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.account(), self.topic())
+    }
+}
+
+/// A stream that Central offers. Its text form, `classic/TOPIC` or `new/SERVICE/VERSION/EVENT`,
+/// is what the journal stores.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stream {
+    /// Classic Central: one topic, named in the handshake's `Topic` header.
+    Classic { topic: String },
+    /// New Central: the three parts of the URL's path. The payload's type follows from service and
+    /// version too, since versions of one event are not compatible on the wire.
+    New {
+        service: String,
+        version: String,
+        event: String,
+    },
+}
+
+impl Stream {
+    /// The last part of the text form: the name that routes, templates and records use.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        match self {
+            Self::Classic { topic } => topic,
+            Self::New { event, .. } => event,
+        }
+    }
+
+    /// Reads the text form; `None` if it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return None;
+        }
+        match parts[..] {
+            ["classic", topic] => Some(Self::Classic {
+                topic: topic.to_owned(),
+            }),
+            ["new", service, version, event] => Some(Self::New {
+                service: service.to_owned(),
+                version: version.to_owned(),
+                event: event.to_owned(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Classic { topic } => write!(f, "classic/{topic}"),
+            Self::New {
+                service,
+                version,
+                event,
+            } => write!(f, "new/{service}/{version}/{event}"),
+        }
+    }
+}
+
+/// Microseconds since the Unix epoch, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    #[must_use]
+    pub fn now() -> Self {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_reads_back_from_its_text_form() {
+        for text in ["classic/monitoring", "new/network-services/v1/wids"] {
+            assert_eq!(Stream::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "classic", "classic/", "new/a/b", "old/x", "classic/a/b"] {
+            assert_eq!(Stream::parse(text), None, "{text:?}");
+        }
+    }
+}

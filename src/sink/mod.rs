@@ -1,0 +1,76 @@
+//! A sink takes records to one broker: once each, and says what became of them.
+//!
+//! A sink never sleeps to retry, never sends a record a second time and never drops one:
+//! [`crate::delivery`] alone decides what follows from an [`Outcome`].
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+/// What is sent: borrowed from the batch that was transcoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Kafka topic, AMQP routing key, MQTT topic; empty where the sink has but one destination.
+    pub destination: &'a str,
+    pub key: Option<&'a [u8]>,
+    pub payload: &'a [u8],
+    /// `CloudEvents` attributes in binary content mode, without a broker's prefix.
+    pub attributes: &'a [(&'static str, &'a str)],
+    pub content_type: &'static str,
+    /// When it happened, in milliseconds since the Unix epoch.
+    pub timestamp: i64,
+}
+
+/// Names one try of one record, so that its outcome finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What became of a record that was handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker has it, by its own word.
+    Confirmed,
+    /// It may work later: everything from the first unconfirmed record on is to be sent again.
+    Retry(String),
+    /// The broker will never take this record.
+    Refused(String),
+}
+
+/// Where a sink says what became of each record, in any order.
+pub type Outcomes = mpsc::UnboundedSender<(Ticket, Outcome)>;
+
+/// Why a sink could not be reached or can no longer be used; it is built anew after a backoff.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// One connection to a broker.
+pub trait Sink: Sized + Send + 'static {
+    type Config: Clone + Send + Sync + 'static;
+
+    /// Builds what is needed to send.
+    ///
+    /// # Errors
+    /// Whatever stands in the way now.
+    fn connect(
+        config: &Self::Config,
+        outcomes: Outcomes,
+    ) -> impl Future<Output = Result<Self, Broken>> + Send;
+
+    /// Hands one record over; waits at most for room in the client's own queue. Its outcome comes
+    /// through [`Outcomes`], once.
+    ///
+    /// # Errors
+    /// The connection as a whole can no longer be used.
+    fn send(
+        &mut self,
+        ticket: Ticket,
+        record: &Record<'_>,
+    ) -> impl Future<Output = Result<(), Broken>> + Send;
+
+    /// Hurries what the client still holds back.
+    ///
+    /// # Errors
+    /// The connection as a whole can no longer be used.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Broken>> + Send;
+}
