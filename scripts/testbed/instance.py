@@ -93,7 +93,6 @@ class Broker:
         if self.is_running:
             return
         self.launch()
-        self.save()
         wait_until(lambda: self.answers() or not self.is_running, READY_SECONDS)
         if not self.is_running or not self.answers():
             self.end(signal.SIGKILL)
@@ -106,6 +105,7 @@ class Broker:
 
     def run(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         self.processes[name] = start(command, environment, self.folder, self.log)
+        self.save()
 
     def end_of_log(self) -> str:
         return last_lines(self.log.read_text(errors="replace")) if self.log.exists() else "(none)"

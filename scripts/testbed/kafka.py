@@ -1,16 +1,17 @@
 """Apache Kafka: one node that is broker and controller (KRaft)."""
 
 import re
-import socket
 import struct
 import subprocess
 
 from testbed.instance import Broker, Failed
 from testbed.machine import REPOSITORY, kafka_jars, last_lines, need_java
+from testbed.process import ask
 
 CLUSTER = "Y2VudHJhbC1mb3J3YXJkZQ"
 
 METADATA, METADATA_VERSION = 3, 4
+LENGTH_ID_THROTTLE_COUNT = struct.Struct(">iiii")
 
 
 class Kafka(Broker):
@@ -69,7 +70,8 @@ class Kafka(Broker):
     def command(self, main: str) -> list[str]:
         logging = REPOSITORY / "scripts" / "kafka" / "log4j2.properties"
         heap = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"]
-        return [self.java, *heap, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{self.jars}/*", main]
+        log = f"-Dlog4j2.configurationFile={logging}"
+        return [self.java, *heap, log, "-cp", f"{self.jars}/*", main]
 
     def answers(self) -> bool:
         """Its metadata names a broker: only one that takes requests is in there."""
@@ -77,14 +79,9 @@ class Kafka(Broker):
         header = struct.pack(">hhih", METADATA, METADATA_VERSION, 1, len(client)) + client
         body = struct.pack(">i?", 0, False)
         request = header + body
-        try:
-            with socket.create_connection(("127.0.0.1", self.ports["listen"]), 2) as connection:
-                connection.settimeout(2)
-                connection.sendall(struct.pack(">i", len(request)) + request)
-                answer = connection.makefile("rb").read(16)
-        except OSError:
+        framed = struct.pack(">i", len(request)) + request
+        answer = ask(self.ports["listen"], framed, LENGTH_ID_THROTTLE_COUNT.size)
+        if len(answer) < LENGTH_ID_THROTTLE_COUNT.size:
             return False
-        if len(answer) < 16:
-            return False
-        _length, _correlation, _throttled, brokers = struct.unpack(">iiii", answer)
+        brokers: int = LENGTH_ID_THROTTLE_COUNT.unpack(answer)[3]
         return brokers > 0

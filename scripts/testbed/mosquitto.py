@@ -1,11 +1,11 @@
 """Mosquitto, as Debian packages it."""
 
 import re
-import socket
 import subprocess
 
 from testbed.instance import Broker
 from testbed.machine import need_program
+from testbed.process import ask
 
 CONNECT = b"\x10\x13\x00\x04MQTT\x04\x02\x00\x05\x00\x07testbed"
 CONNECTED = b"\x20\x02\x00\x00"
@@ -32,7 +32,7 @@ class Mosquitto(Broker):
             "persistence true",
             f"persistence_location {self.data}/",
             "log_dest stderr",
-            # As root it would otherwise drop to the user mosquitto, who may be unable to write here.
+            # As root it would otherwise drop to the user mosquitto, who may not enter here.
             "user root",
         ]
         with open(self.settings, "w") as file:
@@ -43,11 +43,4 @@ class Mosquitto(Broker):
 
     def answers(self) -> bool:
         """It accepts an MQTT 3.1.1 connection."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.ports["listen"]), 2) as connection:
-                connection.settimeout(2)
-                connection.sendall(CONNECT)
-                answer = connection.makefile("rb").read(4)
-        except OSError:
-            return False
-        return answer == CONNECTED
+        return ask(self.ports["listen"], CONNECT, len(CONNECTED)) == CONNECTED

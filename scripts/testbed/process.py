@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 POLL_SECONDS = 0.05
+ASK_SECONDS = 2.0
 
 
 class Process(NamedTuple):
@@ -69,6 +70,17 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
+
+
+def ask(port: int, request: bytes, size: int) -> bytes:
+    """The first bytes that a local server answers; fewer than `size` where it does not."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), ASK_SECONDS) as connection:
+            connection.settimeout(ASK_SECONDS)
+            connection.sendall(request)
+            return connection.makefile("rb").read(size)
+    except OSError:
+        return b""
 
 
 def free_port() -> int:

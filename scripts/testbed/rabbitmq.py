@@ -1,12 +1,11 @@
 """RabbitMQ, as Debian packages it, with an Erlang port mapper of its own."""
 
-import socket
 import subprocess
 from pathlib import Path
 
 from testbed.instance import Broker
 from testbed.machine import need_program
-from testbed.process import is_free, wait_until
+from testbed.process import ask, is_free, wait_until
 
 # Debian puts a wrapper before this script, which drops to the user rabbitmq: that user may be
 # unable to enter the folder of this repository. The script itself runs as anybody.
@@ -14,6 +13,7 @@ SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 PORT_MAPPER_SECONDS = 10.0
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+FRAME_HEADER = 7
 CONNECTION_START = b"\x00\x0a\x00\x0a"
 
 
@@ -24,8 +24,9 @@ class RabbitMq(Broker):
     def prepare(self) -> None:
         need_program("rabbitmq-server", "rabbitmq-server")
         self.port_mapper = need_program("epmd", "erlang-base")
-        asked = ["dpkg-query", "--show", "--showformat", "${source:Upstream-Version}", "rabbitmq-server"]
-        self.version = subprocess.run(asked, capture_output=True, text=True).stdout
+        query = ["dpkg-query", "--show", "--showformat", "${source:Upstream-Version}"]
+        asked = subprocess.run([*query, "rabbitmq-server"], capture_output=True, text=True)
+        self.version = asked.stdout
 
     def format(self) -> None:
         (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = {self.address}\n")
@@ -35,7 +36,8 @@ class RabbitMq(Broker):
     def launch(self) -> None:
         mapper = self.ports["port_mapper"]
         # One that we start ourselves ends with its broker: rabbitmq-server would leave one behind.
-        self.run("port_mapper", [self.port_mapper, "-port", str(mapper), "-address", "127.0.0.1"], {})
+        listen = ["-port", str(mapper), "-address", "127.0.0.1"]
+        self.run("port_mapper", [self.port_mapper, *listen], {})
         wait_until(lambda: not is_free(mapper), PORT_MAPPER_SECONDS)
         self.run("broker", [str(SERVER)], self.settings())
 
@@ -57,17 +59,11 @@ class RabbitMq(Broker):
             # No schedulers that spin while they wait: the machine is shared with what is tested.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none"
             " -kernel inet_dist_use_interface {127,0,0,1}",
-            # The script then becomes the Erlang machine, so that the pid that we know is the broker's.
+            # The script then becomes the Erlang machine: the pid that we know is the broker's.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 
     def answers(self) -> bool:
         """It opens the AMQP conversation: RabbitMQ listens only when all else is up."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.ports["listen"]), 2) as connection:
-                connection.settimeout(2)
-                connection.sendall(PROTOCOL_HEADER)
-                frame = connection.makefile("rb").read(11)
-        except OSError:
-            return False
-        return frame[7:] == CONNECTION_START
+        frame = ask(self.ports["listen"], PROTOCOL_HEADER, FRAME_HEADER + len(CONNECTION_START))
+        return frame[FRAME_HEADER:] == CONNECTION_START

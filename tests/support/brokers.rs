@@ -175,7 +175,7 @@ fn note(what: &str) {
 }
 
 fn scripts_brokers(verb: &str, instance: &str) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/brokers");
+    let script = repository().join("scripts/brokers");
     let done = Command::new(script)
         .args([verb, "--instance", instance, "kafka"])
         .stdin(Stdio::null())
@@ -194,5 +194,12 @@ fn shared_file() -> PathBuf {
 }
 
 fn brokers_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/brokers")
+    repository().join("target/brokers")
+}
+
+/// Asked when the test runs: clones that share a target folder share the compiled tests too.
+fn repository() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR")
+        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+        .into()
 }
