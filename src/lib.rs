@@ -14,4 +14,5 @@
 //! The modules stand in the order in which data passes.
 
 pub mod frame;
+pub mod journal;
 pub mod sink;
