@@ -13,5 +13,6 @@
 //!
 //! The modules stand in the order in which data passes.
 
+pub mod config;
 pub mod frame;
 pub mod sink;

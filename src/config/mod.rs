@@ -1,5 +1,6 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
 
+mod hint;
 pub mod secret;
 pub mod template;
 
