@@ -13,6 +13,7 @@
 //!
 //! The modules stand in the order in which data passes.
 
+pub mod cli;
 pub mod config;
 pub mod frame;
 pub mod sink;
