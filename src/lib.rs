@@ -13,6 +13,8 @@
 //!
 //! The modules stand in the order in which data passes.
 
+pub mod cli;
+pub mod config;
 pub mod frame;
 pub mod journal;
 pub mod sink;
