@@ -16,3 +16,4 @@
 pub mod config;
 pub mod frame;
 pub mod sink;
+pub mod backoff;
