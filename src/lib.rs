@@ -14,4 +14,6 @@
 //! The modules stand in the order in which data passes.
 
 pub mod frame;
+pub mod proto;
+pub mod schema;
 pub mod sink;
