@@ -15,5 +15,7 @@
 
 pub mod config;
 pub mod frame;
+pub mod proto;
+pub mod schema;
 pub mod sink;
 pub mod backoff;
