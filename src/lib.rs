@@ -13,9 +13,13 @@
 //!
 //! The modules stand in the order in which data passes.
 
+pub mod cli;
 pub mod config;
+pub mod central;
 pub mod frame;
-pub mod proto;
+pub mod journal;
 pub mod schema;
 pub mod sink;
+pub mod simulator;
 pub mod backoff;
+pub mod proto;

@@ -1,0 +1,3 @@
+//! One file a subcommand: arguments in, library called, result printed.
+
+pub mod simulate;
