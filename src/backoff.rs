@@ -38,7 +38,12 @@ impl Backoff {
     /// `held` is how long it had worked before it failed: zero if it never did. `asked` is what the
     /// server wants (`Retry-After`); it wins over the curve, with up to [`Curve::first`] on top so
     /// that many clients that were told the same do not come back at once.
-    pub fn pause(&mut self, held: Duration, asked: Option<Duration>, rng: &mut impl Rng) -> Duration {
+    pub fn pause(
+        &mut self,
+        held: Duration,
+        asked: Option<Duration>,
+        rng: &mut impl Rng,
+    ) -> Duration {
         if held >= self.curve.stable_after {
             self.failures = 0;
         }

@@ -89,7 +89,8 @@ impl Running {
     }
 
     async fn connected(&self) {
-        self.until(|state| matches!(state, State::Connected { .. })).await;
+        self.until(|state| matches!(state, State::Connected { .. }))
+            .await;
     }
 
     async fn failed(&self, cause: Cause) -> Error {
@@ -115,7 +116,10 @@ fn number(frame: &Frame) -> u64 {
     let envelope = MsgProto::decode(frame.payload.clone()).unwrap();
     let data = &envelope.data[..];
     let start = memmem::find(data, b"000000").expect("a number with leading zeros");
-    str::from_utf8(&data[start..start + 12]).unwrap().parse().unwrap()
+    str::from_utf8(&data[start..start + 12])
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -153,7 +157,10 @@ async fn a_wrong_key_is_refused_and_not_shown() {
     };
     let running = start(&account, "audit", settings(), &inbox);
     let why = running.failed(Cause::Refused).await;
-    assert!(why.to_string().contains("401") && why.to_string().contains("expired"), "{why}");
+    assert!(
+        why.to_string().contains("401") && why.to_string().contains("expired"),
+        "{why}"
+    );
     let state = running.until(|state| state.refusal().is_some()).await;
     assert!(!format!("{state:?} {:?}", running.handle).contains("s3cret-of-acme"));
     running.stop().await;
@@ -188,9 +195,17 @@ async fn a_topic_that_is_switched_off_says_where_to_switch_it_on() {
     .await
     .unwrap();
     let inbox = Inbox::new();
-    let running = start(&account(&simulator.endpoint()), "presence", settings(), &inbox);
+    let running = start(
+        &account(&simulator.endpoint()),
+        "presence",
+        settings(),
+        &inbox,
+    );
     let why = running.failed(Cause::Refused).await.to_string();
-    assert!(why.contains("enable the topic on the Streaming API page"), "{why}");
+    assert!(
+        why.contains("enable the topic on the Streaming API page"),
+        "{why}"
+    );
     assert!(running.handle.counts().failures[&Cause::Refused] >= 1);
     running.stop().await;
     simulator.stop().await;
@@ -204,7 +219,10 @@ async fn a_body_that_comes_late_and_repeats_the_key_is_read_and_redacted() {
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
         tokio::task::yield_now().await;
-        stream.write_all(b"Topic for key simulated-key.").await.unwrap();
+        stream
+            .write_all(b"Topic for key simulated-key.")
+            .await
+            .unwrap();
         let _ = stream.read(&mut [0; 1]).await;
     })
     .await;
@@ -246,7 +264,12 @@ async fn after_a_break_it_goes_on_with_the_next_frame() {
     .await
     .unwrap();
     let mut inbox = Inbox::new();
-    let running = start(&account(&simulator.endpoint()), "monitoring", settings(), &inbox);
+    let running = start(
+        &account(&simulator.endpoint()),
+        "monitoring",
+        settings(),
+        &inbox,
+    );
     for expected in 1..=50 {
         assert_eq!(number(&inbox.next().await), expected);
         if expected % 10 == 0 {
@@ -292,7 +315,10 @@ async fn a_close_frame_is_answered_and_named() {
     let inbox = Inbox::new();
     let running = start(&account(&endpoint), "audit", settings(), &inbox);
     let why = running.failed(Cause::Closed).await.to_string();
-    assert_eq!(why, "Central closed the connection with code 1012 (new release)");
+    assert_eq!(
+        why,
+        "Central closed the connection with code 1012 (new release)"
+    );
     running.stop().await;
 }
 
@@ -312,7 +338,12 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up() {
     let running = start(&account(&endpoint), "audit", settings, &inbox);
     running.failed(Cause::Handshake).await;
     running.stop().await;
-    let running = start(&account(&endpoint.replace("ws:", "wss:")), "audit", settings, &inbox);
+    let running = start(
+        &account(&endpoint.replace("ws:", "wss:")),
+        "audit",
+        settings,
+        &inbox,
+    );
     running.failed(Cause::Tls).await;
     running.stop().await;
 }
@@ -437,7 +468,10 @@ async fn a_certificate_of_ones_own_needs_its_ca_file() {
 
     let running = start(&with(Tls::default()), "audit", settings(), &inbox);
     let why = running.failed(Cause::Refused).await.to_string();
-    assert!(why.contains("is not trusted") && why.contains("tls.ca_file"), "{why}");
+    assert!(
+        why.contains("is not trusted") && why.contains("tls.ca_file"),
+        "{why}"
+    );
     running.stop().await;
 
     let trusting = Tls {
@@ -466,7 +500,9 @@ async fn it_stops_while_connecting_and_while_waiting() {
     })
     .await;
     let inbox = Inbox::new();
-    start(&account(&silent), "audit", settings(), &inbox).stop().await;
+    start(&account(&silent), "audit", settings(), &inbox)
+        .stop()
+        .await;
 
     let busy = serve_tcp(|stream| async move {
         answer_http(stream, "429 Too Many Requests\r\nretry-after: 3600").await;

@@ -13,7 +13,10 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-async fn subscribe(simulator: &Simulator, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
+async fn subscribe(
+    simulator: &Simulator,
+    headers: &[(&'static str, &str)],
+) -> Result<Socket, Error> {
     let mut request = simulator.endpoint().into_client_request()?;
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
@@ -61,7 +64,10 @@ async fn every_topic_streams_its_own_events() {
         }
     }
     let sent = simulator.sent();
-    assert!(sent.values().all(|sent| sent.last_sequence == 3), "{sent:?}");
+    assert!(
+        sent.values().all(|sent| sent.last_sequence == 3),
+        "{sent:?}"
+    );
     simulator.stop().await;
 }
 
@@ -76,7 +82,11 @@ async fn a_handshake_is_checked_as_central_does() {
     let key = ("Authorization", "simulated-key");
     let (status, _) = refused(&simulator, &[("Topic", "audit")]).await;
     assert_eq!(status, 401);
-    let (status, _) = refused(&simulator, &[("Authorization", "other"), ("Topic", "audit")]).await;
+    let (status, _) = refused(
+        &simulator,
+        &[("Authorization", "other"), ("Topic", "audit")],
+    )
+    .await;
     assert_eq!(status, 401);
     let (status, body) = refused(&simulator, &[key, ("Topic", "presence")]).await;
     assert_eq!((status, body.as_str()), (400, "Unsubscribed Topic"));
@@ -118,7 +128,10 @@ async fn a_client_that_pings_gets_its_answer_while_frames_flow() {
     .unwrap();
     let headers = [("Authorization", "simulated-key"), ("Topic", "presence")];
     let mut socket = subscribe(&simulator, &headers).await.unwrap();
-    socket.send(Message::Ping("are you there".into())).await.unwrap();
+    socket
+        .send(Message::Ping("are you there".into()))
+        .await
+        .unwrap();
     let answer = loop {
         if let Message::Pong(answer) = socket.next().await.unwrap().unwrap() {
             break answer;

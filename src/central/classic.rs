@@ -1,7 +1,7 @@
 //! Classic Central: what the handshake says, and what its refusals mean.
 
-use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::StatusCode;
+use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::credentials::Key;
 use super::error::Error;
@@ -17,11 +17,7 @@ const UNSUBSCRIBED: &str = "unsubscribed topic";
 ///
 /// # Errors
 /// [`Error::Refused`]: a value that no header can hold.
-pub(crate) fn headers(
-    key: &Key,
-    topic: &str,
-    user_name: Option<&str>,
-) -> Result<HeaderMap, Error> {
+pub(crate) fn headers(key: &Key, topic: &str, user_name: Option<&str>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, key.header()?);
     headers.insert(TOPIC, value("the topic", topic)?);
@@ -88,7 +84,11 @@ mod tests {
     fn what_an_operator_must_do_is_said() {
         for (status, said, hint) in [
             (401, "", "has expired"),
-            (400, "Unsubscribed Topic", "enable the topic on the Streaming API page"),
+            (
+                400,
+                "Unsubscribed Topic",
+                "enable the topic on the Streaming API page",
+            ),
             (400, "unsubscribed topic: x", "the topic security"),
             (404, "", "wss://HOST/streaming/api"),
             (400, "no", "400: no"),

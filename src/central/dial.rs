@@ -40,10 +40,9 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn new(url: &Url, tls: &Tls) -> Result<Self, tls::Unusable> {
-        let host = url.host().map_or_else(
-            || Host::Domain(String::new()),
-            |host| host.to_owned(),
-        );
+        let host = url
+            .host()
+            .map_or_else(|| Host::Domain(String::new()), |host| host.to_owned());
         let secure = url.scheme() == "wss";
         let connector = if secure {
             let connector = TlsConnector::from(tls::client_config(tls)?);

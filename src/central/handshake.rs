@@ -116,7 +116,10 @@ fn request(
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, nonce)
-        .header(USER_AGENT, concat!("central-forwarder/", env!("CARGO_PKG_VERSION")))
+        .header(
+            USER_AGENT,
+            concat!("central-forwarder/", env!("CARGO_PKG_VERSION")),
+        )
         .body(Empty::new())
         .map_err(|error| Failure::Broken(Error::refused(format!("the endpoint: {error}"))))?;
     request.headers_mut().extend(headers);
@@ -128,7 +131,9 @@ fn verify<B>(response: &Response<B>, nonce: &str) -> Result<(), Failure> {
     if accept.map(HeaderValue::as_bytes) == Some(derive_accept_key(nonce.as_bytes()).as_bytes()) {
         Ok(())
     } else {
-        Err(unfit("the server switched protocols, but not to this WebSocket"))
+        Err(unfit(
+            "the server switched protocols, but not to this WebSocket",
+        ))
     }
 }
 
@@ -138,7 +143,10 @@ async fn read_rejection(response: Response<Incoming>, key: &Key) -> Rejection {
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| parse_retry_after(value.to_str().ok()?, SystemTime::now()));
-    let body = match Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await {
+    let body = match Limited::new(response.into_body(), MAX_BODY_BYTES)
+        .collect()
+        .await
+    {
         Ok(body) => body.to_bytes(),
         Err(_) => Bytes::new(),
     };
@@ -179,7 +187,8 @@ fn unfit(reason: &str) -> Failure {
 
 impl From<hyper::Error> for Failure {
     fn from(error: hyper::Error) -> Self {
-        let cause = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
+        let cause =
+            std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
         unfit(&format!("the WebSocket handshake failed: {error}{cause}"))
     }
 }
@@ -199,17 +208,17 @@ mod tests {
             parse("Sun, 06 Nov 1994 08:49:37 GMT"),
             Some(Duration::from_secs(777))
         );
-        assert_eq!(
-            parse("Sun, 06 Nov 1984 08:49:37 GMT"),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(parse("Sun, 06 Nov 1984 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(parse("soon"), None);
         assert_eq!(parse("-1"), None);
     }
 
     #[test]
     fn what_a_server_says_is_one_short_line() {
-        let said = one_line(StatusCode::BAD_REQUEST, "Unsubscribed\r\n\tTopic \u{1b}[31m");
+        let said = one_line(
+            StatusCode::BAD_REQUEST,
+            "Unsubscribed\r\n\tTopic \u{1b}[31m",
+        );
         assert_eq!(said, "400 Bad Request: Unsubscribed Topic [31m");
         assert_eq!(one_line(StatusCode::NOT_FOUND, " "), "404 Not Found");
         assert!(one_line(StatusCode::OK, &"x".repeat(10_000)).len() < 250);

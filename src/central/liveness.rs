@@ -160,7 +160,10 @@ mod tests {
             assert_eq!(liveness.due(start + second * SECOND), Some(Due::Ping));
             liveness.pong();
         }
-        assert_eq!(cause(liveness.due(start + 100 * SECOND)), Some(Cause::Silent));
+        assert_eq!(
+            cause(liveness.due(start + 100 * SECOND)),
+            Some(Cause::Silent)
+        );
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 
+use super::classic;
 use super::credentials::Credentials;
 use super::dial::{Endpoint, Stream};
 use super::error::{Cause, Error};
 use super::handshake::{self, Failure};
 use super::settings::{Settings, idle_timeout};
 use super::tls::Unusable;
-use super::classic;
 use crate::config::Account;
 
 /// One account of Central: where it is, how it is entered, how long things may take.

@@ -43,7 +43,9 @@ impl State {
     #[must_use]
     pub fn refusal(&self) -> Option<&Error> {
         match self {
-            Self::BackingOff { why, .. } => Some(why).filter(|why| matches!(why, Error::Refused { .. })),
+            Self::BackingOff { why, .. } => {
+                Some(why).filter(|why| matches!(why, Error::Refused { .. }))
+            }
             _ => None,
         }
     }

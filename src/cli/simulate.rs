@@ -96,7 +96,10 @@ impl From<Args> for Options {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that may fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "clap wants a parser that may fail"
+)]
 fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::literal(text))
 }

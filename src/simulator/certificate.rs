@@ -18,7 +18,9 @@ pub(super) struct Certificate {
 impl Certificate {
     /// Good for `localhost`, the loopback addresses and `address`.
     pub(super) fn new(address: IpAddr) -> Result<Self, StartError> {
-        let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        let mut names = ["localhost", "127.0.0.1", "::1"]
+            .map(str::to_owned)
+            .to_vec();
         if !address.is_unspecified() && !address.is_loopback() {
             names.push(address.to_string());
         }

@@ -41,15 +41,25 @@ impl Ring {
         let template = &self.templates[index];
         buffer.extend_from_slice(&template.frame);
         let sequence_at = template.sequence_at;
-        sequence::write(sequence, &mut buffer[sequence_at..sequence_at + sequence::DIGITS]);
+        sequence::write(
+            sequence,
+            &mut buffer[sequence_at..sequence_at + sequence::DIGITS],
+        );
         let timestamp_at = template.timestamp_at;
-        write_varint(nanos, &mut buffer[timestamp_at..timestamp_at + TIMESTAMP_BYTES]);
+        write_varint(
+            nanos,
+            &mut buffer[timestamp_at..timestamp_at + TIMESTAMP_BYTES],
+        );
         buffer.split().freeze()
     }
 
     /// What `frames` of them need at most.
     pub(super) fn bytes(&self, frames: usize) -> usize {
-        let largest = self.templates.iter().map(|template| template.frame.len()).max();
+        let largest = self
+            .templates
+            .iter()
+            .map(|template| template.frame.len())
+            .max();
         largest.unwrap_or(0) * frames
     }
 }
@@ -114,7 +124,11 @@ mod tests {
                 assert_eq!(envelope.timestamp, NANOS.cast_signed());
                 assert_eq!(envelope.customer_id.len(), 32);
                 let number = format!("{:012}", index + 1);
-                assert_eq!(memmem::find_iter(&envelope.data, &number).count(), 1, "{topic}");
+                assert_eq!(
+                    memmem::find_iter(&envelope.data, &number).count(),
+                    1,
+                    "{topic}"
+                );
             }
         }
     }

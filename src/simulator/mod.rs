@@ -115,7 +115,11 @@ impl Simulator {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        if let Some(topic) = options.topics.iter().find(|topic| !TOPICS.contains(&topic.as_str())) {
+        if let Some(topic) = options
+            .topics
+            .iter()
+            .find(|topic| !TOPICS.contains(&topic.as_str()))
+        {
             return Err(StartError::UnknownTopic(topic.clone()));
         }
         let listen = |source| StartError::Listen {
@@ -124,8 +128,13 @@ impl Simulator {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
-        let certificate = options.tls.then(|| Certificate::new(addr.ip())).transpose()?;
-        let pem = certificate.as_ref().map(|certificate| certificate.pem.clone());
+        let certificate = options
+            .tls
+            .then(|| Certificate::new(addr.ip()))
+            .transpose()?;
+        let pem = certificate
+            .as_ref()
+            .map(|certificate| certificate.pem.clone());
         let streaming = Arc::new(Streaming::new(options));
         let stop = CancellationToken::new();
         let server = Server {
@@ -151,7 +160,11 @@ impl Simulator {
     /// What a config has as `endpoint`.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        let scheme = if self.certificate.is_some() { "wss" } else { "ws" };
+        let scheme = if self.certificate.is_some() {
+            "wss"
+        } else {
+            "ws"
+        };
         format!("{scheme}://{}{}", self.addr, server::STREAMING_PATH)
     }
 

@@ -34,7 +34,9 @@ impl Pace {
             rate => {
                 let elapsed = now.saturating_duration_since(self.start);
                 let wanted = elapsed.as_nanos() * u128::from(rate) / 1_000_000_000;
-                u64::try_from(wanted).unwrap_or(u64::MAX).saturating_sub(self.sent)
+                u64::try_from(wanted)
+                    .unwrap_or(u64::MAX)
+                    .saturating_sub(self.sent)
             }
         };
         due.min(self.left)

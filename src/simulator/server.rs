@@ -84,7 +84,10 @@ impl Streaming {
     }
 
     /// Checks the handshake in Central's order: who is it, then what does it want.
-    fn admit(&self, headers: &HeaderMap) -> Result<(String, Arc<Ring>), (StatusCode, &'static str)> {
+    fn admit(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<(String, Arc<Ring>), (StatusCode, &'static str)> {
         let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
         if header(AUTHORIZATION.as_str()) != Some(self.options.key.expose().as_bytes()) {
             return Err((StatusCode::UNAUTHORIZED, "Unauthorized"));

@@ -1,8 +1,8 @@
 //! The site that the frames tell of.
 
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use rand::rngs::Xoshiro256PlusPlus;
 
 const ACCESS_POINTS: usize = 24;
 const CLIENTS: usize = 160;

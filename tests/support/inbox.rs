@@ -46,7 +46,8 @@ impl Inbox {
                 .await
                 .expect("a frame arrives")
                 .unwrap();
-            self.waiting.extend(batch.entries.into_iter().map(|entry| entry.frame));
+            self.waiting
+                .extend(batch.entries.into_iter().map(|entry| entry.frame));
         }
     }
 

@@ -4,9 +4,7 @@ use super::{Draw, bytes, colons, numbered};
 use crate::proto::apprf::client_firewall_session::{AppEnforcementStatus, IngressTypeT};
 use crate::proto::apprf::url_detail_record::UrlHttpMethod;
 use crate::proto::apprf::{self, ApprfSession, ClientFirewallSession, UrlDetailRecord};
-use crate::proto::audit::{
-    self, AuditMessage, Classification, Config, DeviceManagement, Firmware,
-};
+use crate::proto::audit::{self, AuditMessage, Classification, Config, DeviceManagement, Firmware};
 use crate::proto::security::{MacAddress, RapidsStreamingEvent, RogueEvent, WidsEvent};
 use crate::simulator::site::Client;
 
@@ -14,7 +12,11 @@ use crate::simulator::site::Client;
 const CHANGES: &str = "wlan ssid-profile \"Café\"\n  essid \"Café Gäste\"\n  no opmode wpa2-aes\n";
 
 pub(super) fn audit(draw: &mut Draw<'_>) -> AuditMessage {
-    let services = [Classification::Configuration, Classification::Firmware, Classification::DeviceMgmt];
+    let services = [
+        Classification::Configuration,
+        Classification::Firmware,
+        Classification::DeviceMgmt,
+    ];
     let service = draw.one_of(&services);
     let ap = draw.access_point();
     let mut message = AuditMessage {
@@ -93,7 +95,10 @@ fn intrusion(draw: &mut Draw<'_>) -> WidsEvent {
         device_id: ap.serial.clone(),
         event_number: draw.below(200),
         event_type: Some("Infrastructure attack".to_owned()),
-        attack_type: Some(draw.one_of(&["Detect Disconnect Station", "Detect AP Spoofing"]).to_owned()),
+        attack_type: Some(
+            draw.one_of(&["Detect Disconnect Station", "Detect AP Spoofing"])
+                .to_owned(),
+        ),
         description: Some("An AP detected that a station was \"disconnected\" by force".to_owned()),
         detected_ap: Some(ap.name.clone()),
         mac_addr: Some(MacAddress {

@@ -49,16 +49,22 @@ impl<'a> Draw<'a> {
 
     fn access_point(&mut self) -> &'a AccessPoint {
         let site = self.site;
-        site.access_points.choose(&mut self.rng).expect("a site has access points")
+        site.access_points
+            .choose(&mut self.rng)
+            .expect("a site has access points")
     }
 
     fn client(&mut self) -> &'a Client {
         let site = self.site;
-        site.clients.choose(&mut self.rng).expect("a site has clients")
+        site.clients
+            .choose(&mut self.rng)
+            .expect("a site has clients")
     }
 
     fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        *choices.choose(&mut self.rng).expect("there is something to choose from")
+        *choices
+            .choose(&mut self.rng)
+            .expect("there is something to choose from")
     }
 
     fn one_in(&mut self, chance: u32) -> bool {

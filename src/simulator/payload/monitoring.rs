@@ -31,11 +31,21 @@ pub(super) fn information(draw: &mut Draw<'_>) -> MonitoringInformation {
         networks: vec![network(draw)],
         radios: (0..RADIOS).map(|index| radio(draw, ap, index)).collect(),
         vaps: (0..RADIOS).map(|index| vap(draw, ap, index)).collect(),
-        wireless_clients: clients.iter().map(|client| wireless_client(draw, ap, client)).collect(),
+        wireless_clients: clients
+            .iter()
+            .map(|client| wireless_client(draw, ap, client))
+            .collect(),
         device_stats: vec![device_stats(draw, ap)],
-        radio_stats: (0..RADIOS).map(|index| radio_stats(draw, ap, index)).collect(),
-        vap_stats: (0..RADIOS).map(|index| vap_stats(draw, ap, index)).collect(),
-        client_stats: clients.iter().map(|client| client_stats(draw, ap, client)).collect(),
+        radio_stats: (0..RADIOS)
+            .map(|index| radio_stats(draw, ap, index))
+            .collect(),
+        vap_stats: (0..RADIOS)
+            .map(|index| vap_stats(draw, ap, index))
+            .collect(),
+        client_stats: clients
+            .iter()
+            .map(|client| client_stats(draw, ap, client))
+            .collect(),
         timestamp: Some(draw.recently()),
         ..MonitoringInformation::default()
     }
@@ -177,7 +187,11 @@ fn client_stats(draw: &mut Draw<'_>, ap: &AccessPoint, client: &Client) -> Clien
 }
 
 fn status(draw: &mut Draw<'_>) -> Status {
-    if draw.one_in(10) { Status::Down } else { Status::Up }
+    if draw.one_in(10) {
+        Status::Down
+    } else {
+        Status::Up
+    }
 }
 
 fn mac(addr: [u8; 6]) -> MacAddress {

@@ -47,7 +47,11 @@ pub(super) fn presence(draw: &mut Draw<'_>) -> PresenceEvent {
 }
 
 fn client_state(draw: &mut Draw<'_>) -> PresenceClientState {
-    let states = [ClientState::Passerby, ClientState::Visitor, ClientState::Engaged];
+    let states = [
+        ClientState::Passerby,
+        ClientState::Visitor,
+        ClientState::Engaged,
+    ];
     PresenceClientState {
         is_label: Some(draw.one_in(2)),
         label_id: Some(draw.counter()),
@@ -86,7 +90,11 @@ fn proximity(draw: &mut Draw<'_>) -> Proximity {
 }
 
 pub(super) fn location(draw: &mut Draw<'_>) -> StreamLocation {
-    let algorithms = [Algorithm::Triangulation, Algorithm::ApPlacement, Algorithm::Estimation];
+    let algorithms = [
+        Algorithm::Triangulation,
+        Algorithm::ApPlacement,
+        Algorithm::Estimation,
+    ];
     StreamLocation {
         sta_location_x: Some(metres(draw)),
         sta_location_y: Some(metres(draw)),
