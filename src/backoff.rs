@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt as _};
 
 /// The longest wait that a server may ask for: a mistake on its side must not silence us for days.
-const LONGEST_ASKED: Duration = Duration::from_hours(1);
+const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
 
 /// The shape of a backoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ConfigBuilder, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::StartError;
@@ -29,7 +29,7 @@ impl Certificate {
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map(|builder| builder.with_no_client_auth())
+            .map(ConfigBuilder::<ServerConfig, _>::with_no_client_auth)
             .and_then(|builder| {
                 builder.with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(key))
             })

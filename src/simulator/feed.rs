@@ -17,7 +17,7 @@ use super::ledger;
 use super::pace::Pace;
 
 /// Frames between two looks at what the client says.
-const BATCH: u64 = 64;
+const BATCH: usize = 64;
 
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -46,7 +46,7 @@ impl Feed<'_> {
 
     async fn step(&mut self) -> Result<(), Gone> {
         let now = Instant::now();
-        let due = self.pace.due(now).min(BATCH);
+        let due = usize::try_from(self.pace.due(now)).map_or(BATCH, |due| due.min(BATCH));
         if due > 0 {
             self.send(due).await?;
             return self.answer();
@@ -64,17 +64,17 @@ impl Feed<'_> {
         }
     }
 
-    async fn send(&mut self, frames: u64) -> Result<(), Gone> {
+    async fn send(&mut self, frames: usize) -> Result<(), Gone> {
         let nanos = since_epoch().as_nanos().try_into().unwrap_or(u64::MAX);
-        let mut buffer = BytesMut::with_capacity(self.ring.bytes(frames as usize));
+        let mut buffer = BytesMut::with_capacity(self.ring.bytes(frames));
         for _ in 0..frames {
             let sequence = self.ledger.next_sequence();
             let frame = self.ring.frame(sequence, nanos, &mut buffer);
             self.socket.feed(Message::Binary(frame)).await?;
         }
         self.socket.flush().await?;
-        self.ledger.wrote(frames);
-        self.pace.sent(frames);
+        self.ledger.wrote(frames as u64);
+        self.pace.sent(frames as u64);
         Ok(())
     }
 

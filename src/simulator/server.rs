@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
 };
-use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use hyper::server::conn::http1;
@@ -88,7 +88,7 @@ impl Streaming {
         &self,
         headers: &HeaderMap,
     ) -> Result<(String, Arc<Ring>), (StatusCode, &'static str)> {
-        let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
+        let header = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
         if header(AUTHORIZATION.as_str()) != Some(self.options.key.expose().as_bytes()) {
             return Err((StatusCode::UNAUTHORIZED, "Unauthorized"));
         }

@@ -10,14 +10,14 @@ use tokio::time::timeout;
 const BYTES: u64 = 512 << 20;
 const READ_BYTES: usize = 1 << 20;
 
-pub struct Inbox {
+pub(crate) struct Inbox {
     journal: Journal,
     cursor: Cursor,
     waiting: VecDeque<Frame>,
 }
 
 impl Inbox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let options = Options {
             location: Location::Memory { bytes: BYTES },
             segment_bytes: BYTES,
@@ -31,12 +31,12 @@ impl Inbox {
         }
     }
 
-    pub fn appender(&self) -> Appender {
+    pub(crate) fn appender(&self) -> Appender {
         self.journal.appender()
     }
 
     /// The next frame; fails the test if none comes.
-    pub async fn next(&mut self) -> Frame {
+    pub(crate) async fn next(&mut self) -> Frame {
         loop {
             if let Some(frame) = self.waiting.pop_front() {
                 return frame;
@@ -51,7 +51,7 @@ impl Inbox {
         }
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         drop(self.cursor);
         self.journal.close().await.unwrap();
     }

@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 /// Serves every connection by `treat`, for as long as the test's runtime lives; gives the endpoint.
-pub async fn serve_tcp<F, T>(treat: F) -> String
+pub(crate) async fn serve_tcp<F, T>(treat: F) -> String
 where
     F: Fn(TcpStream) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
@@ -20,7 +20,7 @@ where
     endpoint
 }
 
-pub async fn serve_websocket<F, T>(treat: F) -> String
+pub(crate) async fn serve_websocket<F, T>(treat: F) -> String
 where
     F: Fn(WebSocketStream<TcpStream>) -> T + Clone + Send + Sync + 'static,
     T: Future<Output = ()> + Send + 'static,
@@ -37,7 +37,7 @@ where
 }
 
 /// Answers with a status line and headers, without a body.
-pub async fn answer_http(mut stream: TcpStream, head: &str) {
+pub(crate) async fn answer_http(mut stream: TcpStream, head: &str) {
     let _ = stream.read(&mut [0; 4096]).await;
     let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\n\r\n");
     let _ = stream.write_all(answer.as_bytes()).await;
@@ -46,7 +46,7 @@ pub async fn answer_http(mut stream: TcpStream, head: &str) {
 
 /// Sends one more frame when the client has said goodbye, and only then answers that: no library
 /// does so, but frames that were on their way look like this.
-pub async fn send_after_close(stream: TcpStream, payload: &[u8]) {
+pub(crate) async fn send_after_close(stream: TcpStream, payload: &[u8]) {
     let Ok(socket) = accept_async(stream).await else {
         return;
     };

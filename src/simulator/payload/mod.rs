@@ -111,11 +111,13 @@ fn bytes(bytes: &[u8]) -> Bytes {
 /// Twelve hexadecimal digits: how presence sends a MAC address, in a field of bytes (seen in
 /// clients).
 fn hex(mac: [u8; 6]) -> Bytes {
-    let digits: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    Bytes::from(digits)
+    Bytes::from(octets(mac, ""))
 }
 
 fn colons(mac: [u8; 6]) -> String {
-    let [a, b, c, d, e, f] = mac;
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    octets(mac, ":")
+}
+
+fn octets(mac: [u8; 6], separator: &str) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(separator)
 }
