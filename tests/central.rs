@@ -14,11 +14,8 @@ use central_forwarder::central::{Cause, Error, Settings, Source};
 use central_forwarder::config::secret::Secret;
 use central_forwarder::config::{Account, Tls};
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
-use central_forwarder::proto::stream_message::MsgProto;
-use central_forwarder::simulator::{Options, Simulator, TOPICS};
+use central_forwarder::simulator::{Options, Simulator, TOPICS, sequence_of_frame};
 use futures_util::{SinkExt as _, StreamExt as _};
-use memchr::memmem;
-use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -111,15 +108,8 @@ impl Running {
     }
 }
 
-/// The number of a simulated frame, found in its bytes.
 fn number(frame: &Frame) -> u64 {
-    let envelope = MsgProto::decode(frame.payload.clone()).unwrap();
-    let data = &envelope.data[..];
-    let start = memmem::find(data, b"000000").expect("a number with leading zeros");
-    str::from_utf8(&data[start..start + 12])
-        .unwrap()
-        .parse()
-        .unwrap()
+    sequence_of_frame(&frame.payload).expect("a frame of the simulator")
 }
 
 #[tokio::test]

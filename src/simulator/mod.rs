@@ -17,7 +17,8 @@
 //! | `security` | `rogue[0].rogue_name` |
 //!
 //! Numbers begin with 1 and go up by one per topic, over all connections and reconnects; each number
-//! is sent on one connection only. [`sequence_of`] reads them back from a record's `data`.
+//! is sent on one connection only. [`sequence_of`] reads them back from a record's `data`,
+//! [`sequence_of_frame`] from the frame itself.
 
 mod certificate;
 mod feed;
@@ -44,7 +45,7 @@ use self::server::{Server, Streaming};
 use crate::config::secret::Secret;
 
 pub use self::ledger::Sent;
-pub use self::sequence::sequence_of;
+pub use self::sequence::{sequence_of, sequence_of_frame};
 
 /// The topics of Classic Central (documented by HPE).
 pub const TOPICS: [&str; 6] = [

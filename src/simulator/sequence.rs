@@ -1,6 +1,16 @@
 //! The number that each frame carries: where it stands, and how it is read back.
 
+use bytes::Bytes;
+use prost::Message as _;
 use serde_json::Value;
+
+use crate::proto::apprf::ApprfSession;
+use crate::proto::audit::AuditMessage;
+use crate::proto::location::{StreamGeofenceNotify, StreamLocation};
+use crate::proto::monitoring::MonitoringInformation;
+use crate::proto::presence::PresenceEvent;
+use crate::proto::security::RapidsStreamingEvent;
+use crate::proto::stream_message::MsgProto;
 
 /// Where a number is put in: no other text of a payload looks like this.
 pub(super) const PLACEHOLDER: &str = "<<sequence>>";
@@ -21,9 +31,43 @@ pub fn sequence_of(topic: &str, data: &Value) -> Option<u64> {
         "security" => "/rogue/0/rogue_name",
         _ => return None,
     };
-    let text = data.pointer(place)?.as_str()?;
-    let start = text.len().checked_sub(DIGITS)?;
-    let digits = text.get(start..)?;
+    read(data.pointer(place)?.as_str()?)
+}
+
+/// The number of a simulated frame, from its bytes as they are on the socket; `None` if it is not a
+/// frame of the simulator.
+#[must_use]
+pub fn sequence_of_frame(frame: &[u8]) -> Option<u64> {
+    let envelope = MsgProto::decode(frame).ok()?;
+    let data = envelope.data;
+    let text = match &*envelope.subject {
+        "apprf" => ApprfSession::decode(data).ok()?.ap_name?,
+        "audit" => AuditMessage::decode(data).ok()?.target,
+        "location" => hashed_mac(data)?,
+        "monitoring" => {
+            let information = MonitoringInformation::decode(data).ok()?;
+            information.aps.into_iter().next()?.name?
+        }
+        "presence" => PresenceEvent::decode(data).ok()?.event,
+        "security" => {
+            let event = RapidsStreamingEvent::decode(data).ok()?;
+            event.rogue.into_iter().next()?.rogue_name?
+        }
+        _ => return None,
+    };
+    read(&text)
+}
+
+/// A simulated geofence notice does not parse as a location: its first field is no float.
+fn hashed_mac(data: Bytes) -> Option<String> {
+    match StreamLocation::decode(data.clone()) {
+        Ok(location) => location.hashed_sta_eth_mac,
+        Err(_) => StreamGeofenceNotify::decode(data).ok()?.hashed_sta_eth_mac,
+    }
+}
+
+fn read(text: &str) -> Option<u64> {
+    let digits = text.get(text.len().checked_sub(DIGITS)?..)?;
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -9,7 +9,7 @@ use crate::proto::monitoring::{
 use crate::simulator::site::{AccessPoint, Client, ESSIDS};
 
 const RADIOS: u8 = 2;
-const CLIENTS: usize = 6;
+const CLIENTS: usize = 8;
 
 pub(super) fn information(draw: &mut Draw<'_>) -> MonitoringInformation {
     let ap = draw.access_point();
