@@ -15,6 +15,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod central;
 pub mod frame;
 pub mod journal;
+pub mod proto;
+pub mod schema;
 pub mod sink;
+pub mod simulator;
+pub mod backoff;

@@ -1,0 +1,89 @@
+//! What a subscription has counted since it was made.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use super::error::Cause;
+use crate::frame::Timestamp;
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    text_frames: AtomicU64,
+    abandoned: AtomicU64,
+    /// Microseconds since the epoch; 0 before the first frame.
+    last_frame: AtomicI64,
+    failures: [AtomicU64; Cause::ALL.len()],
+}
+
+/// A look at the counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Binary frames that the journal took.
+    pub frames: u64,
+    pub bytes: u64,
+    /// Text frames, which carry no event and are ignored.
+    pub text_frames: u64,
+    /// Frames that were read but not stored: the journal was full until we had to stop, or they are
+    /// larger than it takes.
+    pub abandoned: u64,
+    pub last_frame: Option<Timestamp>,
+    /// Connections that ended or did not come about, by cause; causes that never occurred are left
+    /// out.
+    pub failures: BTreeMap<Cause, u64>,
+}
+
+impl Counters {
+    pub(crate) fn frame(&self, bytes: usize, received_at: Timestamp) {
+        self.frames.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.last_frame.store(received_at.0, Relaxed);
+    }
+
+    pub(crate) fn text_frame(&self) {
+        self.text_frames.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn failed(&self, cause: Cause) {
+        self.failures[cause as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Counts {
+        let failures = Cause::ALL
+            .into_iter()
+            .map(|cause| (cause, self.failures[cause as usize].load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        Counts {
+            frames: self.frames.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            text_frames: self.text_frames.load(Relaxed),
+            abandoned: self.abandoned.load(Relaxed),
+            last_frame: Some(Timestamp(self.last_frame.load(Relaxed))).filter(|last| last.0 != 0),
+            failures,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_counted_by_itself() {
+        let counters = Counters::default();
+        for (times, cause) in Cause::ALL.into_iter().enumerate() {
+            for _ in 0..times {
+                counters.failed(cause);
+            }
+        }
+        let failures = counters.snapshot().failures;
+        assert_eq!(failures.len(), Cause::ALL.len() - 1, "{failures:?}");
+        assert_eq!(failures[&Cause::Protocol], 9);
+    }
+}

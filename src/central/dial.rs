@@ -1,0 +1,167 @@
+//! From an endpoint to a connected stream. A proxy has its place here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::MaybeTlsStream;
+use url::{Host, Url};
+
+use super::error::{Cause, Error};
+use super::settings::Settings;
+use super::tls;
+use crate::config::Tls;
+
+pub(crate) type Stream = MaybeTlsStream<TcpStream>;
+
+/// TCP asks an idle peer whether it is there, for peers that do not answer pings.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a sent byte, such as our ping's, may stay unacknowledged before the connection is dead.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
+/// Where an account's connections go.
+pub(crate) struct Endpoint {
+    host: Host,
+    port: u16,
+    /// As the `Host` header has it: with the port where it is not the scheme's own.
+    authority: String,
+    /// Path and query.
+    target: String,
+    connector: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(url: &Url, tls: &Tls) -> Result<Self, tls::Unusable> {
+        let host = url
+            .host()
+            .map_or_else(|| Host::Domain(String::new()), |host| host.to_owned());
+        let secure = url.scheme() == "wss";
+        let connector = if secure {
+            let connector = TlsConnector::from(tls::client_config(tls)?);
+            Some((connector, server_name(&host)?))
+        } else {
+            None
+        };
+        let authority = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        };
+        let target = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        Ok(Self {
+            host,
+            port: url.port().unwrap_or(if secure { 443 } else { 80 }),
+            authority,
+            target,
+            connector,
+        })
+    }
+
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub(crate) async fn dial(&self, settings: &Settings) -> Result<Stream, Error> {
+        let tcp = self.connect(settings.connect_timeout).await?;
+        prepare(&tcp).map_err(|error| self.unreachable(&error))?;
+        let Some((connector, server_name)) = &self.connector else {
+            return Ok(MaybeTlsStream::Plain(tcp));
+        };
+        let handshake = connector.connect(server_name.clone(), tcp);
+        match timeout(settings.tls_timeout, handshake).await {
+            Ok(Ok(stream)) => Ok(MaybeTlsStream::Rustls(stream)),
+            Ok(Err(error)) => Err(self.tls_failed(&error)),
+            Err(_) => Err(Error::broken(
+                Cause::Tls,
+                format!("{}: no answer to the TLS handshake", self.authority),
+            )),
+        }
+    }
+
+    /// Tries each address of the host: one that is dead must not hide the others.
+    async fn connect(&self, limit: Duration) -> Result<TcpStream, Error> {
+        let mut failure = io::Error::other("the name has no address");
+        for address in self.resolve(limit).await? {
+            match timeout(limit, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = io::Error::other(format!("no answer from {address}")),
+            }
+        }
+        Err(self.unreachable(&failure))
+    }
+
+    async fn resolve(&self, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+        let name = match &self.host {
+            Host::Domain(name) => name,
+            Host::Ipv4(ip) => return Ok(vec![SocketAddr::from((*ip, self.port))]),
+            Host::Ipv6(ip) => return Ok(vec![SocketAddr::from((*ip, self.port))]),
+        };
+        let found = timeout(limit, lookup_host((name.as_str(), self.port)))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("no answer from the name server")));
+        match found {
+            Ok(addresses) => Ok(addresses.collect()),
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
+    fn unreachable(&self, error: &io::Error) -> Error {
+        Error::broken(
+            Cause::Unreachable,
+            format!("cannot connect to {}: {error}", self.authority),
+        )
+    }
+
+    fn tls_failed(&self, error: &io::Error) -> Error {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(rustls::Error::InvalidCertificate(reason)) => Error::refused(format!(
+                "the certificate of {} is not trusted: {reason}; if it comes from an authority of \
+                 your own, name that in tls.ca_file",
+                self.authority
+            )),
+            _ => Error::broken(
+                Cause::Tls,
+                format!("{}: the TLS handshake failed: {error}", self.authority),
+            ),
+        }
+    }
+}
+
+fn server_name(host: &Host) -> Result<ServerName<'static>, tls::Unusable> {
+    Ok(match host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| {
+            tls::Unusable::Tls(rustls::Error::General(format!("{name} is no DNS name")))
+        })?,
+        Host::Ipv4(ip) => ServerName::from(std::net::IpAddr::from(*ip)),
+        Host::Ipv6(ip) => ServerName::from(std::net::IpAddr::from(*ip)),
+    })
+}
+
+fn prepare(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Why there is no connection, split by what follows from it.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why there is no connection to Central, or no longer one. No message holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An operator must act. Tried again all the same, slowly: what is switched on in Central, or a
+    /// new key in a file, is then found without a restart.
+    #[error("{reason}")]
+    Refused { reason: String },
+    /// Central works but does not want us now.
+    #[error("{reason}")]
+    Later {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
+    /// It may work at the next try.
+    #[error("{reason}")]
+    Broken { cause: Cause, reason: String },
+}
+
+impl Error {
+    pub(crate) fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused {
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn broken(cause: Cause, reason: impl Into<String>) -> Self {
+        Self::Broken {
+            cause,
+            reason: reason.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Refused { .. } => Cause::Refused,
+            Self::Later { .. } => Cause::Later,
+            Self::Broken { cause, .. } => *cause,
+        }
+    }
+}
+
+/// What ended a connection or kept it from coming about: the key by which reconnects are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// No address, no route, nobody listening, no answer to the TCP handshake.
+    Unreachable,
+    /// The TLS handshake failed for another reason than the certificate.
+    Tls,
+    /// No answer to the WebSocket handshake, or none that makes sense.
+    Handshake,
+    /// [`Error::Refused`].
+    Refused,
+    /// [`Error::Later`].
+    Later,
+    /// Central closed with a close frame.
+    Closed,
+    /// The connection ended without one.
+    Dropped,
+    /// No data for longer than the topic is ever silent.
+    Silent,
+    /// A ping was not answered on a connection that had answered one before.
+    Unanswered,
+    /// What came was not WebSocket, or larger than a frame may be.
+    Protocol,
+}
+
+impl Cause {
+    pub const ALL: [Self; 10] = [
+        Self::Unreachable,
+        Self::Tls,
+        Self::Handshake,
+        Self::Refused,
+        Self::Later,
+        Self::Closed,
+        Self::Dropped,
+        Self::Silent,
+        Self::Unanswered,
+        Self::Protocol,
+    ];
+
+    /// One lower-case word, for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::Handshake => "handshake",
+            Self::Refused => "refused",
+            Self::Later => "later",
+            Self::Closed => "closed",
+            Self::Dropped => "dropped",
+            Self::Silent => "silent",
+            Self::Unanswered => "unanswered",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,181 @@
+//! One connection, from the first frame to its end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::sync::CancellationToken;
+
+use super::dial::Stream;
+use super::error::{Cause, Error};
+use super::liveness::{Due, Liveness};
+use super::subscription::Feed;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// We were asked to stop.
+    Stopped,
+    /// The journal takes nothing any more.
+    JournalClosed,
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+pub(crate) struct Session<'a> {
+    pub(crate) socket: WebSocketStream<Stream>,
+    pub(crate) liveness: Liveness,
+    pub(crate) feed: &'a Feed,
+    pub(crate) stop: &'a CancellationToken,
+    /// For the closing handshake, and for an append that is held up when we stop.
+    pub(crate) close_timeout: Duration,
+    /// For the write of a ping: a socket that takes none for so long is dead.
+    pub(crate) write_timeout: Duration,
+}
+
+impl Session<'_> {
+    /// Reads until something ends it.
+    pub(crate) async fn run(mut self) -> End {
+        let Err(end) = self.read().await;
+        if matches!(end, End::Stopped) {
+            self.leave().await;
+        }
+        end
+    }
+
+    async fn read(&mut self) -> Result<std::convert::Infallible, End> {
+        let mut stopped = std::pin::pin!(self.stop.cancelled());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => return Err(End::Stopped),
+                message = self.socket.next() => self.take(message).await?,
+                () = sleep_until(self.liveness.deadline()) => self.look().await?,
+            }
+        }
+    }
+
+    async fn take(&mut self, message: Option<tungstenite::Result<Message>>) -> Result<(), End> {
+        match message {
+            Some(Ok(Message::Binary(payload))) => {
+                self.store(payload).await?;
+                self.liveness.fed(Instant::now());
+            }
+            Some(Ok(Message::Text(_))) => {
+                self.feed.counters().text_frame();
+                self.liveness.heard();
+            }
+            Some(Ok(Message::Pong(_))) => self.liveness.pong(),
+            // The library has queued the answer, and sends it with the next read.
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => self.liveness.heard(),
+            Some(Ok(Message::Close(frame))) => return Err(self.closed(frame).await.into()),
+            Some(Err(error)) => return Err(broken(&error).into()),
+            None => return Err(dropped("without a close frame").into()),
+        }
+        Ok(())
+    }
+
+    /// Hands a frame to the journal; that waits while the journal is full. When we are to stop
+    /// meanwhile, it waits a little longer: the frame was read, and Central does not send it again.
+    async fn store(&mut self, payload: Bytes) -> Result<(), End> {
+        let mut append = std::pin::pin!(self.feed.append(payload));
+        let appended = tokio::select! {
+            biased;
+            appended = &mut append => Some(appended),
+            () = self.stop.cancelled() => timeout(self.close_timeout, append).await.ok(),
+        };
+        match appended {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(End::JournalClosed),
+            None => {
+                self.feed.counters().abandoned();
+                Err(End::Stopped)
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), End> {
+        match self.liveness.due(Instant::now()) {
+            None => Ok(()),
+            Some(Due::Dead(error)) => Err(error.into()),
+            Some(Due::Ping) => {
+                let ping = self.socket.send(Message::Ping(Bytes::new()));
+                match timeout(self.write_timeout, ping).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(error)) => Err(broken(&error).into()),
+                    Err(_) => Err(dropped("it takes no more bytes").into()),
+                }
+            }
+        }
+    }
+
+    /// Lets the library's answer to a close frame out, and names what the frame said.
+    async fn closed(&mut self, frame: Option<CloseFrame>) -> Error {
+        // Whether it gets there does not matter: the connection is over.
+        let _ = timeout(self.close_timeout, self.socket.flush()).await;
+        let said = match frame {
+            Some(frame) if frame.reason.is_empty() => format!(" with code {}", frame.code),
+            Some(frame) => format!(" with code {} ({})", frame.code, printable(&frame.reason)),
+            None => String::new(),
+        };
+        Error::broken(
+            Cause::Closed,
+            format!("Central closed the connection{said}"),
+        )
+    }
+
+    /// Says goodbye, and keeps what still arrives before Central has answered that.
+    async fn leave(&mut self) {
+        let goodbye = CloseFrame {
+            code: CloseCode::Away,
+            reason: "".into(),
+        };
+        let farewell = async {
+            if self.socket.close(Some(goodbye)).await.is_err() {
+                return;
+            }
+            while let Some(Ok(message)) = self.socket.next().await {
+                if let Message::Binary(payload) = message
+                    && self.feed.append(payload).await.is_err()
+                {
+                    return;
+                }
+            }
+        };
+        // Central does not have to answer, and we do not wait for it any longer.
+        let _ = timeout(self.close_timeout, farewell).await;
+    }
+}
+
+fn broken(error: &tungstenite::Error) -> Error {
+    use tungstenite::error::ProtocolError;
+    match error {
+        tungstenite::Error::Io(error) => dropped(&error.to_string()),
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            dropped("without a close frame")
+        }
+        tungstenite::Error::Capacity(error) => Error::broken(
+            Cause::Protocol,
+            format!("Central sent a frame that is too large: {error}"),
+        ),
+        error => Error::broken(Cause::Protocol, format!("Central sent nonsense: {error}")),
+    }
+}
+
+fn dropped(how: &str) -> Error {
+    Error::broken(Cause::Dropped, format!("the connection ended: {how}"))
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}

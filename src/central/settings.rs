@@ -1,0 +1,76 @@
+//! How long things may take, and how large they may be.
+
+use std::time::Duration;
+
+use crate::backoff::Curve;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Deadlines and bounds of a subscription. The defaults are what the daemon uses; tests shorten
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// For the name, and again for each of its addresses: 10 s.
+    pub connect_timeout: Duration,
+    /// 10 s.
+    pub tls_timeout: Duration,
+    /// From the request to the whole answer: 20 s.
+    pub handshake_timeout: Duration,
+    /// Between two pings of ours: 20 s, below the idle limits of common load balancers.
+    pub ping_interval: Duration,
+    /// From a ping to any sign of life, once the peer has shown that it answers pings: 20 s.
+    pub pong_timeout: Duration,
+    /// Without data for so long, the connection is given up; `None`: [`idle_timeout`] of its topic.
+    pub idle_timeout: Option<Duration>,
+    /// For the closing handshake, and for an append that a full journal holds up when we stop: 3 s.
+    pub close_timeout: Duration,
+    /// The largest message that is accepted: 64 MiB. Central's limit is not known.
+    pub max_frame_bytes: usize,
+    /// Between tries: 1 s, doubling up to 60 s, first again after a connection of 60 s.
+    pub backoff: Curve,
+    /// Between tries while Central refuses us: 30 s, doubling up to 10 minutes.
+    pub refused_backoff: Curve,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let stable_after = Duration::from_secs(60);
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            tls_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(20),
+            ping_interval: Duration::from_secs(20),
+            pong_timeout: Duration::from_secs(20),
+            idle_timeout: None,
+            close_timeout: Duration::from_secs(3),
+            max_frame_bytes: 64 << 20,
+            backoff: Curve {
+                first: Duration::from_secs(1),
+                cap: Duration::from_secs(60),
+                stable_after,
+            },
+            refused_backoff: Curve {
+                first: Duration::from_secs(30),
+                cap: Duration::from_secs(600),
+                stable_after,
+            },
+        }
+    }
+}
+
+/// How long a Classic topic may be silent before its connection is taken for dead.
+///
+/// Monitoring sends statistics about every 5 minutes, presence each device every 60 s, apprf the
+/// sessions of the past 15 minutes (documented by HPE): three periods or more are no accident. The
+/// others send when something happens, which on a quiet site may take days; there pings and TCP find
+/// a dead peer, and this is only the last net.
+#[must_use]
+pub(super) fn idle_timeout(topic: &str) -> Duration {
+    match topic {
+        "monitoring" | "presence" => HOUR / 4,
+        "apprf" => HOUR,
+        "location" => 6 * HOUR,
+        "audit" => 72 * HOUR,
+        _ => 24 * HOUR,
+    }
+}

@@ -1,0 +1,123 @@
+//! The payload message of each topic, with what Central puts in it.
+
+mod events;
+mod monitoring;
+mod movement;
+
+use bytes::Bytes;
+use prost::Message as _;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::sequence::PLACEHOLDER;
+use super::site::{AccessPoint, Client, Site};
+
+/// A payload in which the frame's number is still to be put.
+pub(super) fn encode(topic: &str, draw: &mut Draw<'_>) -> Bytes {
+    let payload = match topic {
+        "apprf" => events::apprf(draw).encode_to_vec(),
+        "audit" => events::audit(draw).encode_to_vec(),
+        "security" => events::security(draw).encode_to_vec(),
+        "presence" => movement::presence(draw).encode_to_vec(),
+        "location" if draw.one_in(8) => movement::geofence(draw).encode_to_vec(),
+        "location" => movement::location(draw).encode_to_vec(),
+        _ => monitoring::information(draw).encode_to_vec(),
+    };
+    Bytes::from(payload)
+}
+
+/// Draws from the site by the seed.
+pub(super) struct Draw<'a> {
+    pub(super) site: &'a Site,
+    /// Seconds since the epoch.
+    now: u32,
+    rng: Xoshiro256PlusPlus,
+}
+
+impl<'a> Draw<'a> {
+    /// Each topic draws by itself, so that it does not matter which others there are.
+    pub(super) fn new(site: &'a Site, topic: &str, seed: u64, now: u32) -> Self {
+        let seed = xxh3_64_with_seed(topic.as_bytes(), seed);
+        Self {
+            site,
+            now,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+        }
+    }
+
+    fn access_point(&mut self) -> &'a AccessPoint {
+        let site = self.site;
+        site.access_points
+            .choose(&mut self.rng)
+            .expect("a site has access points")
+    }
+
+    fn client(&mut self) -> &'a Client {
+        let site = self.site;
+        site.clients
+            .choose(&mut self.rng)
+            .expect("a site has clients")
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        *choices
+            .choose(&mut self.rng)
+            .expect("there is something to choose from")
+    }
+
+    fn one_in(&mut self, chance: u32) -> bool {
+        self.rng.random_ratio(1, chance)
+    }
+
+    fn below(&mut self, bound: u32) -> u32 {
+        self.rng.random_range(0..bound)
+    }
+
+    /// A counter of bytes: larger than JavaScript's numbers now and then.
+    fn counter(&mut self) -> u64 {
+        let bits = self.rng.random_range(16..56);
+        self.rng.random::<u64>() >> (64 - bits)
+    }
+
+    /// Up to 5 minutes ago, in seconds since the epoch.
+    fn recently(&mut self) -> u32 {
+        self.now - self.below(300)
+    }
+
+    fn uuid(&mut self) -> String {
+        let bits = self.rng.random::<u128>();
+        format!(
+            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+            bits >> 96,
+            (bits >> 80) & 0xffff,
+            (bits >> 64) & 0xfff,
+            (bits >> 48) & 0xfff,
+            bits & 0xffff_ffff_ffff
+        )
+    }
+}
+
+/// A name that ends in the frame's number.
+fn numbered(prefix: &str) -> String {
+    format!("{prefix}{PLACEHOLDER}")
+}
+
+fn bytes(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+/// Twelve hexadecimal digits: how presence sends a MAC address, in a field of bytes (seen in
+/// clients).
+fn hex(mac: [u8; 6]) -> Bytes {
+    Bytes::from(octets(mac, ""))
+}
+
+fn colons(mac: [u8; 6]) -> String {
+    octets(mac, ":")
+}
+
+fn octets(mac: [u8; 6], separator: &str) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(separator)
+}

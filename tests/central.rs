@@ -1,0 +1,543 @@
+//! Subscriptions against real sockets: the simulator, and servers that misbehave.
+
+#[path = "support/inbox.rs"]
+mod inbox;
+#[path = "support/servers.rs"]
+mod servers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use central_forwarder::backoff::Curve;
+use central_forwarder::central::subscription::{self, Ended, Handle, State};
+use central_forwarder::central::{Cause, Error, Settings, Source};
+use central_forwarder::config::secret::Secret;
+use central_forwarder::config::{Account, Tls};
+use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
+use central_forwarder::simulator::{Options, Simulator, TOPICS, sequence_of_frame};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_util::sync::CancellationToken;
+
+use self::inbox::Inbox;
+use self::servers::{answer_http, serve_tcp, serve_websocket};
+
+const KEY: &str = "simulated-key";
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn settings() -> Settings {
+    let curve = Curve {
+        first: Duration::from_millis(2),
+        cap: Duration::from_millis(10),
+        stable_after: Duration::from_secs(60),
+    };
+    Settings {
+        backoff: curve,
+        refused_backoff: curve,
+        ..Settings::default()
+    }
+}
+
+fn account(endpoint: &str) -> Account {
+    Account {
+        endpoint: endpoint.parse().unwrap(),
+        key: Secret::literal(KEY),
+        username: Some("ops@acme.example".to_owned()),
+        topics: TOPICS.map(str::to_owned).into(),
+        tls: Tls::default(),
+        idle_timeout: None,
+    }
+}
+
+struct Running {
+    handle: Handle,
+    task: JoinHandle<Ended>,
+}
+
+fn start(account: &Account, topic: &str, settings: Settings, inbox: &Inbox) -> Running {
+    let source = Arc::new(Source::new(account, settings).unwrap());
+    let stream = Stream::Classic {
+        topic: topic.to_owned(),
+    };
+    let (handle, task) = subscription::new(
+        SubscriptionId::new("acme", stream),
+        source,
+        inbox.appender(),
+        CancellationToken::new(),
+    );
+    Running {
+        handle,
+        task: tokio::spawn(task.run()),
+    }
+}
+
+impl Running {
+    async fn until(&self, wanted: impl FnMut(&State) -> bool) -> State {
+        let mut state = self.handle.state();
+        let found = timeout(PATIENCE, state.wait_for(wanted)).await;
+        found.expect("the state comes about").unwrap().clone()
+    }
+
+    async fn connected(&self) {
+        self.until(|state| matches!(state, State::Connected { .. }))
+            .await;
+    }
+
+    async fn failed(&self, cause: Cause) -> Error {
+        let state = self
+            .until(|state| matches!(state, State::BackingOff { why, .. } if why.cause() == cause))
+            .await;
+        match state {
+            State::BackingOff { why, .. } => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn stop(self) {
+        self.handle.stop();
+        let ended = timeout(PATIENCE, self.task).await.expect("it stops");
+        assert_eq!(ended.unwrap(), Ended::Stopped);
+        assert_eq!(*self.handle.state().borrow(), State::Stopped);
+    }
+}
+
+fn number(frame: &Frame) -> u64 {
+    sequence_of_frame(&frame.payload).expect("a frame of the simulator")
+}
+
+#[tokio::test]
+async fn every_topic_arrives_whole_and_in_order() {
+    const FRAMES: u64 = 500;
+    let simulator = Simulator::start(Options {
+        rate: 0,
+        count: Some(FRAMES),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    for topic in TOPICS {
+        let mut inbox = Inbox::new();
+        let before = Timestamp::now();
+        let running = start(&account(&simulator.endpoint()), topic, settings(), &inbox);
+        for expected in 1..=FRAMES {
+            let frame = inbox.next().await;
+            assert_eq!(frame.subscription.to_string(), format!("acme/{topic}"));
+            assert_eq!(number(&frame), expected);
+            assert!(frame.received_at >= before);
+        }
+        running.stop().await;
+    }
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_and_not_shown() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let inbox = Inbox::new();
+    let account = Account {
+        key: Secret::literal("s3cret-of-acme"),
+        ..account(&simulator.endpoint())
+    };
+    let running = start(&account, "audit", settings(), &inbox);
+    let why = running.failed(Cause::Refused).await;
+    assert!(
+        why.to_string().contains("401") && why.to_string().contains("expired"),
+        "{why}"
+    );
+    let state = running.until(|state| state.refusal().is_some()).await;
+    assert!(!format!("{state:?} {:?}", running.handle).contains("s3cret-of-acme"));
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_key_in_the_file_needs_no_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, "old").unwrap();
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let inbox = Inbox::new();
+    let account = Account {
+        key: Secret::from_file(&path).unwrap(),
+        ..account(&simulator.endpoint())
+    };
+    let running = start(&account, "audit", settings(), &inbox);
+    running.failed(Cause::Refused).await;
+    std::fs::write(&path, KEY).unwrap();
+    running.connected().await;
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_switched_off_says_where_to_switch_it_on() {
+    let simulator = Simulator::start(Options {
+        topics: vec!["audit".to_owned()],
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let inbox = Inbox::new();
+    let running = start(
+        &account(&simulator.endpoint()),
+        "presence",
+        settings(),
+        &inbox,
+    );
+    let why = running.failed(Cause::Refused).await.to_string();
+    assert!(
+        why.contains("enable the topic on the Streaming API page"),
+        "{why}"
+    );
+    assert!(running.handle.counts().failures[&Cause::Refused] >= 1);
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_late_and_repeats_the_key_is_read_and_redacted() {
+    let endpoint = serve_tcp(|mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let head = "HTTP/1.1 400 Bad Request\r\ncontent-length: 41\r\n\r\nUnsubscribed ";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+        stream
+            .write_all(b"Topic for key simulated-key.")
+            .await
+            .unwrap();
+        let _ = stream.read(&mut [0; 1]).await;
+    })
+    .await;
+    let inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let why = running.failed(Cause::Refused).await.to_string();
+    assert!(why.contains("Unsubscribed Topic for key ***."), "{why}");
+    assert!(why.contains("enable the topic"), "{why}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_later_is_believed() {
+    let endpoint = serve_tcp(|stream| async move {
+        answer_http(stream, "503 Service Unavailable\r\nretry-after: 900").await;
+    })
+    .await;
+    let inbox = Inbox::new();
+    let before = Timestamp::now();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let state = running
+        .until(|state| matches!(state, State::BackingOff { .. }))
+        .await;
+    let State::BackingOff { until, why } = state else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(why.cause(), Cause::Later);
+    assert!(until.0 >= before.0 + 900 * 1_000_000);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_break_it_goes_on_with_the_next_frame() {
+    let simulator = Simulator::start(Options {
+        rate: 0,
+        count: Some(10),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let mut inbox = Inbox::new();
+    let running = start(
+        &account(&simulator.endpoint()),
+        "monitoring",
+        settings(),
+        &inbox,
+    );
+    for expected in 1..=50 {
+        assert_eq!(number(&inbox.next().await), expected);
+        if expected % 10 == 0 {
+            simulator.drop_connections();
+        }
+    }
+    assert!(running.handle.counts().failures[&Cause::Dropped] >= 4);
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_tried_until_it_is_back() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let (endpoint, addr) = (simulator.endpoint(), simulator.addr());
+    simulator.stop().await;
+    let inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let why = running.failed(Cause::Unreachable).await.to_string();
+    assert!(why.contains(&addr.to_string()), "{why}");
+    let simulator = Simulator::start(Options {
+        listen: addr,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    running.connected().await;
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_close_frame_is_answered_and_named() {
+    let endpoint = serve_websocket(|mut socket| async move {
+        let close = CloseFrame {
+            code: CloseCode::Restart,
+            reason: "new\u{7} release".into(),
+        };
+        socket.close(Some(close)).await.unwrap();
+        assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
+    })
+    .await;
+    let inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let why = running.failed(Cause::Closed).await.to_string();
+    assert_eq!(
+        why,
+        "Central closed the connection with code 1012 (new release)"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_given_up() {
+    let endpoint = serve_tcp(|mut stream| async move {
+        let mut request = Vec::new();
+        let _ = stream.read_to_end(&mut request).await;
+    })
+    .await;
+    let inbox = Inbox::new();
+    let settings = Settings {
+        handshake_timeout: Duration::from_millis(50),
+        tls_timeout: Duration::from_millis(50),
+        ..settings()
+    };
+    let running = start(&account(&endpoint), "audit", settings, &inbox);
+    running.failed(Cause::Handshake).await;
+    running.stop().await;
+    let running = start(
+        &account(&endpoint.replace("ws:", "wss:")),
+        "audit",
+        settings,
+        &inbox,
+    );
+    running.failed(Cause::Tls).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_named() {
+    let endpoint = serve_tcp(|stream| async move {
+        answer_http(stream, "101 Switching Protocols\r\nupgrade: tea").await;
+    })
+    .await;
+    let inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    running.failed(Cause::Handshake).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn silence_makes_it_connect_again() {
+    let simulator = Simulator::start(Options {
+        rate: 0,
+        count: Some(1),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let mut inbox = Inbox::new();
+    let account = Account {
+        idle_timeout: Some(Duration::from_millis(100)),
+        ..account(&simulator.endpoint())
+    };
+    let running = start(&account, "monitoring", settings(), &inbox);
+    for expected in 1..=3 {
+        assert_eq!(number(&inbox.next().await), expected);
+    }
+    assert!(running.handle.counts().failures[&Cause::Silent] >= 2);
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_answered_a_ping_and_then_none_is_given_up() {
+    let endpoint = serve_websocket(|mut socket| async move {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_ping() {
+                break;
+            }
+        }
+        let _ = socket.flush().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let inbox = Inbox::new();
+    let settings = Settings {
+        ping_interval: Duration::from_millis(20),
+        pong_timeout: Duration::from_millis(100),
+        ..settings()
+    };
+    let running = start(&account(&endpoint), "audit", settings, &inbox);
+    running.failed(Cause::Unanswered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn text_frames_are_ignored_and_counted() {
+    let endpoint = serve_websocket(|mut socket| async move {
+        socket.send(Message::text("keep-alive")).await.unwrap();
+        socket.send(Message::binary("an event")).await.unwrap();
+        while socket.next().await.is_some() {}
+    })
+    .await;
+    let mut inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    assert_eq!(inbox.next().await.payload, "an event");
+    assert_eq!(running.handle.counts().text_frames, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_of_40_mib_passes_and_a_larger_one_than_allowed_is_named() {
+    const BYTES: usize = 40 << 20;
+    let endpoint = serve_websocket(|mut socket| async move {
+        socket.send(Message::binary(vec![7; BYTES])).await.unwrap();
+        while socket.next().await.is_some() {}
+    })
+    .await;
+    let mut inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    assert_eq!(inbox.next().await.payload.len(), BYTES);
+    running.stop().await;
+
+    let endpoint = serve_websocket(|mut socket| async move {
+        let _ = socket.send(Message::binary(vec![7; 1025])).await;
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let settings = Settings {
+        max_frame_bytes: 1024,
+        ..settings()
+    };
+    let running = start(&account(&endpoint), "audit", settings, &inbox);
+    let why = running.failed(Cause::Protocol).await.to_string();
+    assert!(why.contains("too large"), "{why}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_ones_own_needs_its_ca_file() {
+    let simulator = Simulator::start(Options {
+        tls: true,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, simulator.certificate().unwrap()).unwrap();
+    let inbox = Inbox::new();
+    let with = |tls| Account {
+        tls,
+        ..account(&simulator.endpoint())
+    };
+
+    let running = start(&with(Tls::default()), "audit", settings(), &inbox);
+    let why = running.failed(Cause::Refused).await.to_string();
+    assert!(
+        why.contains("is not trusted") && why.contains("tls.ca_file"),
+        "{why}"
+    );
+    running.stop().await;
+
+    let trusting = Tls {
+        ca_file: Some(ca_file),
+        insecure: false,
+    };
+    let running = start(&with(trusting), "audit", settings(), &inbox);
+    running.connected().await;
+    running.stop().await;
+
+    let insecure = Tls {
+        ca_file: None,
+        insecure: true,
+    };
+    let running = start(&with(insecure), "audit", settings(), &inbox);
+    running.connected().await;
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn it_stops_while_connecting_and_while_waiting() {
+    let silent = serve_tcp(|mut stream| async move {
+        let mut request = Vec::new();
+        let _ = stream.read_to_end(&mut request).await;
+    })
+    .await;
+    let inbox = Inbox::new();
+    start(&account(&silent), "audit", settings(), &inbox)
+        .stop()
+        .await;
+
+    let busy = serve_tcp(|stream| async move {
+        answer_http(stream, "429 Too Many Requests\r\nretry-after: 3600").await;
+    })
+    .await;
+    let running = start(&account(&busy), "audit", settings(), &inbox);
+    running.failed(Cause::Later).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_goodbye_is_said_and_what_still_comes_is_kept() {
+    let endpoint = serve_websocket(|mut socket| async move {
+        let goodbye = socket.next().await;
+        let Some(Ok(Message::Close(Some(frame)))) = goodbye else {
+            panic!("{goodbye:?}");
+        };
+        assert_eq!(frame.code, CloseCode::Away);
+    })
+    .await;
+    let mut inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    running.connected().await;
+    running.stop().await;
+
+    let late = serve_tcp(|stream| servers::send_after_close(stream, b"late")).await;
+    let running = start(&account(&late), "audit", settings(), &inbox);
+    running.connected().await;
+    running.stop().await;
+    assert_eq!(inbox.next().await.payload, "late");
+}
+
+#[tokio::test]
+async fn without_a_journal_it_ends() {
+    let simulator = Simulator::start(Options {
+        rate: 1000,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let inbox = Inbox::new();
+    let running = start(&account(&simulator.endpoint()), "audit", settings(), &inbox);
+    running.connected().await;
+    inbox.close().await;
+    let ended = timeout(PATIENCE, running.task).await.unwrap().unwrap();
+    assert_eq!(ended, Ended::JournalClosed);
+    simulator.stop().await;
+}
