@@ -1,0 +1,367 @@
+//! One log on disk, many readers: frames are appended as they come from Central's sockets, and each
+//! sink reads them with a cursor of its own.
+//!
+//! ```text
+//!  Appender ─┐                          ┌─ Cursor "lake"
+//!  Appender ─┼─▶ queue ─▶ writer thread ┤     segments are read with their own file handles
+//!  Appender ─┘   (bytes)  write, sync   └─ Cursor "work"
+//! ```
+//!
+//! # Layout
+//!
+//! ```text
+//! journal/
+//!   lock                          held while a process has the journal open
+//!   00000000000000000000.log      a segment: records 0 to 41 999
+//!   00000000000000042000.log      the next one; only the last segment is written to
+//!   cursors/lake.cursor           how far the sink `lake` has come
+//! ```
+//!
+//! A segment is named after the offset of its first record: the number of records that were
+//! appended before it since the journal began. It holds records one after the other, nothing else.
+//! A segment ends where the next one begins: records in it whose offset is not below the next
+//! segment's name do not count.
+//!
+//! # Record
+//!
+//! All integers are little-endian.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | magic, `F7 43 46 31`: where a reader finds its feet again after damage |
+//! | 4 | 4 | CRC32C of everything after it, up to the record's end |
+//! | 8 | 4 | length of the body |
+//! | 12 | 1 | kind: 1 is a frame; a reader passes over kinds that it does not know |
+//! | 13 | 3 | zero |
+//! | 16 | 8 | offset: the record's number, one more than that of the record before |
+//! | 24 | 8 | when it was received: microseconds since the Unix epoch, signed |
+//! | 32 | | body |
+//!
+//! The body of a frame: length of the account's name (2), length of the stream's text form (2), the
+//! name, the text form ([`Stream`](crate::frame::Stream)'s `Display`), and the payload up to the end.
+//!
+//! # Cursor
+//!
+//! A cursor file has two slots of 4096 bytes, written in turn; the valid one with the higher count
+//! is the cursor. A slot is text: the count, the offset below which everything is done, a place in a
+//! segment from which that offset is near, and a CRC32C. Writing in place into the slot that is not
+//! in force is atomic, needs one sync and no room, so that a full disk does not keep cursors from
+//! moving and segments from being removed.
+//!
+//! # What is true when
+//!
+//! *Append.* What [`Appender::append`] has taken is in memory. The writer thread puts everything that
+//! waits into one write; from then on readers see it, and it survives the death of the process.
+//!
+//! *Sync.* At most `sync_interval` after the first unsynced byte the segment is synced, by a timer
+//! that needs no further append; from then on it survives the loss of power. What is unsynced is
+//! kept in memory too: after a failed sync the page cache cannot be trusted, so the unsynced records
+//! are written to a fresh file, which is synced and then renamed to a segment that begins with the
+//! first of them. Until that has succeeded nothing more is written, and appenders wait.
+//!
+//! *Cursors* are stored after the sync that covers what they have passed, never before: a stored
+//! cursor does not point past what a power cut leaves. Should one do so all the same, the journal
+//! goes on at the highest offset that any cursor has passed: no offset is given twice.
+//!
+//! *Rotation.* The old segment is synced, the new file is created and the folder synced before a
+//! record in the new one is reported as synced. A crash in between leaves an empty last segment.
+//!
+//! *Removal.* A segment is removed when every cursor that is registered has passed it **in its
+//! stored form**; oldest first, the folder synced after. Cursor files of sinks that are not
+//! registered keep nothing alive.
+//!
+//! *Opening* checks every record of the last segment and only looks at the first record of the others:
+//! they were synced when they were closed, and are checked while they are read. What follows the
+//! last good record of the last segment is a torn tail, and is cut. Records that are damaged
+//! elsewhere are passed over to the next good one, and reported by the cursor that meets them.
+//!
+//! *In memory* ([`Location::Memory`]) the same code runs over files in memory. When they reach the
+//! limit the oldest segment is dropped; a cursor that had not passed it skips forward and says how
+//! much it missed.
+
+mod cursor;
+mod cursor_file;
+mod index;
+mod queue;
+mod reader;
+mod record;
+mod recovery;
+mod segment;
+mod stats;
+mod storage;
+mod thread;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use self::cursor::{Batch, Cursor, Entry, ReadError};
+pub use self::queue::{AppendError, Appender};
+pub use self::record::MAX_PAYLOAD_BYTES;
+pub use self::recovery::{Damage, Recovery};
+pub use self::stats::{CursorStats, Stats};
+
+use self::cursor::Registered;
+use self::index::Index;
+use self::queue::Queue;
+use self::stats::Numbers;
+use self::storage::{Disk, Lock, Memory, Storage};
+use self::writer::Writer;
+
+/// Bytes of encoded frames that may wait for the writer thread, before appenders wait. Each record
+/// takes at least its header, so this bounds their number too. Large enough to ride out a slow sync
+/// (a second of 3,000 frames of 2.4 KB), small enough not to matter in memory.
+const QUEUE_BYTES: u32 = 8 << 20;
+
+/// A journal in memory is cut into at least this many segments: how much is dropped at once when it
+/// is full.
+const MEMORY_SEGMENTS: u64 = 8;
+
+/// How a journal is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub location: Location,
+    /// Bytes at which a segment is closed and the next one begun.
+    pub segment_bytes: u64,
+    /// The longest time that an appended frame may be unsynced.
+    pub sync_interval: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// The journal's own folder; made if it is not there.
+    Directory(PathBuf),
+    /// Nothing outlives the process; the oldest frames are dropped beyond `bytes`.
+    Memory { bytes: u64 },
+}
+
+/// Where a cursor begins that has no stored place yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Behind the newest record: only what is appended from now on.
+    End,
+    /// At the oldest record that is still there.
+    Oldest,
+}
+
+/// How far the journal has come: offsets of the first record that is not yet so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub written: u64,
+    pub synced: u64,
+    /// The writer thread has ended: nothing more will come.
+    pub closed: bool,
+}
+
+/// Why a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the journal in {} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    #[error("the journal cannot be opened: {0}")]
+    Io(#[from] io::Error),
+    #[error("the cursor {0:?} is already in use")]
+    InUse(String),
+}
+
+/// What could not be made safe when the journal was closed.
+#[derive(Debug, thiserror::Error)]
+#[error("{unsynced} records could not be synced to the journal: {cause}")]
+pub struct CloseError {
+    /// Records that were appended, and may be lost.
+    pub unsynced: u64,
+    pub cause: io::Error,
+}
+
+/// An open journal. Dropped without [`Journal::close`] it is closed all the same, and errors are
+/// only logged.
+#[derive(Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    recovery: Recovery,
+    thread: Option<JoinHandle<Result<(), CloseError>>>,
+    /// Given back when the thread has ended.
+    _lock: Option<Lock>,
+}
+
+/// What the writer thread, appenders and cursors have in common.
+#[derive(Debug)]
+struct Shared {
+    storage: Arc<dyn Storage>,
+    queue: Queue,
+    index: Mutex<Index>,
+    cursors: Mutex<BTreeMap<String, Arc<Registered>>>,
+    progress: watch::Sender<Progress>,
+    numbers: Numbers,
+}
+
+impl Journal {
+    /// Opens or begins a journal, repairs what a crash left, and registers a cursor for each sink;
+    /// the cursors come back in the same order. From here on only these keep segments alive.
+    ///
+    /// Works on the disk: a few milliseconds, and up to a second for a large last segment that is
+    /// not in the page cache.
+    ///
+    /// # Errors
+    /// Another process has the journal, the same name is given twice, or the disk fails.
+    pub fn open(
+        options: &Options,
+        cursors: &[(&str, Start)],
+    ) -> Result<(Self, Vec<Cursor>), OpenError> {
+        let (storage, lock): (Arc<dyn Storage>, _) = match &options.location {
+            Location::Directory(folder) => {
+                let (disk, lock) = Disk::open(folder)?;
+                (Arc::new(disk), Some(lock))
+            }
+            Location::Memory { .. } => (Arc::new(Memory::default()), None),
+        };
+        let (writer, recovery) = Writer::open(storage, Limits::new(options))?;
+        let shared = Arc::clone(writer.shared());
+        let cursors = cursors
+            .iter()
+            .map(|(name, start)| Cursor::register(&shared, name, *start))
+            .collect::<Result<_, _>>()?;
+        let thread = thread::spawn(writer, options.sync_interval)?;
+        let journal = Self {
+            shared,
+            recovery,
+            thread: Some(thread),
+            _lock: lock,
+        };
+        Ok((journal, cursors))
+    }
+
+    /// A handle to append with; clones share one queue.
+    #[must_use]
+    pub fn appender(&self) -> Appender {
+        Appender::new(Arc::clone(&self.shared))
+    }
+
+    /// How far the journal has come, and each change of it.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// All numbers at this moment. Takes a few short locks, no disk work.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.shared)
+    }
+
+    /// A handle that gives [`Stats`] for as long as it is kept, also after [`Journal::close`].
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer(Arc::clone(&self.shared))
+    }
+
+    /// Takes no more frames, writes and syncs what waits, stores the cursors, and gives the lock
+    /// back. Cursors that are still read from end with [`ReadError::Closed`].
+    ///
+    /// # Errors
+    /// The disk failed at the last: frames that are not synced may be lost.
+    pub async fn close(mut self) -> Result<(), CloseError> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        self.shared.queue.close();
+        let joined = tokio::task::spawn_blocking(move || join(thread)).await;
+        joined.unwrap_or_else(|stopped| {
+            Err(CloseError {
+                unsynced: 0,
+                cause: io::Error::other(stopped),
+            })
+        })
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.shared.queue.close();
+            if let Err(error) = join(thread) {
+                tracing::error!(%error, "the journal was not closed cleanly");
+            }
+        }
+    }
+}
+
+fn join(thread: JoinHandle<Result<(), CloseError>>) -> Result<(), CloseError> {
+    thread.join().unwrap_or_else(|_| {
+        Err(CloseError {
+            unsynced: 0,
+            cause: io::Error::other("the writer thread panicked"),
+        })
+    })
+}
+
+/// Looks at a journal without owning it.
+#[derive(Clone, Debug)]
+pub struct Observer(Arc<Shared>);
+
+impl Observer {
+    /// All numbers at this moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.0)
+    }
+}
+
+/// What the writer must not exceed, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    segment: u64,
+    /// Beyond this the oldest segment is dropped, read or not.
+    total: Option<u64>,
+    queue: u32,
+}
+
+impl Limits {
+    fn new(options: &Options) -> Self {
+        match options.location {
+            Location::Directory(_) => Self {
+                segment: options.segment_bytes.max(1),
+                total: None,
+                queue: QUEUE_BYTES,
+            },
+            Location::Memory { bytes } => {
+                let share = bytes / MEMORY_SEGMENTS;
+                Self {
+                    segment: options.segment_bytes.min(share).max(1),
+                    total: Some(bytes),
+                    queue: u32::try_from(share)
+                        .unwrap_or(u32::MAX)
+                        .clamp(1, QUEUE_BYTES),
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        lock(&self.index)
+    }
+
+    fn cursors(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Registered>>> {
+        lock(&self.cursors)
+    }
+}
+
+/// A thread that panicked while it held one of our locks left plain numbers behind, which are still
+/// of use to the others.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

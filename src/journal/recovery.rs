@@ -1,0 +1,157 @@
+//! What a crash may have left, and how it is put right when the journal is opened.
+
+use std::io;
+use std::sync::Arc;
+
+use super::cursor_file::{self, CursorFile, Found};
+use super::index::{Index, Segment};
+use super::record::{HEADER_BYTES, Header};
+use super::segment;
+use super::storage::{File, Storage, read_up_to};
+
+/// How much of the last segment is held in memory while it is checked.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// What opening found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Bytes that were cut from the last segment's end: the records in them were not synced.
+    pub torn_bytes: u64,
+    /// Places in the last segment that hold no record, with good ones behind.
+    pub damage: Vec<Damage>,
+}
+
+/// Bytes of a segment that are not records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The offset that the segment is named after.
+    pub segment: u64,
+    pub position: u64,
+    pub bytes: u64,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) base: u64,
+    pub(super) file: Arc<dyn File>,
+    pub(super) len: u64,
+}
+
+/// Makes the files consistent, and durable as they are then.
+pub(super) fn recover(storage: &dyn Storage) -> io::Result<(Index, Active, Recovery)> {
+    let mut bases = Vec::new();
+    for name in storage.list("")? {
+        match segment::base(&name) {
+            Some(base) => bases.push(base),
+            None if name == segment::UNFINISHED => storage.remove(&name)?,
+            None => {}
+        }
+    }
+    bases.sort_unstable();
+    let last = bases.pop();
+
+    let mut index = Index::default();
+    for base in bases {
+        let file = storage.open(&segment::name(base))?;
+        index.insert(base, describe(&*file)?);
+    }
+    let mut recovery = Recovery::default();
+    let mut active = None;
+    if let Some(base) = last {
+        let opened = repair(storage, base, &mut index, &mut recovery)?;
+        active = Some(opened);
+    }
+    let passed = highest_cursor(storage)?;
+    let active = match active {
+        Some(active) if passed <= index.end => active,
+        _ => {
+            index.end = index.end.max(passed);
+            begin(storage, &mut index)?
+        }
+    };
+    storage.sync_folder("")?;
+    Ok((index, active, recovery))
+}
+
+fn describe(file: &dyn File) -> io::Result<Segment> {
+    let first = Header::parse(&read_up_to(file, 0, HEADER_BYTES)?);
+    Ok(Segment {
+        len: file.len()?,
+        generation: 0,
+        received_at: first.map(|header| header.received_at),
+    })
+}
+
+/// Makes an empty segment at the end.
+fn begin(storage: &dyn Storage, index: &mut Index) -> io::Result<Active> {
+    let base = index.end;
+    let file = storage.create(&segment::name(base))?;
+    index.insert(base, Segment::empty(0));
+    Ok(Active { base, file, len: 0 })
+}
+
+/// Checks the last segment from its first record to its last, and cuts what follows.
+fn repair(
+    storage: &dyn Storage,
+    base: u64,
+    index: &mut Index,
+    recovery: &mut Recovery,
+) -> io::Result<Active> {
+    let file = storage.open(&segment::name(base))?;
+    let len = file.len()?;
+    let mut position = 0;
+    index.end = base;
+    while position < len {
+        let chunk = segment::read(&*file, position, len, WINDOW_BYTES)?;
+        for (header, record) in &chunk.records {
+            position += record.len() as u64;
+            index.end = index.end.max(header.offset + 1);
+        }
+        if !chunk.damaged {
+            continue;
+        }
+        let Some(good) = segment::find(&*file, base, position + 1, len)? else {
+            recovery.torn_bytes = len - position;
+            tracing::warn!(
+                segment = segment::name(base),
+                position,
+                bytes = recovery.torn_bytes,
+                next_offset = index.end,
+                "cut a torn tail off the journal",
+            );
+            file.truncate(position)?;
+            break;
+        };
+        let damage = Damage {
+            segment: base,
+            position,
+            bytes: good - position,
+        };
+        tracing::error!(?damage, "the journal's last segment is damaged");
+        recovery.damage.push(damage);
+        position = good;
+    }
+    file.sync()?;
+    let segment = Segment {
+        len: position,
+        ..describe(&*file)?
+    };
+    index.insert(base, segment);
+    Ok(Active {
+        base,
+        file,
+        len: position,
+    })
+}
+
+/// The highest offset that any cursor has passed, of a sink that is still wanted or not.
+fn highest_cursor(storage: &dyn Storage) -> io::Result<u64> {
+    let mut highest = 0;
+    for name in cursor_file::names(storage)? {
+        if let (_, Found::Good(stored)) = CursorFile::open(storage, &name)? {
+            highest = highest.max(stored.offset);
+        }
+    }
+    Ok(highest)
+}

@@ -1,0 +1,200 @@
+//! The writer thread: waits for work or the next timer, and never ends because a disk fails.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::queue::{Batch, Wake};
+use super::writer::Writer;
+use super::{CloseError, Shared};
+
+/// After a failure the disk is left alone for so long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Storing cursors may take at most one part in so many of the writer's time: on a slow disk they
+/// are stored less often, which costs repeats after a crash, never frames.
+const CURSOR_SHARE: u32 = 10;
+
+#[derive(Debug)]
+struct Thread {
+    shared: Arc<Shared>,
+    writer: Writer,
+    sync_interval: Duration,
+    /// A batch that could not be written yet.
+    unwritten: Option<Batch>,
+    sync_at: Option<Instant>,
+    cursors_at: Option<Instant>,
+    /// Cursors may not be stored before.
+    cursors_rest_until: Instant,
+    paused_until: Option<Instant>,
+}
+
+/// Starts the thread. It ends when the queue is closed and empty.
+pub(super) fn spawn(
+    writer: Writer,
+    sync_interval: Duration,
+) -> io::Result<JoinHandle<Result<(), CloseError>>> {
+    let thread = Thread {
+        shared: Arc::clone(writer.shared()),
+        writer,
+        sync_interval,
+        unwritten: None,
+        sync_at: None,
+        cursors_at: None,
+        cursors_rest_until: Instant::now(),
+        paused_until: None,
+    };
+    std::thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || {
+            let _ending = Ending(Arc::clone(&thread.shared));
+            thread.run()
+        })
+}
+
+/// However the thread ends, nobody waits for it any longer.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        self.0
+            .progress
+            .send_modify(|progress| progress.closed = true);
+    }
+}
+
+impl Thread {
+    fn run(mut self) -> Result<(), CloseError> {
+        let shared = Arc::clone(&self.shared);
+        let mut spare = Some(Vec::new());
+        loop {
+            let mut none = None;
+            let wanted = self.unwritten.is_none() && self.paused_until.is_none();
+            let room = if wanted { &mut spare } else { &mut none };
+            let wake = shared.queue.wait(self.next_timer(), room);
+            let closing = wake.closing;
+            self.heed(wake);
+            spare.get_or_insert_with(|| self.writer.spare());
+            if closing {
+                return self.finish();
+            }
+            if self
+                .paused_until
+                .is_none_or(|until| until <= Instant::now())
+            {
+                let done = self.work();
+                self.after(done);
+            }
+        }
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        self.paused_until.or(match (self.sync_at, self.cursors_at) {
+            (Some(sync), Some(cursors)) => Some(sync.min(cursors)),
+            (sync, cursors) => sync.or(cursors),
+        })
+    }
+
+    fn heed(&mut self, wake: Wake) {
+        if wake.batch.is_some() {
+            self.unwritten = wake.batch;
+        }
+        if wake.committed && self.cursors_at.is_none() {
+            let soon = Instant::now() + self.sync_interval;
+            self.cursors_at = Some(soon.max(self.cursors_rest_until));
+        }
+    }
+
+    /// Does what is due. A full disk fails the write, and is healed by the cursors: they go on.
+    fn work(&mut self) -> io::Result<()> {
+        let written = self.write();
+        let synced = if due(self.sync_at) || self.writer.must_sync() {
+            self.sync()
+        } else {
+            Ok(())
+        };
+        let stored = if due(self.cursors_at) {
+            self.store_cursors()
+        } else {
+            Ok(())
+        };
+        written.and(synced).and(stored)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let Some(batch) = self.unwritten.take() else {
+            return Ok(());
+        };
+        if let Err((batch, error)) = self.writer.write(batch) {
+            self.unwritten = Some(batch);
+            return Err(error);
+        }
+        self.sync_at
+            .get_or_insert(Instant::now() + self.sync_interval);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.writer.sync()?;
+        self.sync_at = None;
+        Ok(())
+    }
+
+    /// A cursor is stored only up to what is synced, so the sync comes first.
+    fn store_cursors(&mut self) -> io::Result<()> {
+        self.sync()?;
+        let start = Instant::now();
+        self.writer.store_cursors()?;
+        self.writer.remove_passed()?;
+        self.cursors_at = None;
+        self.cursors_rest_until = Instant::now() + start.elapsed() * CURSOR_SHARE;
+        Ok(())
+    }
+
+    /// Says what stands in the way, once, and when it is gone.
+    fn after(&mut self, done: io::Result<()>) {
+        match done {
+            Ok(()) => {
+                self.paused_until = None;
+                if self.shared.numbers.set_trouble(None) {
+                    tracing::info!("the journal can be written again");
+                }
+            }
+            Err(error) => {
+                self.paused_until = Some(Instant::now() + PAUSE);
+                if self.shared.numbers.set_trouble(Some(error.to_string())) {
+                    tracing::error!(%error, "the journal cannot be written, trying again");
+                }
+            }
+        }
+    }
+
+    /// The last round: whatever waits is written, synced and stored, or it is said what was not.
+    fn finish(&mut self) -> Result<(), CloseError> {
+        self.finish_files().map_err(|cause| CloseError {
+            unsynced: self.unsafe_records(),
+            cause,
+        })
+    }
+
+    fn finish_files(&mut self) -> io::Result<()> {
+        self.write()?;
+        let mut spare = Some(Vec::new());
+        self.unwritten = self.shared.queue.wait(None, &mut spare).batch;
+        self.write()?;
+        self.store_cursors()
+    }
+
+    fn unsafe_records(&self) -> u64 {
+        let waiting = self.unwritten.as_ref();
+        self.writer.unsynced_records()
+            + waiting.map_or(0, |batch| batch.end_offset - batch.first_offset)
+            + self.shared.queue.waiting_records()
+    }
+}
+
+fn due(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at <= Instant::now())
+}

@@ -1,0 +1,281 @@
+//! Everything that changes the files, step by step; [`thread`](super::thread) says when.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::index::Segment;
+use super::queue::{Batch, Queue};
+use super::recovery::{Active, Recovery, recover};
+use super::stats::Numbers;
+use super::storage::{Storage, write_all_at};
+use super::{Limits, Progress, QUEUE_BYTES, Shared, segment};
+
+/// Written batches are kept until they are synced; with this much a sync is due at once. Bounds
+/// memory beside the queue.
+const UNSYNCED_BYTES: usize = 16 << 20;
+
+/// A buffer that one huge record has grown beyond this is not kept for the next batch.
+const SPARE_BYTES: usize = 2 * QUEUE_BYTES as usize;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    limits: Limits,
+    active: Active,
+    /// The active segment's length when it was last synced.
+    synced_len: u64,
+    synced: u64,
+    /// Written since then, in order.
+    unsynced: Vec<Batch>,
+    /// A sync has failed: the active file's unsynced bytes may never reach the disk.
+    suspect: bool,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    pub(super) fn open(storage: Arc<dyn Storage>, limits: Limits) -> io::Result<(Self, Recovery)> {
+        let (index, active, recovery) = recover(&*storage)?;
+        let end = index.end;
+        let shared = Shared {
+            storage,
+            queue: Queue::new(limits.queue, end),
+            index: Mutex::new(index),
+            cursors: Mutex::new(BTreeMap::new()),
+            progress: watch::Sender::new(Progress {
+                written: end,
+                synced: end,
+                closed: false,
+            }),
+            numbers: Numbers::default(),
+        };
+        let writer = Self {
+            shared: Arc::new(shared),
+            limits,
+            synced_len: active.len,
+            active,
+            synced: end,
+            unsynced: Vec::new(),
+            suspect: false,
+            spare: Vec::new(),
+        };
+        Ok((writer, recovery))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A buffer for the next batch.
+    pub(super) fn spare(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    pub(super) fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// So much is unsynced that the timer should not be waited for.
+    pub(super) fn must_sync(&self) -> bool {
+        let bytes: usize = self.unsynced.iter().map(|batch| batch.bytes.len()).sum();
+        bytes >= UNSYNCED_BYTES
+    }
+
+    /// Records that were written and not synced.
+    pub(super) fn unsynced_records(&self) -> u64 {
+        self.shared.index().end - self.synced
+    }
+
+    /// Writes a batch behind the last, and shows it to readers. After an error nothing has changed:
+    /// the same batch can be written again.
+    pub(super) fn write(&mut self, batch: Batch) -> Result<(), (Batch, io::Error)> {
+        if let Err(error) = self
+            .prepare()
+            .and_then(|()| write_all_at(&*self.active.file, &batch.bytes, self.active.len))
+        {
+            return Err((batch, error));
+        }
+        self.active.len += batch.bytes.len() as u64;
+        {
+            let mut index = self.shared.index();
+            index.end = batch.end_offset;
+            if let Some(segment) = index.get_mut(self.active.base) {
+                segment.len = self.active.len;
+                segment.received_at = segment.received_at.or(batch.received_at);
+            }
+        }
+        self.shared.numbers.appended(&batch);
+        self.shared.queue.release(batch.room);
+        self.shared
+            .progress
+            .send_modify(|progress| progress.written = batch.end_offset);
+        self.unsynced.push(batch);
+        self.drop_excess();
+        Ok(())
+    }
+
+    /// Sees to a file that can be written to.
+    fn prepare(&mut self) -> io::Result<()> {
+        if self.suspect || self.active.len >= self.limits.segment {
+            self.sync()?;
+        }
+        if self.active.len >= self.limits.segment {
+            self.rotate()?;
+        }
+        Ok(())
+    }
+
+    /// Begins a new segment; all is synced.
+    fn rotate(&mut self) -> io::Result<()> {
+        let storage = &self.shared.storage;
+        let base = self.synced;
+        let file = storage.create(&segment::name(base))?;
+        storage.sync_folder("")?;
+        self.shared.index().insert(base, Segment::empty(0));
+        self.active = Active { base, file, len: 0 };
+        self.synced_len = 0;
+        Ok(())
+    }
+
+    /// Makes all that is written survive the loss of power. After an error it can be repeated.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        if self.suspect {
+            self.begin_anew()?;
+        } else if self.has_unsynced() {
+            self.active
+                .file
+                .sync()
+                .inspect_err(|_| self.suspect = true)?;
+        } else {
+            return Ok(());
+        }
+        self.shared.numbers.synced(start.elapsed());
+        self.note_synced();
+        Ok(())
+    }
+
+    fn note_synced(&mut self) {
+        self.suspect = false;
+        self.synced_len = self.active.len;
+        if let Some(last) = self.unsynced.last() {
+            self.synced = last.end_offset;
+        }
+        for mut batch in self.unsynced.drain(..) {
+            if batch.bytes.capacity() <= SPARE_BYTES && self.spare.len() < 2 {
+                batch.bytes.clear();
+                self.spare.push(batch.bytes);
+            }
+        }
+        let synced = self.synced;
+        self.shared
+            .progress
+            .send_modify(|progress| progress.synced = synced);
+    }
+
+    /// After a failed sync: writes what is unsynced to a fresh file, since the old one's pages may
+    /// be marked as clean without being on the disk. It becomes a segment only when it is durable.
+    fn begin_anew(&mut self) -> io::Result<()> {
+        let storage = &self.shared.storage;
+        let base = self.synced;
+        let file = storage.create(segment::UNFINISHED)?;
+        let mut len = 0;
+        for batch in &self.unsynced {
+            write_all_at(&*file, &batch.bytes, len)?;
+            len += batch.bytes.len() as u64;
+        }
+        file.sync()?;
+        storage.rename(segment::UNFINISHED, &segment::name(base))?;
+        storage.sync_folder("")?;
+        if base != self.active.base {
+            // Should this fail, what follows is still not read: the next segment begins before it.
+            let _ = self.active.file.truncate(self.synced_len);
+        }
+        {
+            let mut index = self.shared.index();
+            let generation = index.get(base).map_or(0, |segment| segment.generation + 1);
+            if let Some(old) = index.get_mut(self.active.base) {
+                old.len = self.synced_len;
+            }
+            index.insert(
+                base,
+                Segment {
+                    len,
+                    generation,
+                    received_at: self.unsynced.first().and_then(|batch| batch.received_at),
+                },
+            );
+        }
+        self.active = Active { base, file, len };
+        Ok(())
+    }
+
+    /// Stores the cursors that have moved, as far as what they have passed is synced.
+    pub(super) fn store_cursors(&mut self) -> io::Result<()> {
+        let registered: Vec<_> = self.shared.cursors().values().cloned().collect();
+        for cursor in registered {
+            cursor.store(self.synced)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that every cursor has passed in its stored form.
+    pub(super) fn remove_passed(&mut self) -> io::Result<()> {
+        let cursors = self.shared.cursors();
+        let passed = cursors.values().map(|cursor| cursor.stored()).min();
+        drop(cursors);
+        let passed = passed.unwrap_or(self.synced);
+        let mut removed = false;
+        loop {
+            let oldest = self.shared.index().oldest_ending_by(passed);
+            let Some(base) = oldest else { break };
+            self.remove(base)?;
+            removed = true;
+        }
+        if removed {
+            self.shared.storage.sync_folder("")?;
+        }
+        Ok(())
+    }
+
+    /// Drops the oldest segments while there is more than the limit allows.
+    fn drop_excess(&mut self) {
+        let Some(most) = self.limits.total else {
+            return;
+        };
+        loop {
+            let oldest = {
+                let index = self.shared.index();
+                let excess = index.bytes() > most;
+                excess.then(|| index.oldest_ending_by(u64::MAX)).flatten()
+            };
+            let Some(base) = oldest else { return };
+            if let Err(error) = self.remove(base) {
+                tracing::error!(%error, base, "a full journal's oldest segment cannot be removed");
+                return;
+            }
+            self.shared
+                .numbers
+                .dropped_segments
+                .fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Readers that look for the segment go on at the next; those that have it open keep it.
+    fn remove(&mut self, base: u64) -> io::Result<()> {
+        let segment = self.shared.index().remove(base);
+        match self.shared.storage.remove(&segment::name(base)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                if let Some(segment) = segment {
+                    self.shared.index().insert(base, segment);
+                }
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+}
