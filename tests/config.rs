@@ -8,6 +8,7 @@ use std::time::Duration;
 use central_forwarder::config::{
     self, Config, Format, Loaded, LogFormat, Mistakes, Selector, Sink,
 };
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 /// A config without a mistake: a line each, so that a test can put another in a line's place.
@@ -512,5 +513,35 @@ fn every_shipped_config_passes() {
         let loaded = loaded.unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(loaded.warnings, [], "{}", file.display());
         assert_eq!(loaded.config.accounts.len(), 1);
+    }
+}
+
+#[test]
+fn depth_costs_no_stack() {
+    let dotted = format!("{}a = 1\n", "a.".repeat(20_000));
+    let nested = format!("a = {}", "[".repeat(20_000));
+    let tables = format!("[{}a]\n", "a.".repeat(20_000));
+    for text in [dotted, nested, tables] {
+        assert!(Operator::new().file("c.toml", &text).load().is_err());
+    }
+    let name = format!("CENTRAL_FORWARDER{}", "__A".repeat(20_000));
+    assert!(with("", "").variable(&name, "x").load().is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// It either loads or says where it does not.
+    #[test]
+    fn no_damage_to_a_file_makes_it_panic(
+        cut in 0..GOOD.len(),
+        length in 0..20_usize,
+        put in "[\\[\\]{}\"'=.,\n a-z0-9é_-]{0,8}",
+    ) {
+        let (from, to) = (cut, (cut + length).min(GOOD.len()));
+        let text = format!("{}{put}{}", &GOOD[..from], &GOOD[to..]);
+        if let Err(mistakes) = Operator::new().file("c.toml", &text).load() {
+            prop_assert!(!mistakes.remarks().is_empty(), "{text}");
+        }
     }
 }

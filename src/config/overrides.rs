@@ -10,6 +10,9 @@ use super::remark::{Place, Remark};
 const PREFIX: &str = "CENTRAL_FORWARDER__";
 const SEPARATOR: &str = "__";
 
+/// Deeper than any key; what is deeper still would only cost stack.
+const MAX_LEVELS: usize = 16;
+
 impl Layers {
     /// Puts the variables that begin with `CENTRAL_FORWARDER__` over the files.
     pub(super) fn apply(&mut self, env: &BTreeMap<String, String>) {
@@ -39,7 +42,8 @@ impl Layers {
 
 /// The value that a variable is about, made if need be, and the paths on the way to it.
 fn find<'a>(root: &'a mut Value, keys: &str) -> Result<(Vec<String>, &'a mut Value), String> {
-    if keys.split(SEPARATOR).any(str::is_empty) {
+    let levels = keys.split(SEPARATOR);
+    if levels.clone().any(str::is_empty) || levels.count() > MAX_LEVELS {
         return Err(format!(
             "names no key (write {PREFIX}KEY or {PREFIX}KEY{SEPARATOR}KEY)"
         ));
