@@ -53,3 +53,15 @@ fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(count(1, "sink"), "1 sink");
+        assert_eq!(count(0, "sink"), "0 sinks");
+        assert_eq!(count(6, "sink"), "6 sinks");
+    }
+}

@@ -13,9 +13,16 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// Swapped letters count as one slip; a missing ending (`max` for `maximum`) is forgiven.
+/// Swapped letters count as one slip; a missing ending (`dest`) is forgiven.
 fn likeness(a: &str, b: &str) -> f64 {
-    strsim::normalized_damerau_levenshtein(a, b).max(strsim::jaro_winkler(a, b) - 0.15)
+    let one_slip = a.len() > 2 && strsim::damerau_levenshtein(a, b) == 1;
+    let likeness =
+        strsim::normalized_damerau_levenshtein(a, b).max(strsim::jaro_winkler(a, b) - 0.15);
+    if one_slip {
+        likeness.max(ALIKE)
+    } else {
+        likeness
+    }
 }
 
 /// `did you mean X?`, or what to do when nothing is near.
@@ -41,6 +48,7 @@ mod tests {
         assert_eq!(nearest("topic", known), Some("topics"));
         assert_eq!(nearest("Sinks", known), Some("sink"));
         assert_eq!(nearest("destinaton", known), Some("destination"));
+        assert_eq!(nearest("kye", known), Some("key"));
         assert_eq!(nearest("dest", known), Some("destination"));
         assert_eq!(nearest("colour", known), None);
         assert_eq!(nearest("", known), None);

@@ -221,14 +221,14 @@ impl Walk<'_> {
         let kind = match value {
             DeValue::String(text) => ValueKind::String(text.into_owned()),
             DeValue::Boolean(value) => ValueKind::Boolean(value),
-            DeValue::Integer(value) => match i64::from_str_radix(value.as_str(), value.radix()) {
-                Ok(value) => ValueKind::I64(value),
-                Err(_) => {
+            DeValue::Integer(value) => {
+                let Ok(value) = i64::from_str_radix(value.as_str(), value.radix()) else {
                     self.mistake(offset, path, "the number is too large (64 bits)".into());
                     self.reader.torn = true;
                     return None;
-                }
-            },
+                };
+                ValueKind::I64(value)
+            }
             DeValue::Float(value) => ValueKind::Float(value.as_str().parse().ok()?),
             DeValue::Datetime(value) => ValueKind::String(value.to_string()),
             DeValue::Array(array) => ValueKind::Array(self.array(path, array)),

@@ -63,9 +63,13 @@ fn read(report: &mut Report) -> Raw {
     report.gone.extend(gone);
     let (raw, misfits) = report.tree.read();
     for misfit in misfits {
+        // A table that does not fit because of an entry that was taken out of it says nothing new.
+        let is_new = !report.is_gone(misfit.culprit());
         report.gone.push(misfit.culprit().to_owned());
         report.gone.extend(misfit.meant().map(str::to_owned));
-        report.mistakes.push(misfit.into_remark(&report.origin));
+        if is_new {
+            report.mistakes.push(misfit.into_remark(&report.origin));
+        }
     }
     raw
 }

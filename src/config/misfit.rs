@@ -17,7 +17,7 @@ pub(super) struct Misfit {
     /// The unknown key of the table at which the misfit is found.
     unknown: Option<String>,
     meant: Option<&'static str>,
-    spot: Option<Spot>,
+    spot: Option<Box<Spot>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Misfit {
                 Some(unknown) => join(&node.path, unknown),
                 None => node.path.clone(),
             };
-            self.spot = Some(Spot {
+            self.spot = Some(Box::new(Spot {
                 culprit: key.clone(),
                 meant: self.meant.map(|meant| join(&node.path, meant)),
                 remark: Remark {
@@ -52,7 +52,7 @@ impl Misfit {
                     key,
                     text: std::mem::take(&mut self.text),
                 },
-            });
+            }));
         }
         self
     }

@@ -1,5 +1,6 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
 
+mod accounts;
 mod hint;
 mod layers;
 mod load;
@@ -11,6 +12,7 @@ mod remark;
 mod report;
 mod routes;
 pub mod secret;
+mod sinks;
 pub mod template;
 mod tree;
 mod units;
@@ -160,6 +162,6 @@ pub enum JsonStyle {
     /// Addresses, numbers and text as people and stream processors read them.
     #[default]
     Readable,
-    /// The ProtoJSON mapping with proto field names.
+    /// The `ProtoJSON` mapping with proto field names.
     Canonical,
 }

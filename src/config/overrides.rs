@@ -10,6 +10,9 @@ use super::remark::{Place, Remark};
 const PREFIX: &str = "CENTRAL_FORWARDER__";
 const SEPARATOR: &str = "__";
 
+/// Deeper than any key; what is deeper still would only cost stack.
+const MAX_LEVELS: usize = 16;
+
 impl Layers {
     /// Puts the variables that begin with `CENTRAL_FORWARDER__` over the files.
     pub(super) fn apply(&mut self, env: &BTreeMap<String, String>) {
@@ -19,9 +22,13 @@ impl Layers {
             };
             let place = Place::Variable(name.clone());
             match find(&mut self.root, keys) {
-                Ok((path, value)) => {
+                Ok((mut paths, value)) => {
                     value.kind = ValueKind::String(text.clone());
-                    self.places.insert(path, place);
+                    self.places
+                        .extend(paths.pop().map(|path| (path, place.clone())));
+                    for path in paths {
+                        self.places.entry(path).or_insert_with(|| place.clone());
+                    }
                 }
                 Err(text) => self.mistakes.push(Remark {
                     place,
@@ -33,16 +40,18 @@ impl Layers {
     }
 }
 
-/// The value that a variable is about, made if need be, and its path.
-fn find<'a>(root: &'a mut Value, keys: &str) -> Result<(String, &'a mut Value), String> {
+/// The value that a variable is about, made if need be, and the paths on the way to it.
+fn find<'a>(root: &'a mut Value, keys: &str) -> Result<(Vec<String>, &'a mut Value), String> {
+    let levels = keys.split(SEPARATOR);
+    if levels.clone().any(str::is_empty) || levels.count() > MAX_LEVELS {
+        return Err(format!(
+            "names no key (write {PREFIX}KEY or {PREFIX}KEY{SEPARATOR}KEY)"
+        ));
+    }
+    let mut paths = Vec::new();
     let mut path = String::new();
     let mut at = root;
     for key in keys.split(SEPARATOR) {
-        if key.is_empty() {
-            return Err(format!(
-                "names no key (write {PREFIX}KEY or {PREFIX}KEY{SEPARATOR}KEY)"
-            ));
-        }
         if !matches!(at.kind, ValueKind::Table(_) | ValueKind::Array(_)) {
             at.kind = ValueKind::Table(Map::new());
         }
@@ -59,8 +68,9 @@ fn find<'a>(root: &'a mut Value, keys: &str) -> Result<(String, &'a mut Value), 
             }
             _ => unreachable!("made a table just above"),
         };
+        paths.push(path.clone());
     }
-    Ok((path, at))
+    Ok((paths, at))
 }
 
 fn position(path: &str, len: usize, key: &str) -> Result<usize, String> {

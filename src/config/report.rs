@@ -17,7 +17,8 @@ pub(super) struct Report {
     /// All names, also of those whose tables have mistakes.
     pub(super) accounts: BTreeSet<String>,
     pub(super) sinks: BTreeSet<String>,
-    torn: bool,
+    /// Parts of the files could not be read.
+    pub(super) torn: bool,
 }
 
 impl Report {
@@ -85,7 +86,8 @@ impl Report {
         node.map_or(&self.origin, |node| &node.place)
     }
 
-    fn is_gone(&self, path: &str) -> bool {
+    /// Whether this, or something in it, is already reported.
+    pub(super) fn is_gone(&self, path: &str) -> bool {
         self.gone.iter().any(|gone| {
             gone.strip_prefix(path)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

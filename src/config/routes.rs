@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accounts::unknown_topic;
 use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
 use super::template::{Segment, Template};
-use super::validate::unknown_topic;
 use super::{CLASSIC_TOPICS, Format, Route, Selector, hint};
 
 /// Stands for all topics, or all accounts.
@@ -55,7 +55,7 @@ fn route(
     });
     let accounts = raw.accounts.map_or(Selector::Any, |names| {
         selector(&join(path, "accounts"), names, report, |account, report| {
-            unknown_name("account", account, &report.accounts)
+            unknown_name("account", account, &report.accounts, report)
         })
     });
     let format = raw.format.unwrap_or_default();
@@ -66,8 +66,8 @@ fn route(
         );
     }
     let sink = report.require(path, "sink", raw.sink, "name one of the [sinks.NAME]")?;
-    if let Some(why) = unknown_name("sink", &sink, &report.sinks) {
-        report.missing(&join(path, "sink"), &join(path, "sink"), &why);
+    if let Some(why) = unknown_name("sink", &sink, &report.sinks, report) {
+        report.mistake(&join(path, "sink"), why);
     }
     let destination = match sinks.get(&sink) {
         Some(SinkType::Kafka) => kafka_destination(path, raw.destination, report),
@@ -118,7 +118,7 @@ fn selector(
         if name != ANY
             && let Some(why) = wrong(&name, report)
         {
-            report.missing(&at, &at, &why);
+            report.mistake(&at, why);
         }
         if set.contains(&name) {
             report.mistake(&at, format!("`{name}` stands here twice (leave one out)"));
@@ -132,14 +132,19 @@ fn selector(
     }
 }
 
-fn unknown_name(what: &str, name: &str, known: &BTreeSet<String>) -> Option<String> {
-    if known.contains(name) {
+/// Says nothing where the tables could not be read, or there are none, which is said elsewhere.
+fn unknown_name(
+    what: &str,
+    name: &str,
+    known: &BTreeSet<String>,
+    report: &Report,
+) -> Option<String> {
+    if known.contains(name) || known.is_empty() || report.torn {
         return None;
     }
     let known = || known.iter().map(String::as_str);
-    let advice = hint::advice(name, known(), || match known().collect::<Vec<_>>() {
-        known if known.is_empty() => format!("add [{what}s.{name}]"),
-        known => format!("there are {}", known.join(", ")),
+    let advice = hint::advice(name, known(), || {
+        format!("there are {}", known().collect::<Vec<_>>().join(", "))
     });
     Some(format!("there is no {what} `{name}` ({advice})"))
 }

@@ -131,10 +131,10 @@ impl Node {
     /// A variable's text as the TOML value that its reader wants.
     fn parse_variable(&self, text: &str) -> Option<Self> {
         let value = text.parse().ok()?;
-        Some(self.from_toml(self.path.clone(), value))
+        Some(self.toml(self.path.clone(), value))
     }
 
-    fn from_toml(&self, path: String, value: Toml) -> Self {
+    fn toml(&self, path: String, value: Toml) -> Self {
         let kind = match value {
             Toml::String(text) => Kind::Text(text),
             Toml::Integer(value) => Kind::Integer(value),
@@ -143,12 +143,12 @@ impl Node {
             Toml::Datetime(value) => Kind::Text(value.to_string()),
             Toml::Array(items) => {
                 let items = items.into_iter().enumerate();
-                let item = |(index, value)| self.from_toml(element(&path, index), value);
+                let item = |(index, value)| self.toml(element(&path, index), value);
                 Kind::List(items.map(item).collect())
             }
             Toml::Table(table) => {
                 let entry = |(key, value): (String, Toml)| {
-                    let node = self.from_toml(join(&path, &key), value);
+                    let node = self.toml(join(&path, &key), value);
                     (key, node)
                 };
                 Kind::Table(table.into_iter().map(entry).collect())
@@ -267,7 +267,7 @@ impl<'de> Deserializer<'de> for &Node {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Misfit> for &Node {
+impl IntoDeserializer<'_, Misfit> for &Node {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

@@ -1,0 +1,127 @@
+//! What each sink must be.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use super::layers::join;
+use super::raw::{self, Names, Setting, SinkType};
+use super::secret::Secret;
+use super::validate::{Tables, collect};
+use super::{File, Kafka, Sink};
+
+impl Tables<'_> {
+    pub(super) fn sinks(
+        &mut self,
+        raw: BTreeMap<String, raw::Sink>,
+    ) -> Option<BTreeMap<String, Sink>> {
+        if raw.is_empty() {
+            self.report
+                .missing("", "sinks", "there is none (add [sinks.NAME])");
+        }
+        let mut sinks = Some(BTreeMap::new());
+        let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
+        for (name, raw) in raw {
+            let path = join("sinks", &name);
+            self.name(&path, &name);
+            let sink = self.sink(&path, raw);
+            if let Some(Sink::File(file)) = &sink
+                && let Some(other) = files.insert(file.path.clone(), path.clone())
+            {
+                let text = format!("is the same file as of {other} (name another)");
+                self.report.mistake(&join(&path, "path"), text);
+            }
+            collect(&mut sinks, name, sink);
+        }
+        sinks
+    }
+
+    fn sink(&mut self, path: &str, raw: raw::Sink) -> Option<Sink> {
+        let advice = "write type = \"kafka\", \"stdout\" or \"file\"";
+        let kind = self.report.require(path, "type", raw.kind, advice)?;
+        let own = [
+            ("brokers", raw.brokers.is_some(), SinkType::Kafka),
+            ("options", raw.options.is_some(), SinkType::Kafka),
+            ("path", raw.path.is_some(), SinkType::File),
+        ];
+        for (key, given, owner) in own {
+            if given && owner != kind {
+                let text =
+                    format!("is for sinks of type {owner}, and this one is {kind} (leave it out)");
+                self.report.mistake(&join(path, key), text);
+            }
+        }
+        match kind {
+            SinkType::Stdout => Some(Sink::Stdout),
+            SinkType::File => {
+                let advice = "write path = \"/var/log/central.ndjson\"";
+                let path = self.report.require(path, "path", raw.path, advice)?;
+                Some(Sink::File(File { path }))
+            }
+            SinkType::Kafka => {
+                let advice = "write brokers = [\"kafka-1:9092\"]";
+                let brokers = self.report.require(path, "brokers", raw.brokers, advice);
+                let brokers = brokers.map(|brokers| self.brokers(&join(path, "brokers"), brokers));
+                let options = self.options(&join(path, "options"), raw.options.unwrap_or_default());
+                Some(Sink::Kafka(Kafka {
+                    brokers: brokers?,
+                    options: options?,
+                }))
+            }
+        }
+    }
+
+    fn brokers(&mut self, path: &str, names: Names) -> Vec<String> {
+        if names.0.is_empty() {
+            self.report
+                .missing(path, path, "is empty (name at least one broker)");
+        }
+        for (index, broker) in names.0.iter().enumerate() {
+            if !is_address(broker) {
+                let at = self.report.element(path, index);
+                self.report.mistake(
+                    &at,
+                    format!("`{broker}` is not HOST:PORT (write \"kafka-1:9092\")"),
+                );
+            }
+        }
+        names.0
+    }
+
+    fn options(
+        &mut self,
+        path: &str,
+        raw: BTreeMap<String, Setting>,
+    ) -> Option<BTreeMap<String, Secret>> {
+        let mut options = Some(BTreeMap::new());
+        for (name, Setting(source)) in raw {
+            let at = join(path, &name);
+            let value = self.secret(&at, source);
+            if let Some(value) = &value
+                && let Err(why) = (self.kafka_option)(&name, value.expose())
+            {
+                self.report.mistake(&at, why);
+            }
+            collect(&mut options, name, value);
+        }
+        options
+    }
+}
+
+/// `HOST:PORT` or `[IPv6]:PORT`; librdkafka allows a protocol before it.
+fn is_address(broker: &str) -> bool {
+    let address = broker
+        .split_once("://")
+        .map_or(broker, |(_, address)| address);
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let host_fits = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains([':', ',', '/', ' ', '[', ']']),
+    };
+    host_fits && port.parse::<u16>().is_ok_and(|port| port != 0)
+}

@@ -1,0 +1,547 @@
+//! The config as an operator meets it: files and variables in, a config or lines about it out.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use central_forwarder::config::{
+    self, Config, Format, Loaded, LogFormat, Mistakes, Selector, Sink,
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// A config without a mistake: a line each, so that a test can put another in a line's place.
+const GOOD: &str = r#"state_dir = "/tmp/state"
+
+[accounts.acme]
+generation = "classic"
+endpoint = "wss://central.example/streaming/api"
+key = { env = "ACME_KEY" }
+topics = ["monitoring", "security"]
+
+[sinks.lake]
+type = "kafka"
+brokers = ["kafka-1:9092"]
+
+[[routes]]
+topics = ["monitoring", "security"]
+sink = "lake"
+destination = "central.{topic}"
+"#;
+
+/// A folder with files, and the variables of a process.
+struct Operator {
+    folder: TempDir,
+    files: Vec<PathBuf>,
+    env: Vec<(String, String)>,
+}
+
+impl Operator {
+    fn new() -> Self {
+        let key = ("ACME_KEY".to_owned(), "hunter2".to_owned());
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            files: Vec::new(),
+            env: vec![key],
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn file(mut self, name: &str, text: &str) -> Self {
+        fs::write(self.path(name), text).unwrap();
+        self.files.push(self.path(name));
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn load_paths(&self, paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
+        config::load(paths, self.env.iter().cloned(), |name, _| match name {
+            "no.such" => Err("no such property (see librdkafka)".to_owned()),
+            _ => Ok(()),
+        })
+    }
+
+    fn load(&self) -> Result<Loaded, Mistakes> {
+        self.load_paths(&self.files)
+    }
+
+    fn config(&self) -> Config {
+        self.load()
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+            .config
+    }
+
+    /// The mistakes, a line each, without the folder's name.
+    fn mistakes(&self) -> Vec<String> {
+        self.lines(&self.load().unwrap_err().to_string())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let loaded = self.load().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let warnings = loaded.warnings.iter();
+        warnings
+            .flat_map(|warning| self.lines(&warning.to_string()))
+            .collect()
+    }
+
+    fn lines(&self, text: &str) -> Vec<String> {
+        let folder = format!("{}/", self.folder.path().display());
+        text.lines().map(|line| line.replace(&folder, "")).collect()
+    }
+}
+
+/// The good config with another text in place of one of its parts.
+fn with(part: &str, other: &str) -> Operator {
+    assert!(GOOD.contains(part), "{part}");
+    Operator::new().file("c.toml", &GOOD.replace(part, other))
+}
+
+#[track_caller]
+fn assert_mistakes<S: AsRef<str>, const N: usize>(operator: &Operator, expected: &[S; N]) {
+    let expected = expected.each_ref().map(S::as_ref);
+    assert_eq!(operator.mistakes(), expected);
+}
+
+#[test]
+fn a_file_with_five_mistakes_names_all_five_with_their_places() {
+    let text = include_str!("fixtures/config/five-mistakes.toml");
+    assert_mistakes(
+        &Operator::new().file("c.toml", text),
+        &[
+            "c.toml:2:1: shutdown_timeout: `30 parsecs` is not a duration (write a whole number \
+             and ms, s, m, h or d, such as \"30s\")",
+            "c.toml:6:1: accounts.acme.endpoint: is a URL of scheme `https` (write \
+             wss://HOST/streaming/api)",
+            "c.toml:8:25: accounts.acme.topics[1]: unknown topic `securty` (did you mean \
+             `security`?)",
+            "c.toml:12:1: sinks.lake.brokes: unknown key (did you mean `brokers`?)",
+            "c.toml:21:1: routes[1].sink: there is no sink `lkae` (did you mean `lake`?)",
+        ],
+    );
+}
+
+#[test]
+fn a_good_config_has_the_documented_defaults() {
+    let config = with("", "").config();
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/tmp/state")));
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
+    assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!(config.log.filter, "info");
+    assert_eq!(config.journal.sync_interval, Duration::from_millis(100));
+    assert_eq!(config.journal.segment_bytes, 64 << 20);
+    assert_eq!(config.journal.memory_bytes, 256 << 20);
+    let acme = &config.accounts["acme"];
+    assert_eq!(acme.key.expose(), "hunter2");
+    assert_eq!(acme.topics.len(), 2);
+    assert!(!acme.tls.insecure);
+    let [route] = &config.routes[..] else {
+        panic!("one route");
+    };
+    assert_eq!(route.accounts, Selector::Any);
+    assert_eq!(route.format, Format::Json);
+    assert_eq!(route.destination.to_string(), "central.{topic}");
+    assert_eq!(with("", "").warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn each_mistake_has_its_place_and_its_advice() {
+    let cases = include_str!("fixtures/config/mistakes.txt");
+    for case in cases.split("\n\n").skip(1) {
+        let lines = |mark: &str| -> Vec<&str> {
+            case.lines()
+                .filter_map(|line| line.strip_prefix(mark))
+                .map(str::trim_start)
+                .collect()
+        };
+        let operator = with(&lines("-").join("\n"), &lines("+").join("\n"));
+        let expected: Vec<_> = lines("=")
+            .iter()
+            .map(|line| format!("c.toml:{line}"))
+            .collect();
+        assert!(!expected.is_empty(), "{case}");
+        assert_eq!(operator.mistakes(), expected, "{case}");
+    }
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_by_its_name() {
+    let text = r#"
+[admin]
+listen = "127.0.0.1:9600"
+
+[accounts.acme]
+generation = "classic"
+endpoint = "wss://central.example/streaming/api"
+key = "k"
+topics = ["audit"]
+proxy = "http://proxy.example:3128"
+
+[accounts.globex]
+generation = "new"
+endpoint = "wss://us4.api.central.example"
+client_id = { env = "GLOBEX_ID" }
+topics = ["ap-events", { service = "network-services" }]
+
+[sinks.work]
+type = "amqp"
+url = "amqp://user:hunter2@rabbit:5672/%2f"
+exchange = { name = "central" }
+
+[sinks.iot]
+type = "mqtt"
+version = 5
+
+[sinks.screen]
+type = "stdout"
+max_backlog = "10 GiB"
+on_full = "block"
+
+[[routes]]
+topics = ["audit", "@gaps"]
+accounts = ["acme", "globex"]
+sink = "work"
+destination = "central.{topic}"
+split = true
+elements = ["aps"]
+where = [{ path = "data.status", equals = "DOWN" }]
+
+[[routes]]
+topics = "@dead-letters"
+sink = "screen"
+format = "cloudevents"
+"#;
+    let no = |place: &str, what: &str| {
+        format!("c.toml:{place}: {what} is not supported by this version (leave it out)")
+    };
+    let expected = [
+        no("2:2", "admin:"),
+        no("10:1", "accounts.acme.proxy:"),
+        no("13:1", "accounts.globex.generation: `new`"),
+        no("19:1", "sinks.work.type: `amqp`"),
+        no("24:1", "sinks.iot.type: `mqtt`"),
+        no("29:1", "sinks.screen.max_backlog:"),
+        no("30:1", "sinks.screen.on_full:"),
+        no("33:20", "routes[0].topics[1]: `@gaps`"),
+        no("37:1", "routes[0].split:"),
+        no("38:1", "routes[0].elements:"),
+        no("39:1", "routes[0].where:"),
+        no("42:1", "routes[1].topics: `@dead-letters`"),
+        no("44:1", "routes[1].format: `cloudevents`"),
+    ];
+    assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
+}
+
+#[test]
+fn an_empty_file_lacks_everything() {
+    assert_mistakes(
+        &Operator::new().file("c.toml", ""),
+        &[
+            "c.toml:1:1: accounts: there is none (add [accounts.NAME])",
+            "c.toml:1:1: routes: there is none (add [[routes]])",
+            "c.toml:1:1: sinks: there is none (add [sinks.NAME])",
+        ],
+    );
+}
+
+#[test]
+fn a_broken_file_hides_neither_its_other_mistakes_nor_those_of_other_files() {
+    let broken = "state_dir = \"unclosed\nshutdown_timeout = 5\n[accounts.x\n\n[accounts.acme]\nkey = 1\nkey = 2\n";
+    let other = "[sinks.a]\ntype = \"stdou\"\n";
+    assert_mistakes(
+        &Operator::new().file("a.toml", broken).file("b.toml", other),
+        &[
+            "a.toml:1:22: not TOML: invalid basic string, expected `\"`",
+            "a.toml:2:1: shutdown_timeout: is an integer (write a duration, such as \"30s\")",
+            "a.toml:3:12: not TOML: unclosed table, expected `]`",
+            "a.toml:6:1: accounts.acme.key: is an integer (write a string, { file = \"PATH\" } \
+             or { env = \"NAME\" })",
+            "a.toml:7:1: not TOML: duplicate key",
+            "b.toml:2:1: sinks.a.type: unknown value `stdou` (did you mean `stdout`?)",
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_a_mistake() {
+    let mut operator = Operator::new().file("latin1.toml", "");
+    fs::write(operator.path("latin1.toml"), b"a = \"\xe4\"").unwrap();
+    fs::create_dir(operator.path("empty")).unwrap();
+    operator.files.push(operator.path("empty"));
+    operator.files.push(operator.path("missing.toml"));
+    assert_mistakes(
+        &operator,
+        &[
+            "empty: the folder has no *.toml (give a TOML file or a folder of them)",
+            "latin1.toml: cannot be read: stream did not contain valid UTF-8 (give a TOML file or \
+             a folder of them)",
+            "missing.toml: cannot be read: No such file or directory (os error 2) (give a TOML \
+             file or a folder of them)",
+        ],
+    );
+}
+
+#[test]
+fn a_later_file_wins_key_by_key() {
+    let over = "[accounts.acme]\ntopics = [\"audit\"]\nusername = \"ops@acme.example\"\n";
+    let config = with("", "").file("over.toml", over).config();
+    let acme = &config.accounts["acme"];
+    assert_eq!(acme.topics.iter().collect::<Vec<_>>(), ["audit"]);
+    assert_eq!(acme.username.as_deref(), Some("ops@acme.example"));
+    assert_eq!(acme.key.expose(), "hunter2");
+}
+
+#[test]
+fn a_mistake_has_the_place_of_the_layer_that_won() {
+    let over = "\n[sinks.lake]\nbrokers = [\"kafka-1:9092\", \"nowhere\"]\n";
+    assert_mistakes(
+        &with("", "").file("over.toml", over),
+        &[
+            "over.toml:3:28: sinks.lake.brokers[1]: `nowhere` is not HOST:PORT (write \"kafka-1:9092\")",
+        ],
+    );
+}
+
+#[test]
+fn a_folder_stands_for_its_toml_files_and_their_routes_add_up() {
+    let customer = |name: &str| {
+        format!(
+            "[accounts.{name}]\ngeneration = \"classic\"\nendpoint = \"wss://central.example/\"\n\
+             key = {{ env = \"ACME_KEY\" }}\ntopics = [\"audit\"]\n\n[[routes]]\ntopics = \"*\"\n\
+             accounts = \"{name}\"\nsink = \"lake\"\ndestination = \"{name}.{{topic}}\"\n"
+        )
+    };
+    let mut operator = with("", "")
+        .file("20-globex.toml", &customer("globex"))
+        .file("10-initech.toml", &customer("initech"))
+        .file("30-ignored.toml.bak", "not TOML");
+    operator.files = vec![operator.folder.path().to_owned()];
+    let config = operator.config();
+    assert_eq!(
+        config.accounts.keys().collect::<Vec<_>>(),
+        ["acme", "globex", "initech"]
+    );
+    let destinations = config
+        .routes
+        .iter()
+        .map(|route| route.destination.to_string());
+    assert_eq!(
+        destinations.collect::<Vec<_>>(),
+        ["initech.{topic}", "globex.{topic}", "central.{topic}"]
+    );
+
+    let wrong = customer("hooli").replace("lake", "pond");
+    let operator = operator.file("40-hooli.toml", &wrong);
+    let folder = [operator.folder.path().to_owned()];
+    let mistakes = operator.load_paths(&folder).unwrap_err().to_string();
+    assert_eq!(
+        operator.lines(&mistakes),
+        ["40-hooli.toml:10:1: routes[2].sink: there is no sink `pond` (there are lake)"]
+    );
+}
+
+#[test]
+fn variables_override_the_files() {
+    let config = with("[accounts.acme]", "[accounts.Acme-Corp]")
+        .variable("CENTRAL_FORWARDER__STATE_DIR", "/elsewhere")
+        .variable("CENTRAL_FORWARDER__SHUTDOWN_TIMEOUT", "5s")
+        .variable("CENTRAL_FORWARDER__LOG__FORMAT", "json")
+        .variable("CENTRAL_FORWARDER__JOURNAL__SEGMENT_BYTES", "1048576")
+        .variable("CENTRAL_FORWARDER__ACCOUNTS__ACME_CORP__KEY", "{12345}")
+        .variable(
+            "CENTRAL_FORWARDER__ACCOUNTS__ACME_CORP__TOPICS",
+            "[\"audit\", \"apprf\"]",
+        )
+        .variable(
+            "CENTRAL_FORWARDER__ACCOUNTS__ACME_CORP__TLS__VERIFY",
+            "false",
+        )
+        .variable("CENTRAL_FORWARDER__SINKS__LAKE__BROKERS", "a:1, b:2")
+        .variable("CENTRAL_FORWARDER__SINKS__LAKE__OPTIONS__LINGER_MS", "5")
+        .variable("CENTRAL_FORWARDER__ROUTES__0__DESTINATION", "other")
+        .variable("CENTRAL_FORWARDER_LOG", "not ours")
+        .config();
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/elsewhere")));
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(5));
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.journal.segment_bytes, 1 << 20);
+    let acme = &config.accounts["Acme-Corp"];
+    assert_eq!(acme.key.expose(), "{12345}");
+    assert_eq!(acme.topics.iter().collect::<Vec<_>>(), ["apprf", "audit"]);
+    assert!(acme.tls.insecure);
+    let Sink::Kafka(lake) = &config.sinks["lake"] else {
+        panic!("lake is a Kafka");
+    };
+    assert_eq!(lake.brokers, ["a:1", "b:2"]);
+    assert_eq!(lake.options["linger.ms"].expose(), "5");
+    assert_eq!(config.routes[0].destination.to_string(), "other");
+}
+
+#[test]
+fn a_mistake_in_a_variable_has_its_name_for_a_place() {
+    let operator = with("", "")
+        .variable("CENTRAL_FORWARDER__SINKS__LAKE__TYP", "kafka")
+        .variable("CENTRAL_FORWARDER__ACCOUNTS__ACME__TOPICS", "audit,securty")
+        .variable("CENTRAL_FORWARDER__ACCOUNTS__ACME__TLS__VERIFY", "perhaps")
+        .variable("CENTRAL_FORWARDER__ROUTES__1__SINK", "lake")
+        .variable("CENTRAL_FORWARDER__ACCOUNTS__NEW__USERNAME", "me")
+        .variable("CENTRAL_FORWARDER__LOG__", "x");
+    let mistakes = [
+        "ACCOUNTS__ACME__TLS__VERIFY: accounts.acme.tls.verify: is a string (write true or false)",
+        "ACCOUNTS__ACME__TOPICS: accounts.acme.topics: unknown topic `securty` (did you mean \
+         `security`?)",
+        "ACCOUNTS__NEW__USERNAME: accounts.new.endpoint: is missing (write endpoint = \
+         \"wss://HOST/streaming/api\")",
+        "ACCOUNTS__NEW__USERNAME: accounts.new.generation: is missing (write generation = \
+         \"classic\")",
+        "ACCOUNTS__NEW__USERNAME: accounts.new.key: is missing (write key = { file = \"PATH\" })",
+        "ACCOUNTS__NEW__USERNAME: accounts.new.topics: is missing (write topics = \
+         [\"monitoring\"])",
+        "LOG__: names no key (write CENTRAL_FORWARDER__KEY or CENTRAL_FORWARDER__KEY__KEY)",
+        "ROUTES__1__SINK: `routes` has no entry `1` (they are counted from 0 to 0)",
+        "SINKS__LAKE__TYP: sinks.lake.typ: unknown key (did you mean `type`?)",
+    ];
+    assert_mistakes(
+        &operator,
+        &mistakes.map(|line| format!("CENTRAL_FORWARDER__{line}")),
+    );
+}
+
+#[test]
+fn what_works_and_is_hardly_meant_is_warned_about() {
+    let text = r#"
+[accounts.acme]
+generation = "classic"
+endpoint = "ws://central.example/streaming/api"
+key = "hunter2"
+topics = ["audit", "apprf"]
+tls = { verify = false }
+
+[sinks.lake]
+type = "kafka"
+brokers = ["kafka-1:9092"]
+options = { "sasl.password" = "hunter2", "linger.ms" = 5 }
+
+[sinks.screen]
+type = "stdout"
+
+[[routes]]
+topics = ["audit"]
+sink = "lake"
+destination = "central.audit"
+
+[[routes]]
+topics = ["presence"]
+sink = "lake"
+destination = "central.presence"
+"#;
+    let operator = Operator::new().file("c.toml", text);
+    let set_mode = |mode| {
+        fs::set_permissions(operator.path("c.toml"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(0o644);
+    let secrets = |line: &&String| line.contains("every user can read");
+    let warnings = operator.warnings();
+    assert_eq!(
+        warnings,
+        [
+            "c.toml:4:1: accounts.acme.endpoint: the key travels unencrypted (use wss)",
+            "c.toml:5:1: accounts.acme.key: stands in a file that every user can read (write { \
+             file = \"PATH\" }, or chmod o-r)",
+            "c.toml:6:1: accounts.acme.topics: no route takes `apprf` (add a route, or leave it \
+             out)",
+            "c.toml:7:9: accounts.acme.tls.verify: anybody on the way can pose as Central and \
+             learn the key (set ca_file instead)",
+            "c.toml:12:13: sinks.lake.options.\"sasl.password\": stands in a file that every user \
+             can read (write { file = \"PATH\" }, or chmod o-r)",
+            "c.toml:14:8: sinks.screen: no route leads here (add a route, or leave it out)",
+            "c.toml:22:1: routes[1]: nothing can match it (its accounts have none of its topics)",
+        ]
+    );
+    set_mode(0o640);
+    let private: Vec<_> = warnings
+        .iter()
+        .filter(|line| !secrets(line))
+        .cloned()
+        .collect();
+    assert_eq!(private.len(), 5);
+    assert_eq!(operator.warnings(), private);
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let text = GOOD
+        .replace("{ env = \"ACME_KEY\" }", "\"hunter2\"")
+        .replace(
+            "brokers = ",
+            "options = { \"sasl.password\" = { env = \"ACME_KEY\" }, x = \"hunter2\" }\nbrokers = ",
+        );
+    let loaded = Operator::new().file("c.toml", &text).load().unwrap();
+    assert_eq!(loaded.config.accounts["acme"].key.expose(), "hunter2");
+    let shown = format!("{loaded:?} {loaded:#?}");
+    assert!(shown.contains("Secret(from the config)"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+
+    let wrong = text
+        .replace("\"hunter2\"\n", "\"hunter2\\u00e9\"\n")
+        .replace("x = \"hunter2\"", "x = [\"hunter2\"]");
+    let mistakes = Operator::new().file("c.toml", &wrong).load().unwrap_err();
+    assert_eq!(mistakes.remarks().len(), 2, "{mistakes}");
+    assert!(
+        !format!("{mistakes} {mistakes:?}").contains("hunter2"),
+        "{mistakes}"
+    );
+}
+
+#[test]
+fn every_shipped_config_passes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let files: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.contains(&folder.join("quickstart.toml")));
+    for file in files {
+        let loaded = Operator::new().load_paths(std::slice::from_ref(&file));
+        let loaded = loaded.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(loaded.warnings, [], "{}", file.display());
+        assert_eq!(loaded.config.accounts.len(), 1);
+    }
+}
+
+#[test]
+fn depth_costs_no_stack() {
+    let dotted = format!("{}a = 1\n", "a.".repeat(20_000));
+    let nested = format!("a = {}", "[".repeat(20_000));
+    let tables = format!("[{}a]\n", "a.".repeat(20_000));
+    for text in [dotted, nested, tables] {
+        assert!(Operator::new().file("c.toml", &text).load().is_err());
+    }
+    let name = format!("CENTRAL_FORWARDER{}", "__A".repeat(20_000));
+    assert!(with("", "").variable(&name, "x").load().is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// It either loads or says where it does not.
+    #[test]
+    fn no_damage_to_a_file_makes_it_panic(
+        cut in 0..GOOD.len(),
+        length in 0..20_usize,
+        put in "[\\[\\]{}\"'=.,\n a-z0-9é_-]{0,8}",
+    ) {
+        let (from, to) = (cut, (cut + length).min(GOOD.len()));
+        let text = format!("{}{put}{}", &GOOD[..from], &GOOD[to..]);
+        if let Err(mistakes) = Operator::new().file("c.toml", &text).load() {
+            prop_assert!(!mistakes.remarks().is_empty(), "{text}");
+        }
+    }
+}
