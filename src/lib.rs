@@ -13,13 +13,13 @@
 //!
 //! The modules stand in the order in which data passes.
 
-pub mod backoff;
-pub mod central;
 pub mod cli;
 pub mod config;
+pub mod central;
 pub mod frame;
 pub mod journal;
 pub mod proto;
 pub mod schema;
-pub mod simulator;
 pub mod sink;
+pub mod simulator;
+pub mod backoff;

@@ -65,7 +65,7 @@ async fn synced(journal: &Journal, offset: u64) {
 /// Reads the numbered frames up to `end`, and checks that each is where its number says.
 async fn read_numbers(cursor: &mut Cursor, end: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
-    while numbers.last().is_none_or(|last| last + 1 < end) {
+    while numbers.last().is_none_or(|last: &u64| *last + 1 < end) {
         let batch = timeout(A_WHILE, cursor.read(WINDOW))
             .await
             .unwrap()

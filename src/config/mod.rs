@@ -1,18 +1,45 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
 
 mod hint;
+mod layers;
+mod load;
+mod misfit;
+mod not_yet;
+mod overrides;
+mod raw;
+mod remark;
+mod report;
+mod routes;
 pub mod secret;
 pub mod template;
+mod tree;
+mod units;
+mod validate;
+mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+pub use self::load::{Loaded, OptionCheck, load};
+pub use self::remark::{Mistakes, Place, Remark};
 use self::secret::Secret;
 use self::template::Template;
+
+/// Where the config is when nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/central-forwarder/central-forwarder.toml";
+
+/// The topics of Classic Central. Documented by HPE.
+pub const CLASSIC_TOPICS: [&str; 6] = [
+    "apprf",
+    "audit",
+    "location",
+    "monitoring",
+    "presence",
+    "security",
+];
 
 /// The whole config, after all layers and overrides.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +47,6 @@ pub struct Config {
     /// Where the journal, the cursors and renewed keys live; `None`: all in memory.
     pub state_dir: Option<PathBuf>,
     pub log: Log,
-    pub admin: Option<Admin>,
     pub journal: Journal,
     /// How long a drain may take before what is left stays in the journal.
     pub shutdown_timeout: Duration,
@@ -36,15 +62,12 @@ pub struct Log {
     pub filter: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    #[default]
     Text,
     Json,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    pub listen: SocketAddr,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,16 +145,20 @@ pub enum Selector {
     Named(BTreeSet<String>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
+    #[default]
     Json,
     Protobuf,
     Frame,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum JsonStyle {
     /// Addresses, numbers and text as people and stream processors read them.
+    #[default]
     Readable,
     /// The ProtoJSON mapping with proto field names.
     Canonical,

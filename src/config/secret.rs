@@ -42,6 +42,18 @@ pub enum Unreadable {
     EmptyVariable(String),
 }
 
+impl Unreadable {
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "correct the path or the permissions",
+            Self::EmptyFile(_) | Self::LargeFile(_) => "write the secret alone into it",
+            Self::NotSet(_) | Self::EmptyVariable(_) => "set it, or name another",
+        }
+    }
+}
+
 impl Secret {
     /// A secret that stands in the config itself.
     #[must_use]

@@ -1,0 +1,157 @@
+"""What the machine must have: Debian packages, Java, Kafka's jars."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BROKERS = REPOSITORY / "target" / "brokers"
+
+JAVA_AT_LEAST = 17
+APT_SECONDS = 600
+MAVEN_SECONDS = 600
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_ASIDE = Path("/usr/sbin/policy-rc.d.central-forwarder")
+
+
+class Unavailable(Exception):
+    """This broker cannot be had on this machine."""
+
+
+def say(text: str) -> None:
+    """Progress goes to standard error: standard output has one line a broker."""
+    print(f"brokers: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on a file, or on a folder, for as long as the block runs."""
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def find_program(name: str) -> str | None:
+    """Debian's servers are in sbin, which is not on everybody's PATH."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def need_program(name: str, *packages: str) -> str:
+    """The path of a program; installs Debian packages where it is missing and we are root."""
+    found = find_program(name)
+    if found is None:
+        install(*packages)
+        found = find_program(name)
+    if found is None:
+        raise Unavailable(f"{name} is not there, even after installing {' '.join(packages)}")
+    return found
+
+
+def install(*packages: str) -> None:
+    """Installs Debian packages without starting any service that they bring."""
+    names = " ".join(packages)
+    if os.geteuid() != 0:
+        raise Unavailable(f"Debian packages are missing and only root can install them: {names}")
+    if shutil.which("apt-get") is None:
+        raise Unavailable(f"missing, and there is no apt-get to install them: {names}")
+    say(f"installing {names}")
+    # apt's own lock does not cover its package lists, and another clone may be here too.
+    with locked(Path("/var/lib/apt")), services_stay_off():
+        apt_get("update")
+        apt_get("install", "-y", "--no-install-recommends", *packages)
+
+
+def apt_get(*arguments: str) -> None:
+    done = subprocess.run(
+        ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=APT_SECONDS,
+    )
+    if done.returncode != 0:
+        raise Unavailable(f"apt-get {arguments[0]} failed:\n{last_lines(done.stdout)}")
+
+
+@contextlib.contextmanager
+def services_stay_off() -> Iterator[None]:
+    """While the block runs, Debian's policy-rc.d says no to every service that wants to start."""
+    if POLICY.exists() and not POLICY_ASIDE.exists():
+        POLICY.rename(POLICY_ASIDE)
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+        if POLICY_ASIDE.exists():
+            POLICY_ASIDE.rename(POLICY)
+
+
+def need_java() -> str:
+    """The path of a Java that is new enough for the Kafka of our pom.xml."""
+    found = java_version()
+    if found is None or found < JAVA_AT_LEAST:
+        install("default-jre-headless")
+        found = java_version()
+    if found is None or found < JAVA_AT_LEAST:
+        raise Unavailable(f"Kafka needs Java {JAVA_AT_LEAST} or later, found {found}")
+    return need_program("java", "default-jre-headless")
+
+
+def java_version() -> int | None:
+    if shutil.which("java") is None:
+        return None
+    printed = subprocess.run(["java", "-version"], capture_output=True, text=True).stderr
+    version = re.search(r'version "(?:1\.)?(\d+)', printed)
+    return int(version[1]) if version else None
+
+
+def kafka_jars() -> Path:
+    """The folder of Kafka's jars; fetched once for each content of pom.xml."""
+    pom = REPOSITORY / "scripts" / "kafka" / "pom.xml"
+    wanted = hashlib.sha256(pom.read_bytes()).hexdigest()
+    jars = BROKERS / "kafka" / "lib"
+    stamp = jars / "pom.sha256"
+    with locked(BROKERS / "fetch.lock"):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            fetch_jars(pom, jars)
+            stamp.write_text(wanted)
+    return jars
+
+
+def fetch_jars(pom: Path, jars: Path) -> None:
+    maven = need_program("mvn", "maven")
+    say("fetching Kafka with Maven")
+    shutil.rmtree(jars, ignore_errors=True)
+    command = [maven, "-B", "-q", "-Dstyle.color=never", "-f", str(pom)]
+    done = subprocess.run(
+        [*command, "dependency:copy-dependencies", f"-DoutputDirectory={jars}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=MAVEN_SECONDS,
+    )
+    if done.returncode != 0:
+        raise Unavailable(f"Maven could not fetch Kafka:\n{last_lines(done.stdout)}")
+
+
+def last_lines(text: str, count: int = 20) -> str:
+    return "\n".join(text.splitlines()[-count:])

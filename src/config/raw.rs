@@ -1,0 +1,318 @@
+//! The TOML as it is written, each value of the right form and nothing known about the whole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use url::Url;
+
+use super::secret::Secret;
+use super::template::Template;
+use super::{Format, JsonStyle, LogFormat, units};
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Raw {
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) shutdown_timeout: Option<Span>,
+    pub(super) log: Log,
+    pub(super) journal: Journal,
+    pub(super) accounts: BTreeMap<String, Account>,
+    pub(super) sinks: BTreeMap<String, Sink>,
+    pub(super) routes: Vec<Route>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Log {
+    pub(super) format: Option<LogFormat>,
+    pub(super) filter: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Journal {
+    pub(super) sync_interval: Option<Span>,
+    pub(super) segment_bytes: Option<Size>,
+    pub(super) memory_bytes: Option<Size>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Account {
+    pub(super) generation: Option<Generation>,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) key: Option<SecretSource>,
+    pub(super) username: Option<String>,
+    pub(super) topics: Option<Names>,
+    pub(super) tls: Tls,
+    pub(super) idle_timeout: Option<Span>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Generation {
+    Classic,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Tls {
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) verify: Option<bool>,
+}
+
+/// The keys of all types of sinks; which belong together is checked later.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Sink {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<SinkType>,
+    pub(super) brokers: Option<Names>,
+    pub(super) options: Option<BTreeMap<String, Setting>>,
+    pub(super) path: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SinkType {
+    Kafka,
+    Stdout,
+    File,
+}
+
+impl fmt::Display for SinkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kafka => "kafka",
+            Self::Stdout => "stdout",
+            Self::File => "file",
+        })
+    }
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Route {
+    pub(super) topics: Option<Names>,
+    pub(super) accounts: Option<Names>,
+    pub(super) sink: Option<String>,
+    pub(super) destination: Option<Template>,
+    pub(super) key: Option<Template>,
+    pub(super) format: Option<Format>,
+    pub(super) json: Option<JsonStyle>,
+}
+
+/// A duration such as `30s`.
+#[derive(Debug)]
+pub(super) struct Span(pub(super) Duration);
+
+/// A number of bytes, such as `64 MiB`.
+#[derive(Debug)]
+pub(super) struct Size(pub(super) u64);
+
+/// A `ws` or `wss` URL.
+#[derive(Debug)]
+pub(super) struct Endpoint(pub(super) Url);
+
+/// A list of strings; one alone may stand without brackets.
+#[derive(Debug)]
+pub(super) struct Names(pub(super) Vec<String>);
+
+/// Where a secret is to be read.
+#[derive(Debug)]
+pub(super) enum SecretSource {
+    Literal(Secret),
+    File(PathBuf),
+    Env(String),
+}
+
+/// A librdkafka property: a string, number or boolean, or the source of a secret.
+#[derive(Debug)]
+pub(super) struct Setting(pub(super) SecretSource);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wanted = "a duration, such as \"30s\"";
+        parsed(deserializer, wanted, units::duration).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SizeVisitor;
+        impl Visitor<'_> for SizeVisitor {
+            type Value = u64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size, such as \"64 MiB\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<u64, E> {
+                self.visit_str(&bytes.to_string())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+                units::size(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(SizeVisitor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wanted = "a template, such as \"central.{topic}\"";
+        parsed(deserializer, wanted, Self::parse)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wanted = "a URL, such as \"wss://HOST/streaming/api\"";
+        parsed(deserializer, wanted, endpoint).map(Self)
+    }
+}
+
+/// The messages never show the URL: it may hold a password.
+fn endpoint(text: &str) -> Result<Url, String> {
+    let advice = "(write wss://HOST/streaming/api)";
+    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error} {advice}"))?;
+    if !matches!(url.scheme(), "ws" | "wss") {
+        return Err(format!("is a URL of scheme `{}` {advice}", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a user or password (use `username` and `key`)".to_owned());
+    }
+    Ok(url)
+}
+
+fn parsed<'de, D: Deserializer<'de>, T, E: fmt::Display>(
+    deserializer: D,
+    wanted: &'static str,
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<T, D::Error> {
+    struct Parsed<T, E>(&'static str, fn(&str) -> Result<T, E>);
+    impl<T, E: fmt::Display> Visitor<'_> for Parsed<T, E> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<F: de::Error>(self, text: &str) -> Result<T, F> {
+            (self.1)(text).map_err(F::custom)
+        }
+    }
+    deserializer.deserialize_str(Parsed(wanted, parse))
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Vec<String>, E> {
+                Ok(vec![name.to_owned()])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Vec<String>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    all.push(name);
+                }
+                Ok(all)
+            }
+        }
+        deserializer.deserialize_seq(NamesVisitor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretVisitor { scalars: false })
+    }
+}
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let visitor = SecretVisitor { scalars: true };
+        deserializer.deserialize_any(visitor).map(Self)
+    }
+}
+
+struct SecretVisitor {
+    /// Whether numbers and booleans stand for their text.
+    scalars: bool,
+}
+
+impl SecretVisitor {
+    fn scalar<E: de::Error>(
+        self,
+        found: de::Unexpected<'_>,
+        text: String,
+    ) -> Result<SecretSource, E> {
+        if self.scalars {
+            Ok(SecretSource::Literal(Secret::literal(text)))
+        } else {
+            Err(E::invalid_type(found, &self))
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = SecretSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, { file = \"PATH\" } or { env = \"NAME\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretSource, E> {
+        Ok(SecretSource::Literal(Secret::literal(text)))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<SecretSource, E> {
+        self.scalar(de::Unexpected::Bool(value), value.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<SecretSource, E> {
+        self.scalar(de::Unexpected::Signed(value), value.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<SecretSource, E> {
+        self.scalar(de::Unexpected::Float(value), value.to_string())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretSource, A::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Source {
+            file: Option<PathBuf>,
+            env: Option<String>,
+        }
+        match Source::deserialize(MapAccessDeserializer::new(map))? {
+            Source {
+                file: Some(path),
+                env: None,
+            } => Ok(SecretSource::File(path)),
+            Source {
+                file: None,
+                env: Some(name),
+            } => Ok(SecretSource::Env(name)),
+            Source { file: None, .. } => Err(de::Error::custom(
+                "names no source (write { file = \"PATH\" } or { env = \"NAME\" })",
+            )),
+            Source { .. } => Err(de::Error::custom(
+                "names two sources (leave `file` or `env` out)",
+            )),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What is said about a config, and the place that it is about.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where something of the config was written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A file or folder as a whole.
+    Path(Arc<Path>),
+    /// Line and column are counted from 1; the column in characters.
+    Spot {
+        file: Arc<Path>,
+        line: usize,
+        column: usize,
+    },
+    /// An environment variable that overrides the files.
+    Variable(String),
+}
+
+/// One mistake or warning: `FILE:LINE:COL: KEY.PATH: what is wrong (what to do)`.
+///
+/// They sort by file and line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remark {
+    pub place: Place,
+    /// The key's path, such as `accounts.acme.topics[1]`; empty if it is about a whole file.
+    pub key: String,
+    /// What is wrong, and in brackets what to do.
+    pub text: String,
+}
+
+/// Everything that is wrong with a config: a line each, sorted by file and line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(Vec<Remark>);
+
+impl Mistakes {
+    pub(super) fn new(mut remarks: Vec<Remark>) -> Self {
+        remarks.sort();
+        Self(remarks)
+    }
+
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.0
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, remark) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            remark.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Spot { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What each route must be, given the accounts and sinks that there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::layers::join;
+use super::raw::{self, Names, SinkType};
+use super::report::Report;
+use super::template::{Segment, Template};
+use super::validate::unknown_topic;
+use super::{CLASSIC_TOPICS, Format, Route, Selector, hint};
+
+/// Stands for all topics, or all accounts.
+const ANY: &str = "*";
+
+/// A limit of Kafka's.
+const MAX_KAFKA_TOPIC: usize = 249;
+
+pub(super) fn routes(
+    raw: Vec<raw::Route>,
+    sinks: &BTreeMap<String, SinkType>,
+    report: &mut Report,
+) -> Option<Vec<Route>> {
+    if raw.is_empty() {
+        report.missing("", "routes", "there is none (add [[routes]])");
+    }
+    let mut routes: Vec<Option<Route>> = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let path = report.element("routes", index);
+        let route = route(&path, raw, sinks, report);
+        let twin = route.as_ref().and_then(|route| {
+            routes
+                .iter()
+                .position(|other| other.as_ref() == Some(route))
+        });
+        if let Some(twin) = twin {
+            let twin = report.element("routes", twin);
+            report.mistake(&path, format!("is the same as {twin} (leave one out)"));
+        }
+        routes.push(route);
+    }
+    routes.into_iter().collect()
+}
+
+fn route(
+    path: &str,
+    raw: raw::Route,
+    sinks: &BTreeMap<String, SinkType>,
+    report: &mut Report,
+) -> Option<Route> {
+    let topics = report.require(path, "topics", raw.topics, "write topics = [\"*\"] for all");
+    let topics = topics.map(|names| {
+        selector(&join(path, "topics"), names, report, |topic, _| {
+            (!CLASSIC_TOPICS.contains(&topic)).then(|| unknown_topic(topic))
+        })
+    });
+    let accounts = raw.accounts.map_or(Selector::Any, |names| {
+        selector(&join(path, "accounts"), names, report, |account, report| {
+            unknown_name("account", account, &report.accounts)
+        })
+    });
+    let format = raw.format.unwrap_or_default();
+    if raw.json.is_some() && format != Format::Json {
+        report.mistake(
+            &join(path, "json"),
+            "has a meaning with format = \"json\" only (leave it out)",
+        );
+    }
+    let sink = report.require(path, "sink", raw.sink, "name one of the [sinks.NAME]")?;
+    if let Some(why) = unknown_name("sink", &sink, &report.sinks) {
+        report.missing(&join(path, "sink"), &join(path, "sink"), &why);
+    }
+    let destination = match sinks.get(&sink) {
+        Some(SinkType::Kafka) => kafka_destination(path, raw.destination, report),
+        Some(kind @ (SinkType::Stdout | SinkType::File)) => {
+            let given = [
+                ("destination", raw.destination.is_some()),
+                ("key", raw.key.is_some()),
+            ];
+            for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+                let text = format!("has no meaning for a sink of type {kind} (leave it out)");
+                report.mistake(&join(path, key), text);
+            }
+            if format != Format::Json {
+                let text = format!("a sink of type {kind} takes lines of JSON only (leave it out)");
+                report.mistake(&join(path, "format"), text);
+            }
+            Some(Template::default())
+        }
+        None => None,
+    };
+    Some(Route {
+        topics: topics?,
+        accounts,
+        sink,
+        destination: destination?,
+        key: raw.key,
+        format,
+        json: raw.json.unwrap_or_default(),
+    })
+}
+
+fn selector(
+    path: &str,
+    names: Names,
+    report: &mut Report,
+    wrong: impl Fn(&str, &Report) -> Option<String>,
+) -> Selector {
+    if names.0.is_empty() {
+        report.missing(
+            path,
+            path,
+            "is empty, so that nothing matches (write [\"*\"] for all)",
+        );
+    }
+    let mut set = BTreeSet::new();
+    for (index, name) in names.0.into_iter().enumerate() {
+        let at = report.element(path, index);
+        if name != ANY
+            && let Some(why) = wrong(&name, report)
+        {
+            report.missing(&at, &at, &why);
+        }
+        if set.contains(&name) {
+            report.mistake(&at, format!("`{name}` stands here twice (leave one out)"));
+        }
+        set.insert(name);
+    }
+    if set.contains(ANY) {
+        Selector::Any
+    } else {
+        Selector::Named(set)
+    }
+}
+
+fn unknown_name(what: &str, name: &str, known: &BTreeSet<String>) -> Option<String> {
+    if known.contains(name) {
+        return None;
+    }
+    let known = || known.iter().map(String::as_str);
+    let advice = hint::advice(name, known(), || match known().collect::<Vec<_>>() {
+        known if known.is_empty() => format!("add [{what}s.{name}]"),
+        known => format!("there are {}", known.join(", ")),
+    });
+    Some(format!("there is no {what} `{name}` ({advice})"))
+}
+
+fn kafka_destination(
+    path: &str,
+    destination: Option<Template>,
+    report: &mut Report,
+) -> Option<Template> {
+    let advice = "write destination = \"central.{topic}\"";
+    let template = report.require(path, "destination", destination, advice)?;
+    let at = join(path, "destination");
+    if let Err(why) = template.check_destination() {
+        report.mistake(&at, why.to_string());
+    }
+    let literals = || {
+        template
+            .segments()
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Literal(text) => Some(text.as_str()),
+                Segment::Placeholder(_) => None,
+            })
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if let Some(odd) = literals().flat_map(str::chars).find(|c| !allowed(*c)) {
+        let text = format!("a Kafka topic cannot hold `{odd}` (use letters, digits, ., _ and -)");
+        report.mistake(&at, text);
+    }
+    if literals().map(str::len).sum::<usize>() > MAX_KAFKA_TOPIC {
+        report.mistake(
+            &at,
+            format!("is longer than {MAX_KAFKA_TOPIC} characters (shorten it)"),
+        );
+    }
+    Some(template)
+}

@@ -1,0 +1,289 @@
+//! The merged config as a tree in which each value knows its key path and its place, and from
+//! which serde reads, so that what does not fit is said with its place.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ::config::{Value, ValueKind};
+use serde::Deserializer;
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{self, DeserializeOwned, IntoDeserializer, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+use toml::Value as Toml;
+
+use super::layers::{element, join};
+use super::misfit::Misfit;
+use super::remark::Place;
+
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) path: String,
+    pub(super) place: Place,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Text(String),
+    /// An environment variable: becomes what its reader wants.
+    Variable(String),
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+    List(Vec<Node>),
+    Table(BTreeMap<String, Node>),
+}
+
+impl Node {
+    /// Joins values and places; `origin` is the place of what nobody wrote.
+    pub(super) fn root(value: Value, places: &HashMap<String, Place>, origin: &Place) -> Self {
+        Self::new(String::new(), value, places, origin)
+    }
+
+    fn new(path: String, value: Value, places: &HashMap<String, Place>, parent: &Place) -> Self {
+        let place = places.get(&path).unwrap_or(parent).clone();
+        let kind = match value.kind {
+            ValueKind::Table(table) => {
+                let entry = |(key, value): (String, Value)| {
+                    let node = Self::new(join(&path, &key), value, places, &place);
+                    (key, node)
+                };
+                Kind::Table(table.into_iter().map(entry).collect())
+            }
+            ValueKind::Array(items) => {
+                let item = |(index, value)| Self::new(element(&path, index), value, places, &place);
+                Kind::List(items.into_iter().enumerate().map(item).collect())
+            }
+            ValueKind::String(text) if matches!(place, Place::Variable(_)) => Kind::Variable(text),
+            ValueKind::Boolean(value) => Kind::Bool(value),
+            ValueKind::I64(value) => Kind::Integer(value),
+            ValueKind::Float(value) => Kind::Float(value),
+            other => Kind::Text(other.to_string()),
+        };
+        Self { path, place, kind }
+    }
+
+    /// The node at a key path.
+    pub(super) fn find(&self, path: &str) -> Option<&Self> {
+        if self.path == path {
+            return Some(self);
+        }
+        self.children()
+            .filter(|child| path.starts_with(&child.path))
+            .find_map(|child| child.find(path))
+    }
+
+    /// The entries of a table or a list.
+    pub(super) fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
+        match &self.kind {
+            Kind::Table(table) => Box::new(table.values()),
+            Kind::List(items) => Box::new(items.iter()),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// The keys of a table.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        let table = match &self.kind {
+            Kind::Table(table) => Some(table),
+            _ => None,
+        };
+        table
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .map(String::as_str)
+    }
+
+    /// Takes the node at a key path away; `false` if there is none, or it is this one.
+    pub(super) fn remove(&mut self, path: &str) -> bool {
+        let keep = |node: &mut Node| node.path != path;
+        match &mut self.kind {
+            Kind::Table(table) => {
+                let before = table.len();
+                table.retain(|_, node| keep(node));
+                table.len() < before || table.values_mut().any(|node| node.remove(path))
+            }
+            Kind::List(items) => {
+                let before = items.len();
+                items.retain_mut(keep);
+                items.len() < before || items.iter_mut().any(|node| node.remove(path))
+            }
+            _ => false,
+        }
+    }
+
+    /// Reads all that fits; what does not is taken out of the tree and given back.
+    pub(super) fn read<T: DeserializeOwned + Default>(&mut self) -> (T, Vec<Misfit>) {
+        let mut misfits = Vec::new();
+        loop {
+            match T::deserialize(&*self) {
+                Ok(value) => return (value, misfits),
+                Err(misfit) => {
+                    let removed = self.remove(misfit.culprit());
+                    misfits.push(misfit);
+                    if !removed {
+                        return (T::default(), misfits);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A variable's text as the TOML value that its reader wants.
+    fn parse_variable(&self, text: &str) -> Option<Self> {
+        let value = text.parse().ok()?;
+        Some(self.from_toml(self.path.clone(), value))
+    }
+
+    fn from_toml(&self, path: String, value: Toml) -> Self {
+        let kind = match value {
+            Toml::String(text) => Kind::Text(text),
+            Toml::Integer(value) => Kind::Integer(value),
+            Toml::Float(value) => Kind::Float(value),
+            Toml::Boolean(value) => Kind::Bool(value),
+            Toml::Datetime(value) => Kind::Text(value.to_string()),
+            Toml::Array(items) => {
+                let items = items.into_iter().enumerate();
+                let item = |(index, value)| self.from_toml(element(&path, index), value);
+                Kind::List(items.map(item).collect())
+            }
+            Toml::Table(table) => {
+                let entry = |(key, value): (String, Toml)| {
+                    let node = self.from_toml(join(&path, &key), value);
+                    (key, node)
+                };
+                Kind::Table(table.into_iter().map(entry).collect())
+            }
+        };
+        let place = self.place.clone();
+        Self { path, place, kind }
+    }
+
+    /// For readers that want something other than text.
+    fn deserialize_typed<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Misfit> {
+        if let Kind::Variable(text) = &self.kind
+            && let Some(node) = self.parse_variable(text)
+        {
+            let value = node.deserialize_any(visitor);
+            return value.map_err(|misfit| misfit.because_of(self));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    /// A variable that is not a TOML list is one whose entries have commas between them.
+    fn parse_list(&self, text: &str) -> Self {
+        if let Some(list) = self.parse_variable(text) {
+            return list;
+        }
+        let items = text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty());
+        let item = |(index, text): (usize, &str)| Self {
+            path: element(&self.path, index),
+            place: self.place.clone(),
+            kind: Kind::Text(text.to_owned()),
+        };
+        Self {
+            path: self.path.clone(),
+            place: self.place.clone(),
+            kind: Kind::List(items.enumerate().map(item).collect()),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for &Node {
+    type Error = Misfit;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        let result = match &self.kind {
+            Kind::Text(text) | Kind::Variable(text) => visitor.visit_str(text),
+            Kind::Integer(value) => visitor.visit_i64(*value),
+            Kind::Float(value) => visitor.visit_f64(*value),
+            Kind::Bool(value) => visitor.visit_bool(*value),
+            Kind::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
+            Kind::Table(table) => {
+                let entries = table.iter().map(|(key, node)| (key.as_str(), node));
+                visitor.visit_map(MapDeserializer::new(entries))
+            }
+        };
+        result.map_err(|misfit: Misfit| misfit.at(self))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.deserialize_typed(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.deserialize_typed(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        self.deserialize_typed(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        if let Kind::Variable(text) = &self.kind {
+            let list = self.parse_list(text).deserialize_any(visitor);
+            return list.map_err(|misfit| misfit.because_of(self));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        let result = match &self.kind {
+            Kind::Text(text) | Kind::Variable(text) => {
+                visitor.visit_enum(text.as_str().into_deserializer())
+            }
+            other => Err(de::Error::invalid_type(other.unexpected(), &"a string")),
+        };
+        result.map_err(|misfit: Misfit| misfit.at(self))
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct tuple tuple_struct identifier ignored_any
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Misfit> for &Node {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl Kind {
+    fn unexpected(&self) -> Unexpected<'_> {
+        match self {
+            Self::Text(text) | Self::Variable(text) => Unexpected::Str(text),
+            Self::Integer(value) => Unexpected::Signed(*value),
+            Self::Float(value) => Unexpected::Float(*value),
+            Self::Bool(value) => Unexpected::Bool(*value),
+            Self::List(_) => Unexpected::Seq,
+            Self::Table(_) => Unexpected::Map,
+        }
+    }
+}

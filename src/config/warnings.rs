@@ -1,0 +1,112 @@
+//! What works, and is probably not what was meant.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use url::{Host, Url};
+
+use super::layers::join;
+use super::remark::Place;
+use super::report::Report;
+use super::secret::{Origin, Secret};
+use super::{Account, Config, Route, Selector, Sink};
+
+/// Any user of the machine may read the file.
+const WORLD_READABLE: u32 = 0o004;
+
+pub(super) fn warn(config: &Config, report: &mut Report) {
+    for (name, account) in &config.accounts {
+        warn_account(config, name, account, report);
+    }
+    for (name, sink) in &config.sinks {
+        warn_sink(config, name, sink, report);
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let mut accounts = config.accounts.iter();
+        if !accounts
+            .any(|(name, account)| account.topics.iter().any(|topic| takes(route, name, topic)))
+        {
+            let path = report.element("routes", index);
+            report.warn(
+                &path,
+                "nothing can match it (its accounts have none of its topics)",
+            );
+        }
+    }
+}
+
+fn warn_account(config: &Config, name: &str, account: &Account, report: &mut Report) {
+    let path = join("accounts", name);
+    for topic in &account.topics {
+        if !config.routes.iter().any(|route| takes(route, name, topic)) {
+            let text = format!("no route takes `{topic}` (add a route, or leave it out)");
+            report.warn(&join(&path, "topics"), text);
+        }
+    }
+    if account.tls.insecure {
+        let path = join(&join(&path, "tls"), "verify");
+        report.warn(
+            &path,
+            "anybody on the way can pose as Central and learn the key (set ca_file instead)",
+        );
+    }
+    if is_local(&account.endpoint) {
+        return;
+    }
+    warn_literal(&join(&path, "key"), &account.key, report);
+    if account.endpoint.scheme() == "ws" {
+        report.warn(
+            &join(&path, "endpoint"),
+            "the key travels unencrypted (use wss)",
+        );
+    }
+}
+
+fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
+    let path = join("sinks", name);
+    if !config.routes.iter().any(|route| route.sink == name) {
+        report.warn(&path, "no route leads here (add a route, or leave it out)");
+    }
+    if let Sink::Kafka(kafka) = sink {
+        let options = join(&path, "options");
+        for (option, value) in &kafka.options {
+            if option.contains("password") || option.contains("secret") || option == "ssl.key.pem" {
+                warn_literal(&join(&options, option), value, report);
+            }
+        }
+    }
+}
+
+fn warn_literal(path: &str, secret: &Secret, report: &mut Report) {
+    let Place::Spot { file, .. } = report.place(path) else {
+        return;
+    };
+    if *secret.origin() == Origin::Literal && is_world_readable(file) {
+        let text =
+            "stands in a file that every user can read (write { file = \"PATH\" }, or chmod o-r)";
+        report.warn(path, text);
+    }
+}
+
+fn takes(route: &Route, account: &str, topic: &str) -> bool {
+    let selects = |selector: &Selector, name: &str| match selector {
+        Selector::Any => true,
+        Selector::Named(names) => names.contains(name),
+    };
+    selects(&route.accounts, account) && selects(&route.topics, topic)
+}
+
+fn is_world_readable(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|file| file.permissions().mode() & WORLD_READABLE != 0)
+}
+
+/// A simulator on this machine has no secrets to keep.
+fn is_local(endpoint: &Url) -> bool {
+    match endpoint.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}

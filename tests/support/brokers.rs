@@ -1,0 +1,205 @@
+//! Where the brokers are that `scripts/brokers up` has started.
+//!
+//! The address of each comes from an environment variable (`CF_TEST_KAFKA`, ...) or from the file
+//! that the script wrote. A test whose broker is not there says so in `target/brokers/skipped.txt`,
+//! which `scripts/test` shows at its end, and returns.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, thread};
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+/// A Kafka that a test may use; it ends with this value if it was made for the test.
+pub(crate) struct Kafka {
+    /// `host:port`
+    pub(crate) address: String,
+    origin: Origin,
+}
+
+enum Origin {
+    Shared,
+    Own {
+        instance: String,
+    },
+    Mock {
+        _cluster: MockCluster<'static, DefaultProducerContext>,
+    },
+}
+
+impl Kafka {
+    /// The real broker that all tests share; without one the test is skipped.
+    pub(crate) fn real() -> Option<Self> {
+        let address = address_or_skip("CF_TEST_KAFKA")?;
+        Some(Self {
+            address,
+            origin: Origin::Shared,
+        })
+    }
+
+    /// The real broker, or librdkafka's mock cluster where there is none.
+    pub(crate) fn real_or_mock() -> Self {
+        if let Some(address) = look_up(&shared_file(), "CF_TEST_KAFKA") {
+            return Self {
+                address,
+                origin: Origin::Shared,
+            };
+        }
+        note("ran on librdkafka's mock cluster: CF_TEST_KAFKA is not set");
+        let cluster = MockCluster::new(1).expect("librdkafka starts a mock cluster");
+        Self {
+            address: cluster.bootstrap_servers(),
+            origin: Origin::Mock { _cluster: cluster },
+        }
+    }
+
+    /// A real broker for this test alone, which may stop and kill it; where there is no shared one
+    /// either, the test is skipped. Two tests must not use the same name.
+    pub(crate) fn own(instance: &str) -> Option<Self> {
+        address_or_skip("CF_TEST_KAFKA")?;
+        scripts_brokers("up", instance);
+        let file = brokers_folder()
+            .join("instances")
+            .join(instance)
+            .join("env");
+        let address = read_variable(&file, "CF_TEST_KAFKA").expect("up has written the address");
+        Some(Self {
+            address,
+            origin: Origin::Own {
+                instance: instance.to_owned(),
+            },
+        })
+    }
+
+    /// Ends it in good order, with SIGTERM. Its data stay.
+    pub(crate) fn stop(&self) {
+        scripts_brokers("stop", self.instance());
+    }
+
+    /// Ends it at once, with SIGKILL. Its data stay.
+    pub(crate) fn kill(&self) {
+        scripts_brokers("kill", self.instance());
+    }
+
+    /// Starts it again on the same port with the same data, and returns when it serves clients.
+    pub(crate) fn start(&self) {
+        scripts_brokers("start", self.instance());
+    }
+
+    fn instance(&self) -> &str {
+        match &self.origin {
+            Origin::Own { instance } => instance,
+            Origin::Shared | Origin::Mock { .. } => {
+                panic!("only a test that owns its Kafka may disturb it: see Kafka::own")
+            }
+        }
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Origin::Own { instance } = &self.origin {
+            scripts_brokers("down", instance);
+        }
+    }
+}
+
+/// The `host:port` of the real `RabbitMQ` (user and password `guest`); without one the test is
+/// skipped.
+pub(crate) fn rabbitmq() -> Option<String> {
+    address_or_skip("CF_TEST_RABBITMQ")
+}
+
+/// The `host:port` of the real Mosquitto, open to anybody; without one the test is skipped.
+pub(crate) fn mosquitto() -> Option<String> {
+    address_or_skip("CF_TEST_MOSQUITTO")
+}
+
+/// The folder of Kafka's own jars.
+pub(super) fn kafka_jars() -> Option<PathBuf> {
+    look_up(&shared_file(), "CF_TEST_KAFKA_LIB").map(PathBuf::from)
+}
+
+fn address_or_skip(variable: &str) -> Option<String> {
+    let address = look_up(&shared_file(), variable);
+    if address.is_none() {
+        note(&format!(
+            "skipped: {variable} is not set; scripts/brokers up sets it"
+        ));
+    }
+    address
+}
+
+fn look_up(file: &Path, variable: &str) -> Option<String> {
+    env::var(variable)
+        .ok()
+        .or_else(|| read_variable(file, variable))
+}
+
+/// Reads one of the lines `NAME='value'` of a file that `scripts/brokers` has written.
+fn read_variable(file: &Path, variable: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let (_, value) = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(name, _)| *name == variable)?;
+    Some(value.trim_matches('\'').to_owned())
+}
+
+/// Says what a test did not do, and why, where `scripts/test` finds it.
+fn note(what: &str) {
+    let program = env::current_exe().ok();
+    let program = program
+        .as_deref()
+        .and_then(Path::file_stem)
+        .and_then(|name| name.to_str());
+    let file = program
+        .and_then(|name| name.rsplit_once('-'))
+        .map_or("?", |(name, _hash)| name);
+    let line = format!(
+        "{file}::{}: {what}",
+        thread::current().name().unwrap_or("?")
+    );
+    eprintln!("{line}");
+    let folder = brokers_folder();
+    fs::create_dir_all(&folder).expect("the folder of the brokers can be made");
+    let mut skipped = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join("skipped.txt"))
+        .expect("skipped.txt can be written");
+    writeln!(skipped, "{line}").expect("skipped.txt can be written");
+}
+
+fn scripts_brokers(verb: &str, instance: &str) {
+    let script = repository().join("scripts/brokers");
+    let done = Command::new(script)
+        .args([verb, "--instance", instance, "kafka"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("scripts/brokers can be run");
+    assert!(
+        done.status.success(),
+        "scripts/brokers {verb} --instance {instance} kafka: {}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr),
+    );
+}
+
+fn shared_file() -> PathBuf {
+    brokers_folder().join("env")
+}
+
+fn brokers_folder() -> PathBuf {
+    repository().join("target/brokers")
+}
+
+/// Asked when the test runs: clones that share a target folder share the compiled tests too.
+fn repository() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR")
+        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+        .into()
+}

@@ -1,0 +1,125 @@
+//! The binary as a user runs it: started, signalled, ended, and read.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::eventually;
+
+/// A process of our binary, killed when this value goes.
+pub(crate) struct Forwarder {
+    child: Child,
+    output: TempDir,
+}
+
+impl Forwarder {
+    /// Starts the binary with these arguments; standard input is closed, its output is kept.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same, with environment variables.
+    pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let output = tempfile::tempdir().expect("a folder for the output");
+        let create = |name| File::create(output.path().join(name)).expect("a file for the output");
+        let child = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(create("stdout"))
+            .stderr(create("stderr"))
+            .spawn()
+            .expect("the binary can be run");
+        Self { child, output }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> ExitStatus {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process can be waited for")
+    }
+
+    /// SIGTERM, which asks it to drain; see [`Self::wait`].
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.pid().to_string()])
+            .status()
+            .expect("sh can be run");
+        assert!(done.success(), "SIG{name} could not be sent");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It did not end within the time.
+    pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
+        let mut status = None;
+        eventually(within, "the forwarder ends", || {
+            status = self
+                .child
+                .try_wait()
+                .expect("the process can be waited for");
+            status.is_some()
+        });
+        status.expect("eventually returns only when there is one")
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("the process can be waited for")
+            .is_none()
+    }
+
+    /// What it has printed on standard output so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.read("stdout")
+    }
+
+    /// What it has printed on standard error so far; its log among it.
+    pub(crate) fn stderr(&self) -> String {
+        self.read("stderr")
+    }
+
+    /// Waits until standard error has a text.
+    ///
+    /// # Panics
+    /// It was not there within the time, or the process ended before.
+    pub(crate) fn wait_for_stderr(&mut self, within: Duration, text: &str) {
+        eventually(within, &format!("{text:?} on standard error"), || {
+            let running = self.is_running();
+            let found = self.stderr().contains(text);
+            assert!(
+                running || found,
+                "it ended without {text:?}:\n{}",
+                self.stderr()
+            );
+            found
+        });
+    }
+
+    fn read(&self, name: &str) -> String {
+        let path: PathBuf = self.output.path().join(name);
+        String::from_utf8_lossy(&fs::read(path).expect("the output is readable")).into_owned()
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        // An error here means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
