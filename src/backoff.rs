@@ -33,20 +33,18 @@ impl Backoff {
         Self { curve, failures: 0 }
     }
 
-    /// The wait after one more failure.
-    ///
-    /// `held` is how long it had worked before it failed: zero if it never did. `asked` is what the
-    /// server wants (`Retry-After`); it wins over the curve, with up to [`Curve::first`] on top so
-    /// that many clients that were told the same do not come back at once.
-    pub fn pause(
-        &mut self,
-        held: Duration,
-        asked: Option<Duration>,
-        rng: &mut impl Rng,
-    ) -> Duration {
+    /// What is tried has worked for so long; after [`Curve::stable_after`] its failures are forgotten.
+    pub fn worked(&mut self, held: Duration) {
         if held >= self.curve.stable_after {
             self.failures = 0;
         }
+    }
+
+    /// The wait after one more failure.
+    ///
+    /// `asked` is what the server wants (`Retry-After`); it wins over the curve, with up to
+    /// [`Curve::first`] on top so that many clients that were told the same do not come back at once.
+    pub fn pause(&mut self, asked: Option<Duration>, rng: &mut impl Rng) -> Duration {
         let bound = self.bound();
         self.failures = self.failures.saturating_add(1);
         match asked {
@@ -97,7 +95,7 @@ mod tests {
         let mut bounds = Vec::new();
         for _ in 0..8 {
             bounds.push(backoff.bound().as_secs());
-            backoff.pause(Duration::ZERO, None, &mut rng());
+            backoff.pause(None, &mut rng());
         }
         assert_eq!(bounds, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
@@ -106,7 +104,7 @@ mod tests {
     fn waits_spread_over_the_whole_range() {
         let mut rng = rng();
         let waits: Vec<Duration> = (0..200)
-            .map(|_| Backoff::new(CURVE).pause(Duration::ZERO, None, &mut rng))
+            .map(|_| Backoff::new(CURVE).pause(None, &mut rng))
             .collect();
         assert!(waits.iter().any(|wait| *wait < Duration::from_millis(100)));
         assert!(waits.iter().any(|wait| *wait > Duration::from_millis(900)));
@@ -116,10 +114,12 @@ mod tests {
     fn a_short_success_does_not_reset_it() {
         let mut backoff = Backoff::new(CURVE);
         for _ in 0..3 {
-            backoff.pause(Duration::from_secs(29), None, &mut rng());
+            backoff.worked(Duration::from_secs(29));
+            backoff.pause(None, &mut rng());
         }
         assert_eq!(backoff.failures(), 3);
-        backoff.pause(Duration::from_secs(30), None, &mut rng());
+        backoff.worked(Duration::from_secs(30));
+        backoff.pause(None, &mut rng());
         assert_eq!(backoff.failures(), 1);
     }
 
@@ -127,7 +127,7 @@ mod tests {
     fn what_the_server_asks_for_wins() {
         let mut backoff = Backoff::new(CURVE);
         let asked = Duration::from_secs(300);
-        let wait = backoff.pause(Duration::ZERO, Some(asked), &mut rng());
+        let wait = backoff.pause(Some(asked), &mut rng());
         assert!(wait >= asked && wait <= asked + CURVE.first, "{wait:?}");
     }
 
@@ -135,9 +135,7 @@ mod tests {
         #[test]
         fn no_wait_passes_its_bound(failures in 0_u32..100_000, asked in any::<Option<u64>>(), seed: u64) {
             let mut backoff = Backoff { curve: CURVE, failures };
-            let wait = backoff.pause(
-                Duration::ZERO,
-                asked.map(Duration::from_secs),
+            let wait = backoff.pause(asked.map(Duration::from_secs),
                 &mut SmallRng::seed_from_u64(seed),
             );
             let bound = if asked.is_some() { LONGEST_ASKED + CURVE.first } else { CURVE.cap };

@@ -17,6 +17,7 @@ use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use central_forwarder::simulator::{Options, Simulator, TOPICS, sequence_of_frame};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -135,6 +136,56 @@ async fn every_topic_arrives_whole_and_in_order() {
         running.stop().await;
     }
     simulator.stop().await;
+}
+
+#[tokio::test]
+async fn the_handshake_says_what_central_wants() {
+    let (requests, mut received) = mpsc::unbounded_channel();
+    let endpoint = serve_tcp(move |mut stream| {
+        let requests = requests.clone();
+        async move {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            let _ = requests.send(String::from_utf8_lossy(&request[..length]).into_owned());
+        }
+    })
+    .await;
+    let inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let request = received.recv().await.unwrap();
+    let host = endpoint.split('/').nth(2).unwrap();
+    for line in [
+        "GET /streaming/api HTTP/1.1",
+        &format!("Host: {host}"),
+        "Authorization: simulated-key",
+        "Topic: audit",
+        "Username: ops@acme.example",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-Websocket-Version: 13",
+    ] {
+        let times = request.lines().filter(|found| *found == line).count();
+        assert_eq!(times, 1, "{line} in {request}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn names_and_ipv6_addresses_are_dialled() {
+    let inbox = Inbox::new();
+    for (listen, host) in [("127.0.0.1:0", "localhost"), ("[::1]:0", "[::1]")] {
+        let simulator = Simulator::start(Options {
+            listen: listen.parse().unwrap(),
+            ..Options::default()
+        })
+        .await
+        .unwrap();
+        let endpoint = format!("ws://{host}:{}/streaming/api", simulator.addr().port());
+        let running = start(&account(&endpoint), "audit", settings(), &inbox);
+        running.connected().await;
+        running.stop().await;
+        simulator.stop().await;
+    }
 }
 
 #[tokio::test]

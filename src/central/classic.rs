@@ -41,7 +41,7 @@ pub(crate) fn refusal(topic: &str, rejection: &Rejection) -> Error {
         StatusCode::BAD_REQUEST if said.to_ascii_lowercase().contains(UNSUBSCRIBED) => {
             Error::refused(format!(
                 "Central does not stream the topic {topic} to this account ({said}): enable the \
-                 topic on the Streaming API page of Central (Account Home > Webhooks > Streaming)"
+                 topic on the Streaming API page of Central (Account Home > Webhooks)"
             ))
         }
         StatusCode::NOT_FOUND => Error::refused(format!(

@@ -217,12 +217,14 @@ impl Waits {
     }
 
     fn after(&mut self, why: &Error, held: Duration) -> Duration {
+        self.ordinary.worked(held);
+        self.refused.worked(held);
         let (backoff, asked) = match why {
             Error::Refused { .. } => (&mut self.refused, None),
             Error::Later { retry_after, .. } => (&mut self.ordinary, *retry_after),
             Error::Broken { .. } => (&mut self.ordinary, None),
         };
-        backoff.pause(held, asked, &mut rand::rng())
+        backoff.pause(asked, &mut rand::rng())
     }
 }
 

@@ -103,3 +103,47 @@ impl From<Args> for Options {
 fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::literal(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn options(line: &str) -> Result<Options, clap::Error> {
+        let command = Args::augment_args(Command::new("simulate"));
+        let matches = command.try_get_matches_from(line.split(' '))?;
+        Ok(Args::from_arg_matches(&matches)?.into())
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default() {
+        let options = options("simulate").unwrap();
+        assert_eq!(options.topics, TOPICS);
+        assert_eq!((options.rate, options.count, options.seed), (50, None, 1));
+        assert!(!options.tls);
+    }
+
+    #[test]
+    fn what_is_given_is_taken() {
+        let line = "simulate --listen [::1]:0 --tls --tls-cert-out ca.pem --key k --topic audit --rate 0 --count 9 --seed 3";
+        let options = options(line).unwrap();
+        assert_eq!(options.listen, "[::1]:0".parse().unwrap());
+        assert_eq!(options.topics, ["audit"]);
+        assert_eq!((options.rate, options.count, options.seed), (0, Some(9), 3));
+        assert_eq!(options.key.expose(), "k");
+        assert!(options.tls);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for line in [
+            "simulate --topic weather",
+            "simulate --tls-cert-out ca.pem",
+            "simulate --listen nowhere",
+            "simulate --rate -1",
+        ] {
+            assert!(options(line).is_err(), "{line}");
+        }
+    }
+}

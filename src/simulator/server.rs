@@ -163,6 +163,10 @@ impl Server {
 }
 
 async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the client is gone already");
+        return;
+    }
     let Some(tls) = tls else {
         return serve_http(stream, router).await;
     };
