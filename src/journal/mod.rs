@@ -82,11 +82,15 @@
 mod cursor;
 mod cursor_file;
 mod index;
+#[cfg(test)]
+mod model;
 mod queue;
 mod reader;
 mod record;
 mod recovery;
 mod segment;
+#[cfg(test)]
+mod sim;
 mod stats;
 mod storage;
 mod thread;
