@@ -30,6 +30,7 @@ enum Step {
     Write,
     Sync,
     Store,
+    Remove,
     Read {
         cursor: usize,
         window: usize,
@@ -72,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => Just(Step::Write),
         4 => Just(Step::Sync),
         4 => Just(Step::Store),
+        2 => Just(Step::Remove),
         6 => (cursor.clone(), 1_usize..1500).prop_map(|(cursor, window)| Step::Read { cursor, window }),
         4 => (cursor.clone(), 0_u64..4).prop_map(|(cursor, but)| Step::Commit { cursor, but }),
         1 => cursor.prop_map(|cursor| Step::Seek { cursor }),
@@ -143,7 +145,12 @@ impl Model {
             Step::Append(len) => self.append(len),
             Step::Write => self.write(),
             Step::Sync => drop(self.writer.sync()),
-            Step::Store => self.store(),
+            Step::Store => drop(
+                self.writer
+                    .sync()
+                    .and_then(|()| self.writer.store_cursors()),
+            ),
+            Step::Remove => drop(self.writer.remove_passed()),
             Step::Read { cursor, window } => drop(self.read(cursor, window)),
             Step::Commit { cursor, but } => {
                 let done = self.places[cursor].saturating_sub(but);
@@ -191,14 +198,6 @@ impl Model {
             }
             Err((batch, _)) => self.unwritten = Some(batch),
         }
-    }
-
-    fn store(&mut self) {
-        let stored = self
-            .writer
-            .sync()
-            .and_then(|()| self.writer.store_cursors());
-        let _ = stored.and_then(|()| self.writer.remove_passed());
     }
 
     /// Reads once; whether there was something.
@@ -313,7 +312,7 @@ fn open(disk: &Sim) -> (Writer, Vec<Cursor>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_synced_is_read_back_in_order_once_by_each_cursor(
