@@ -136,6 +136,14 @@ impl Cursor {
         pass.await.map_err(io::Error::other)?
     }
 
+    /// [`Cursor::read`] without a runtime, and without waiting.
+    #[cfg(test)]
+    pub(super) fn read_now(&mut self, max_bytes: usize) -> io::Result<Option<Batch>> {
+        let mut reader = self.reader.clone();
+        let window = reader.read(self.place, max_bytes)?;
+        Ok(self.accept((reader, window)))
+    }
+
     fn accept(&mut self, (reader, window): (Reader, Window)) -> Option<Batch> {
         self.reader = reader;
         self.place = window.next;
@@ -196,7 +204,10 @@ impl Registered {
     fn open(shared: &Shared, name: &str, start: Start) -> io::Result<Self> {
         let storage = &*shared.storage;
         let begin = match CursorFile::open(storage, name) {
-            Ok((file, Found::Good(stored))) => return Ok(Self::new(stored, file)),
+            Ok((mut file, Found::Good(stored))) => {
+                file.settle(&stored)?;
+                return Ok(Self::new(stored, file));
+            }
             Ok((_, Found::Empty)) => start,
             Ok((_, Found::Bad)) => {
                 tracing::error!(

@@ -72,6 +72,13 @@ impl CursorFile {
         Ok((Self { file, count }, found))
     }
 
+    /// Makes what was read durable: a sync may have failed before the process died, and left it in
+    /// the page cache alone.
+    pub(super) fn settle(&mut self, stored: &Stored) -> io::Result<()> {
+        self.count = self.count.saturating_sub(1);
+        self.write(stored)
+    }
+
     /// Durable when it returns. After an error the slot in force still is, and this can be repeated.
     pub(super) fn write(&mut self, stored: &Stored) -> io::Result<()> {
         let count = self.count + 1;

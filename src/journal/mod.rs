@@ -82,11 +82,15 @@
 mod cursor;
 mod cursor_file;
 mod index;
+#[cfg(test)]
+mod model;
 mod queue;
 mod reader;
 mod record;
 mod recovery;
 mod segment;
+#[cfg(test)]
+mod sim;
 mod stats;
 mod storage;
 mod thread;
@@ -221,6 +225,15 @@ impl Journal {
             }
             Location::Memory { .. } => (Arc::new(Memory::default()), None),
         };
+        Self::start(storage, lock, options, cursors)
+    }
+
+    fn start(
+        storage: Arc<dyn Storage>,
+        lock: Option<Lock>,
+        options: &Options,
+        cursors: &[(&str, Start)],
+    ) -> Result<(Self, Vec<Cursor>), OpenError> {
         let (writer, recovery) = Writer::open(storage, Limits::new(options))?;
         let shared = Arc::clone(writer.shared());
         let cursors = cursors

@@ -7,7 +7,8 @@ use super::cursor_file::{self, CursorFile, Found};
 use super::index::{Index, Segment};
 use super::record::{HEADER_BYTES, Header};
 use super::segment;
-use super::storage::{File, Storage, read_up_to};
+use super::storage::{File, Storage, read_up_to, write_all_at};
+use super::writer::MOST_UNSYNCED_BYTES;
 
 /// How much of the last segment is held in memory while it is checked.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -132,6 +133,7 @@ fn repair(
         recovery.damage.push(damage);
         position = good;
     }
+    write_again(&*file, position)?;
     file.sync()?;
     let segment = Segment {
         len: position,
@@ -143,6 +145,22 @@ fn repair(
         file,
         len: position,
     })
+}
+
+/// A sync that failed before the process died has left pages that look clean, and are not on the
+/// disk: the next sync would pass over them. Writing the same bytes again makes it take them.
+fn write_again(file: &dyn File, len: u64) -> io::Result<()> {
+    let mut position = len.saturating_sub(MOST_UNSYNCED_BYTES);
+    while position < len {
+        let left = usize::try_from(len - position).unwrap_or(usize::MAX);
+        let bytes = read_up_to(file, position, left.min(WINDOW_BYTES))?;
+        if bytes.is_empty() {
+            break;
+        }
+        write_all_at(file, &bytes, position)?;
+        position += bytes.len() as u64;
+    }
+    Ok(())
 }
 
 /// The highest offset that any cursor has passed, of a sink that is still wanted or not.

@@ -198,3 +198,109 @@ impl Thread {
 fn due(at: Option<Instant>) -> bool {
     at.is_some_and(|at| at <= Instant::now())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use bytes::Bytes;
+    use tokio::time::timeout;
+
+    use super::super::sim::{Fault, Sim};
+    use super::super::{Appender, Cursor, Journal, Location, Options, QUEUE_BYTES, Start};
+    use super::*;
+    use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
+
+    const A_WHILE: Duration = Duration::from_secs(30);
+
+    fn open(disk: &Sim) -> (Journal, Cursor) {
+        let options = Options {
+            location: Location::Directory(PathBuf::new()),
+            segment_bytes: 1 << 20,
+            sync_interval: Duration::from_millis(1),
+        };
+        let names = [("lake", Start::End)];
+        let storage = Arc::new(disk.clone());
+        let (journal, mut cursors) = Journal::start(storage, None, &options, &names).unwrap();
+        (journal, cursors.remove(0))
+    }
+
+    async fn append(appender: &Appender, len: usize) {
+        let frame = Frame {
+            subscription: SubscriptionId::new("acme", Stream::parse("classic/x").unwrap()),
+            received_at: Timestamp(0),
+            payload: Bytes::from(vec![0; len]),
+        };
+        appender.append(&frame).await.unwrap();
+    }
+
+    async fn synced(journal: &Journal, offset: u64) {
+        let mut progress = journal.progress();
+        let done = progress.wait_for(|progress| progress.synced >= offset);
+        timeout(A_WHILE, done).await.unwrap().unwrap();
+    }
+
+    async fn in_trouble(journal: &Journal) {
+        let looking = async {
+            while journal.stats().trouble.is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(A_WHILE, looking).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_makes_appenders_wait_and_loses_nothing() {
+        let disk = Sim::default();
+        let (journal, mut cursor) = open(&disk);
+        let appender = journal.appender();
+        disk.fill();
+        let full = QUEUE_BYTES as usize - 200;
+        append(&appender, full).await;
+        in_trouble(&journal).await;
+        let waiting = tokio::spawn({
+            let appender = appender.clone();
+            async move { append(&appender, 200).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+
+        disk.heal();
+        waiting.await.unwrap();
+        synced(&journal, 2).await;
+        let stats = journal.stats();
+        assert_eq!(stats.trouble, None);
+        assert!(stats.append_wait > Duration::ZERO);
+        for (offset, len) in [(0, full), (1, 200)] {
+            let batch = cursor.read(1).await.unwrap();
+            assert_eq!(batch.entries[0].offset, offset);
+            assert_eq!(batch.entries[0].frame.payload.len(), len);
+        }
+        journal.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failed_sync_is_made_good() {
+        let disk = Sim::default();
+        let (journal, mut cursor) = open(&disk);
+        disk.plan(Fault::FailedSync, 0);
+        append(&journal.appender(), 100).await;
+        synced(&journal, 1).await;
+
+        drop((journal, cursor));
+        (_, cursor) = open(&disk.after_power_loss(0));
+        assert_eq!(cursor.read(1).await.unwrap().entries[0].offset, 0);
+    }
+
+    #[tokio::test]
+    async fn closing_a_journal_on_a_full_disk_says_what_is_lost() {
+        let disk = Sim::default();
+        let (journal, _cursor) = open(&disk);
+        let appender = journal.appender();
+        disk.fill();
+        append(&appender, 100).await;
+        in_trouble(&journal).await;
+        append(&appender, 100).await;
+        assert_eq!(journal.close().await.unwrap_err().unsynced, 2);
+    }
+}

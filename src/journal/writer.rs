@@ -13,11 +13,15 @@ use super::queue::{Batch, Queue};
 use super::recovery::{Active, Recovery, recover};
 use super::stats::Numbers;
 use super::storage::{Storage, write_all_at};
-use super::{Limits, Progress, QUEUE_BYTES, Shared, segment};
+use super::{Limits, MAX_PAYLOAD_BYTES, Progress, QUEUE_BYTES, Shared, segment};
 
 /// Written batches are kept until they are synced; with this much a sync is due at once. Bounds
 /// memory beside the queue.
 const UNSYNCED_BYTES: usize = 16 << 20;
+
+/// More than this is never unsynced: what makes a sync due, and a batch of one record of the largest
+/// size. A batch of several is smaller.
+pub(super) const MOST_UNSYNCED_BYTES: u64 = (UNSYNCED_BYTES + 2 * MAX_PAYLOAD_BYTES) as u64;
 
 /// A buffer that one huge record has grown beyond this is not kept for the next batch.
 const SPARE_BYTES: usize = 2 * QUEUE_BYTES as usize;

@@ -1,0 +1,327 @@
+//! The journal against a model of what it promises, on a [simulated disk](super::sim) that loses
+//! power and fails: what was reported as synced is read back, in order, once by each cursor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use proptest::prelude::*;
+
+use super::reader::{Place, Reader};
+use super::sim::{Fault, Sim};
+use super::writer::Writer;
+use super::{Appender, Cursor, Limits, Progress, Shared, Start};
+use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
+
+const NAMES: [&str; 2] = ["fast", "slow"];
+
+const LIMITS: Limits = Limits {
+    segment: 600,
+    total: None,
+    queue: 2000,
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A frame of so many bytes.
+    Append(usize),
+    Write,
+    Sync,
+    Store,
+    Remove,
+    Read {
+        cursor: usize,
+        window: usize,
+    },
+    /// Everything that was read is done, but for so many records.
+    Commit {
+        cursor: usize,
+        but: u64,
+    },
+    /// Back to what is done.
+    Seek {
+        cursor: usize,
+    },
+    Plan {
+        fault: Fault,
+        after: u32,
+    },
+    Fill,
+    Heal,
+    /// The process ends; the disk keeps what was written.
+    Kill,
+    LosePower {
+        seed: u64,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let cursor = 0..NAMES.len();
+    let fault = prop_oneof![
+        Just(Fault::ShortWrite),
+        Just(Fault::FailedWrite),
+        Just(Fault::FailedSync),
+        Just(Fault::FailedFolderSync),
+        Just(Fault::FailedCreate),
+        Just(Fault::FailedRename),
+        Just(Fault::FailedRemove),
+    ];
+    prop_oneof![
+        12 => (0_usize..200).prop_map(Step::Append),
+        8 => Just(Step::Write),
+        4 => Just(Step::Sync),
+        4 => Just(Step::Store),
+        2 => Just(Step::Remove),
+        6 => (cursor.clone(), 1_usize..1500).prop_map(|(cursor, window)| Step::Read { cursor, window }),
+        4 => (cursor.clone(), 0_u64..4).prop_map(|(cursor, but)| Step::Commit { cursor, but }),
+        1 => cursor.prop_map(|cursor| Step::Seek { cursor }),
+        3 => (fault, 0_u32..3).prop_map(|(fault, after)| Step::Plan { fault, after }),
+        1 => Just(Step::Fill),
+        2 => Just(Step::Heal),
+        1 => Just(Step::Kill),
+        2 => any::<u64>().prop_map(|seed| Step::LosePower { seed }),
+    ]
+}
+
+/// The journal under test, and what is known of it.
+struct Model {
+    disk: Sim,
+    writer: Writer,
+    unwritten: Option<super::queue::Batch>,
+    cursors: Vec<Cursor>,
+    /// By offset, the identities of the frames that must be read.
+    present: BTreeMap<u64, u64>,
+    /// Taken by the queue, not known to be written.
+    queued: BTreeMap<u64, u64>,
+    next_offset: u64,
+    next_identity: u64,
+    /// What each cursor reads next, and has done.
+    places: [u64; NAMES.len()],
+}
+
+fn frame(identity: u64, len: usize) -> Frame {
+    let mut payload = identity.to_le_bytes().to_vec();
+    payload.resize(8 + len, 0xF7);
+    Frame {
+        subscription: SubscriptionId::new("a", Stream::parse("classic/x").unwrap()),
+        received_at: Timestamp(0),
+        payload: payload.into(),
+    }
+}
+
+fn identity(payload: &Bytes) -> u64 {
+    u64::from_le_bytes(payload[..8].try_into().unwrap())
+}
+
+impl Model {
+    fn new() -> Self {
+        let disk = Sim::default();
+        let (writer, cursors) = open(&disk);
+        Self {
+            disk,
+            writer,
+            unwritten: None,
+            cursors,
+            present: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            next_offset: 0,
+            next_identity: 0,
+            places: [0; NAMES.len()],
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.writer.shared()
+    }
+
+    fn progress(&self) -> Progress {
+        *self.shared().progress.borrow()
+    }
+
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Append(len) => self.append(len),
+            Step::Write => self.write(),
+            Step::Sync => drop(self.writer.sync()),
+            Step::Store => drop(
+                self.writer
+                    .sync()
+                    .and_then(|()| self.writer.store_cursors()),
+            ),
+            Step::Remove => drop(self.writer.remove_passed()),
+            Step::Read { cursor, window } => drop(self.read(cursor, window)),
+            Step::Commit { cursor, but } => {
+                let done = self.places[cursor].saturating_sub(but);
+                self.cursors[cursor].commit(done);
+            }
+            Step::Seek { cursor } => {
+                let done = self.cursors[cursor].committed();
+                self.cursors[cursor].seek(done);
+                self.places[cursor] = done;
+            }
+            Step::Plan { fault, after } => self.disk.plan(fault, after),
+            Step::Fill => self.disk.fill(),
+            Step::Heal => self.disk.heal(),
+            Step::Kill => self.restart(None),
+            Step::LosePower { seed } => self.restart(Some(seed)),
+        }
+    }
+
+    fn append(&mut self, len: usize) {
+        let frame = frame(self.next_identity, len);
+        let appender = Appender::new(Arc::clone(self.shared()));
+        if let Some(appended) = appender.append(&frame).now_or_never() {
+            appended.unwrap();
+            self.queued.insert(self.next_offset, self.next_identity);
+            self.next_offset += 1;
+            self.next_identity += 1;
+        }
+    }
+
+    fn write(&mut self) {
+        let batch = self.unwritten.take().or_else(|| {
+            let mut spare = Some(self.writer.spare());
+            self.shared()
+                .queue
+                .wait(Some(Instant::now()), &mut spare)
+                .batch
+        });
+        let Some(batch) = batch else { return };
+        let end = batch.end_offset;
+        match self.writer.write(batch) {
+            Ok(()) => {
+                let rest = self.queued.split_off(&end);
+                self.present
+                    .append(&mut std::mem::replace(&mut self.queued, rest));
+            }
+            Err((batch, _)) => self.unwritten = Some(batch),
+        }
+    }
+
+    /// Reads once; whether there was something.
+    fn read(&mut self, cursor: usize, window: usize) -> bool {
+        let place = &mut self.places[cursor];
+        let batch = self.cursors[cursor].read_now(window).unwrap();
+        let read: Vec<_> = batch.iter().flat_map(|batch| &batch.entries).collect();
+        let end = read.last().map_or(u64::MAX, |last| last.offset + 1);
+        let read: Vec<_> = read
+            .iter()
+            .map(|entry| (entry.offset, identity(&entry.frame.payload)))
+            .collect();
+        let wanted: Vec<_> = self
+            .present
+            .range(*place..end)
+            .map(|(at, id)| (*at, *id))
+            .collect();
+        assert_eq!(read, wanted, "read by {}", NAMES[cursor]);
+        if end == u64::MAX {
+            return false;
+        }
+        *place = end;
+        true
+    }
+
+    /// The process ends and begins again, with or without the loss of power in between.
+    fn restart(&mut self, power_loss: Option<u64>) {
+        let progress = self.progress();
+        let safe = if power_loss.is_some() {
+            progress.synced
+        } else {
+            progress.written
+        };
+        let bounds = self.cursor_bounds();
+        if let Some(seed) = power_loss {
+            self.disk = self.disk.after_power_loss(seed);
+        }
+        self.disk.heal();
+        self.unwritten = None;
+        (self.writer, self.cursors) = open(&self.disk);
+
+        let mut maybe = self.present.split_off(&safe);
+        maybe.append(&mut self.queued);
+        self.take_survivors(&maybe);
+        let end = self.shared().index().end;
+        self.next_offset = end;
+        assert!(self.next_offset >= safe, "an offset is given twice");
+        for (number, (stored, committed)) in bounds.into_iter().enumerate() {
+            let now = self.cursors[number].committed();
+            assert!(
+                (stored..=committed).contains(&now),
+                "{now} of {stored}..={committed}"
+            );
+            self.places[number] = now;
+        }
+    }
+
+    /// What a cursor may be at after a restart: not behind what was stored, nor before what was done.
+    fn cursor_bounds(&self) -> Vec<(u64, u64)> {
+        let cursors = self.shared().cursors();
+        NAMES
+            .iter()
+            .map(|name| (cursors[*name].stored(), cursors[*name].committed()))
+            .collect()
+    }
+
+    /// What was not synced may be lost or not, but must be what was appended if it is there.
+    fn take_survivors(&mut self, maybe: &BTreeMap<u64, u64>) {
+        let oldest = self.shared().index().oldest().unwrap();
+        let mut reader = Reader::new(Arc::clone(self.shared()));
+        let mut place = Place::of(self.shared(), oldest);
+        loop {
+            let window = reader.read(place, 1000).unwrap();
+            if window.entries.is_empty() {
+                break;
+            }
+            place = window.next;
+            for entry in window.entries {
+                let found = identity(&entry.frame.payload);
+                match maybe.get(&entry.offset) {
+                    Some(wanted) => assert_eq!(found, *wanted),
+                    None => assert_eq!(self.present.get(&entry.offset), Some(&found)),
+                }
+                self.present.insert(entry.offset, found);
+            }
+        }
+    }
+
+    /// Once the disk is well again, everything is.
+    fn finish(&mut self) {
+        self.disk.heal();
+        while !self.queued.is_empty() {
+            self.write();
+        }
+        self.writer.sync().unwrap();
+        assert_eq!(self.progress().synced, self.next_offset);
+        for cursor in 0..NAMES.len() {
+            while self.read(cursor, 1000) {}
+            self.cursors[cursor].commit(self.next_offset);
+        }
+        self.writer.store_cursors().unwrap();
+        self.writer.remove_passed().unwrap();
+        assert_eq!(self.shared().index().segments().count(), 1);
+    }
+}
+
+fn open(disk: &Sim) -> (Writer, Vec<Cursor>) {
+    let (writer, _) = Writer::open(Arc::new(disk.clone()), LIMITS).unwrap();
+    let register = |name: &&str| Cursor::register(writer.shared(), name, Start::End).unwrap();
+    let cursors = NAMES.iter().map(register).collect();
+    (writer, cursors)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_synced_is_read_back_in_order_once_by_each_cursor(
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.run(step);
+        }
+        model.finish();
+    }
+}

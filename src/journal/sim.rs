@@ -1,0 +1,327 @@
+//! A disk in memory that fails as real ones do.
+//!
+//! What is written is in the cache until it is synced. A loss of power keeps any of the cached pages
+//! and loses the others, and keeps the changes of folders up to any one of them. A failed sync leaves
+//! the pages it should have written marked as clean: a later sync succeeds without them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::lock;
+use super::storage::{File, Storage};
+
+/// Small, so that records are torn in many places.
+const PAGE_BYTES: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    ShortWrite,
+    /// Half of it is written, and an error given.
+    FailedWrite,
+    FailedSync,
+    FailedFolderSync,
+    FailedCreate,
+    FailedRename,
+    FailedRemove,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sim(Arc<Mutex<World>>);
+
+#[derive(Debug, Default)]
+struct World {
+    names: BTreeMap<String, Arc<Mutex<Inode>>>,
+    durable_names: BTreeMap<String, Arc<Mutex<Inode>>>,
+    /// Changes of folders that are not synced, in order.
+    changes: Vec<Change>,
+    /// The fault happens when its operation has been done so many times.
+    fault: Option<(Fault, u32)>,
+    /// No file may grow.
+    full: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    cache: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: BTreeSet<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Link(String, Arc<Mutex<Inode>>),
+    Unlink(String),
+    Rename(String, String),
+}
+
+impl Sim {
+    pub(super) fn plan(&self, fault: Fault, after: u32) {
+        lock(&self.0).fault = Some((fault, after));
+    }
+
+    pub(super) fn fill(&self) {
+        lock(&self.0).full = true;
+    }
+
+    pub(super) fn heal(&self) {
+        let mut world = lock(&self.0);
+        world.fault = None;
+        world.full = false;
+    }
+
+    /// What is on the disk after the loss of power.
+    pub(super) fn after_power_loss(&self, seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let world = lock(&self.0);
+        let kept = chance.below(world.changes.len() + 1);
+        let mut names = world.durable_names.clone();
+        for change in &world.changes[..kept] {
+            change.apply(&mut names);
+        }
+        for inode in names.values_mut() {
+            let left = lock(inode).after_power_loss(&mut chance);
+            *inode = Arc::new(Mutex::new(left));
+        }
+        Self(Arc::new(Mutex::new(World {
+            durable_names: names.clone(),
+            names,
+            ..World::default()
+        })))
+    }
+
+    fn handle(&self, inode: &Arc<Mutex<Inode>>) -> Arc<dyn File> {
+        Arc::new(Handle {
+            world: Arc::clone(&self.0),
+            inode: Arc::clone(inode),
+        })
+    }
+}
+
+impl World {
+    /// Whether the fault that is planned happens now.
+    fn fails(&mut self, with: Fault) -> bool {
+        match &mut self.fault {
+            Some((fault, 0)) if *fault == with => {
+                self.fault = None;
+                true
+            }
+            Some((fault, left)) if *fault == with => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn check(&mut self, with: Fault) -> io::Result<()> {
+        if self.fails(with) {
+            return Err(io::Error::other(format!("{with:?}")));
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.names);
+        self.changes.push(change);
+    }
+}
+
+impl Change {
+    fn apply(&self, names: &mut BTreeMap<String, Arc<Mutex<Inode>>>) {
+        match self {
+            Self::Link(name, inode) => {
+                names.insert(name.clone(), Arc::clone(inode));
+            }
+            Self::Unlink(name) => {
+                names.remove(name);
+            }
+            Self::Rename(from, to) => {
+                if let Some(inode) = names.remove(from) {
+                    names.insert(to.clone(), inode);
+                }
+            }
+        }
+    }
+
+    fn is_in(&self, folder: &str) -> bool {
+        let (Self::Link(name, _) | Self::Unlink(name) | Self::Rename(name, _)) = self;
+        parent(name) == folder
+    }
+}
+
+impl Inode {
+    fn after_power_loss(&self, chance: &mut Chance) -> Self {
+        let lens = [self.durable.len(), self.cache.len()];
+        let len = lens[chance.below(2)];
+        let mut bytes = self.durable.clone();
+        bytes.resize(len, 0);
+        for start in (0..len).step_by(PAGE_BYTES) {
+            let end = len.min(start + PAGE_BYTES).min(self.cache.len());
+            if start < end && chance.below(2) == 0 {
+                bytes[start..end].copy_from_slice(&self.cache[start..end]);
+            }
+        }
+        Self {
+            cache: bytes.clone(),
+            durable: bytes,
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], start: usize) {
+        let end = start + bytes.len();
+        let old = self.cache.len();
+        if end > old {
+            self.cache.resize(end, 0);
+        }
+        self.cache[start..end].copy_from_slice(bytes);
+        self.dirty
+            .extend(start.min(old) / PAGE_BYTES..end.div_ceil(PAGE_BYTES));
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.cache.len(), 0);
+        for page in std::mem::take(&mut self.dirty) {
+            let start = page * PAGE_BYTES;
+            let end = self.cache.len().min(start + PAGE_BYTES);
+            if start < end {
+                self.durable[start..end].copy_from_slice(&self.cache[start..end]);
+            }
+        }
+    }
+}
+
+impl Storage for Sim {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let mut world = lock(&self.0);
+        world.check(Fault::FailedCreate)?;
+        if let Some(inode) = world.names.get(name) {
+            lock(inode).cache.clear();
+            return Ok(self.handle(inode));
+        }
+        let inode = Arc::default();
+        world.change(Change::Link(name.to_owned(), Arc::clone(&inode)));
+        Ok(self.handle(&inode))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        match lock(&self.0).names.get(name) {
+            Some(inode) => Ok(self.handle(inode)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let world = lock(&self.0);
+        let names = world.names.keys().filter(|name| parent(name) == folder);
+        Ok(names
+            .map(|name| name.rsplit('/').next().unwrap_or(name).to_owned())
+            .collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut world = lock(&self.0);
+        world.check(Fault::FailedRename)?;
+        world.change(Change::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut world = lock(&self.0);
+        world.check(Fault::FailedRemove)?;
+        world.change(Change::Unlink(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        let mut world = lock(&self.0);
+        world.check(Fault::FailedFolderSync)?;
+        let (synced, left) = world
+            .changes
+            .drain(..)
+            .partition(|change| change.is_in(folder));
+        world.changes = left;
+        let synced: Vec<Change> = synced;
+        for change in synced {
+            change.apply(&mut world.durable_names);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    world: Arc<Mutex<World>>,
+    inode: Arc<Mutex<Inode>>,
+}
+
+impl File for Handle {
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        let start = usize::try_from(position).unwrap();
+        let mut world = lock(&self.world);
+        let mut inode = lock(&self.inode);
+        if world.full && start + bytes.len() > inode.cache.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let half = bytes.len().div_ceil(2);
+        if world.fails(Fault::FailedWrite) {
+            inode.write(&bytes[..half], start);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let len = if world.fails(Fault::ShortWrite) {
+            half
+        } else {
+            bytes.len()
+        };
+        inode.write(&bytes[..len], start);
+        Ok(len)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let inode = lock(&self.inode);
+        let start = usize::try_from(position).unwrap().min(inode.cache.len());
+        let len = buffer.len().min(inode.cache.len() - start);
+        buffer[..len].copy_from_slice(&inode.cache[start..start + len]);
+        Ok(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let failed = lock(&self.world).check(Fault::FailedSync);
+        let mut inode = lock(&self.inode);
+        if failed.is_err() {
+            inode.dirty.clear();
+        } else {
+            inode.sync();
+        }
+        failed
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let mut inode = lock(&self.inode);
+        inode.cache.resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(lock(&self.inode).cache.len() as u64)
+    }
+}
+
+fn parent(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Splitmix64: enough to choose pages by.
+#[derive(Debug)]
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
+    }
+}
