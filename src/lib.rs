@@ -13,7 +13,12 @@
 //!
 //! The modules stand in the order in which data passes.
 
+pub mod cli;
 pub mod frame;
 pub mod proto;
+pub mod record;
+pub mod rfc3339;
 pub mod schema;
 pub mod sink;
+pub mod transcode;
+pub mod wire;
