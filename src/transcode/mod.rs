@@ -26,7 +26,7 @@ use crate::wire::{DEPTH_LIMIT, Reader};
 pub enum JsonStyle {
     /// Addresses, numbers and text as people and stream processors read them.
     Readable,
-    /// The ProtoJSON mapping with proto field names, as Google's Python runtime prints it.
+    /// The `ProtoJSON` mapping with proto field names, as Google's Python runtime prints it.
     Canonical,
 }
 
