@@ -7,6 +7,9 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use central_forwarder::simulator::TOPICS;
+use serde_json::Value;
+
 use support::forwarder::Forwarder;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -122,11 +125,54 @@ fn bad_usage_and_a_bad_config_are_told_from_failures() {
 }
 
 #[test]
+fn decode_agrees_with_googles_runtime_on_every_conformance_frame() {
+    let conformance = fs::read_to_string(format!("{FIXTURES}/conformance/classic.ndjson")).unwrap();
+    let cases: Vec<Value> = conformance
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let mut compared = 0;
+    for topic in TOPICS {
+        let cases: Vec<&Value> = cases.iter().filter(|case| case["topic"] == topic).collect();
+        let frames: Vec<&str> = cases
+            .iter()
+            .filter_map(|case| case["frame"].as_str())
+            .collect();
+        let arguments = [
+            "decode",
+            "--generation",
+            "classic",
+            "--json",
+            "canonical",
+            "--topic",
+        ];
+        let output = run(
+            &[&arguments[..], &[topic]].concat(),
+            frames.join("\n").as_bytes(),
+        );
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let printed = text(&output.stdout);
+        assert_eq!(printed.lines().count(), cases.len(), "{topic}");
+        for (line, case) in printed.lines().zip(cases) {
+            let record: Value = serde_json::from_str(line).expect("a record is JSON");
+            assert_eq!(record["type"], case["type"]);
+            assert_eq!(
+                record["data"], case["canonical"],
+                "{topic}, {}",
+                case["name"]
+            );
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, cases.len());
+}
+
+#[test]
 fn decode_goes_on_after_a_bad_frame_and_exits_1_at_the_end() {
     let conformance = fs::read_to_string(format!("{FIXTURES}/conformance/classic.ndjson")).unwrap();
     let frames: Vec<String> = conformance
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .filter(|case| case["topic"] == "security")
         .map(|case| case["frame"].as_str().unwrap().to_owned())
         .collect();
