@@ -7,6 +7,8 @@
 
 mod feed;
 mod prepare;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::future::ready;
