@@ -1,6 +1,7 @@
 //! One file a subcommand: parse, call the library, print.
 
 pub mod check;
+pub mod decode;
 pub mod simulate;
 
 use std::path::PathBuf;

@@ -1,6 +1,78 @@
-//! What Central's messages look like: the descriptors that are built in.
+//! What Central's messages look like, and which of them a payload is.
+
+mod envelope;
+
+use std::collections::HashMap;
 
 use prost_reflect::DescriptorPool;
+
+pub use self::envelope::{AttributeValue, Envelope, EnvelopeError, Event, Instant, Payload};
+use crate::frame::Stream;
+use crate::wire::{DEPTH_LIMIT, Fault, Reader, Wire};
+
+/// Payloads of Classic Central [seen in clients].
+const CLASSIC: [(&str, &str); 6] = [
+    ("audit", "Audit.audit_message"),
+    ("apprf", "Apprf.apprf_session"),
+    ("location", LOCATION),
+    ("monitoring", "Monitoring.MonitoringInformation"),
+    ("presence", "Presence.presence_event"),
+    ("security", "Security.RapidsStreamingEvent"),
+];
+
+/// Payloads of New Central, for events whose data does not name its type [seen in clients]. Of
+/// `ap-events` every message has a type of its own, so that nothing can be said without a name.
+const NEW: [(&str, &str, &str, Option<&str>); 8] = [
+    (
+        "network-services",
+        "v1alpha1",
+        "audit-trail-events",
+        Some("audittrail.AuditTrail"),
+    ),
+    (
+        "network-services",
+        "v1alpha1",
+        "location",
+        Some("network_services.location.v1alpha1.StreamLocationMessage"),
+    ),
+    (
+        "network-services",
+        "v1alpha1",
+        "rssi-events",
+        Some("network_services.location_analytics.v1alpha1.RssiEvent"),
+    ),
+    (
+        "network-services",
+        "v1alpha1",
+        "geofence",
+        Some("network_services.geofence.v1alpha1.StreamGeofenceMessage"),
+    ),
+    ("network-monitoring", "v1alpha1", "ap-events", None),
+    (
+        "network-monitoring",
+        "v1",
+        "clients-events",
+        Some("network_monitoring.clients.v1.StreamClientMessage"),
+    ),
+    (
+        "network-monitoring",
+        "v1",
+        "switch-events",
+        Some("network_monitoring.switch.v1.StreamSwitchMessage"),
+    ),
+    (
+        "network-notifications",
+        "v1",
+        "alert-events",
+        Some("network_notifications.alerts.v1.AlertStreamingMessage"),
+    ),
+];
+
+const LOCATION: &str = "Location.stream_location";
+const GEOFENCE: &str = "Location.stream_geofence_notify";
+
+/// The field that every location has and no geofence notice: `sta_eth_mac` [seen in clients].
+const LOCATION_FIELD: u32 = 15;
 
 /// The messages of both generations, and Google's well-known types.
 ///
@@ -10,4 +82,215 @@ use prost_reflect::DescriptorPool;
 pub fn built_in() -> DescriptorPool {
     let set = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
     DescriptorPool::decode(&set[..]).expect("the descriptors come from our own build script")
+}
+
+/// The stream of New Central with this event name, such as `ap-events`, in the version that is
+/// known; `None` for an event that is not.
+#[must_use]
+pub fn known_event(event: &str) -> Option<Stream> {
+    NEW.iter()
+        .find(|(.., known, _)| *known == event)
+        .map(|&(service, version, event, _)| new_stream(service, version, event))
+}
+
+fn new_stream(service: &str, version: &str, event: &str) -> Stream {
+    Stream::New {
+        service: service.to_owned(),
+        version: version.to_owned(),
+        event: event.to_owned(),
+    }
+}
+
+/// Why it cannot be said which message a payload is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownType {
+    #[error("the message type {0} is not known")]
+    Name(String),
+    #[error("the message type {0} is not known by its whole name, and several end so")]
+    Ambiguous(String),
+    #[error("the data names no message type, and none is known for the stream {0}")]
+    Stream(String),
+}
+
+/// Which message each payload is.
+#[derive(Debug)]
+pub struct Schema {
+    pool: DescriptorPool,
+    streams: HashMap<Stream, String>,
+    /// The last part of a message's name to all the full names that end so.
+    by_last_part: HashMap<String, Vec<String>>,
+}
+
+impl Schema {
+    /// What is known without any configuration.
+    #[must_use]
+    pub fn built_in() -> Self {
+        let classic = CLASSIC.iter().map(|(topic, message)| {
+            let topic = (*topic).to_owned();
+            (Stream::Classic { topic }, (*message).to_owned())
+        });
+        let new = NEW.iter().filter_map(|(service, version, event, message)| {
+            Some((new_stream(service, version, event), (*message)?.to_owned()))
+        });
+        let pool = built_in();
+        let mut by_last_part: HashMap<String, Vec<String>> = HashMap::new();
+        for message in pool.all_messages() {
+            by_last_part
+                .entry(last_part(message.full_name()).to_owned())
+                .or_default()
+                .push(message.full_name().to_owned());
+        }
+        Self {
+            streams: classic.chain(new).collect(),
+            by_last_part,
+            pool,
+        }
+    }
+
+    /// All descriptors.
+    #[must_use]
+    pub fn pool(&self) -> &DescriptorPool {
+        &self.pool
+    }
+
+    /// The full name of the message that `payload` is. A type URL, where there is one, decides; the
+    /// stream's version does otherwise, never the event's name alone: versions are not compatible
+    /// on the wire, and the wrong one may parse without an error.
+    ///
+    /// # Errors
+    /// It cannot be said.
+    pub fn payload_type<'a>(
+        &'a self,
+        stream: &Stream,
+        payload: &[u8],
+        type_url: Option<&'a str>,
+    ) -> Result<&'a str, UnknownType> {
+        if let Some(url) = type_url.filter(|url| !url.is_empty()) {
+            return self.named(url.rsplit('/').next().unwrap_or(url));
+        }
+        let name = self
+            .streams
+            .get(stream)
+            .ok_or_else(|| UnknownType::Stream(stream.to_string()))?;
+        Ok(if name == LOCATION && !is_location(payload) {
+            GEOFENCE
+        } else {
+            name
+        })
+    }
+
+    /// The message of this full name, or the only one whose package holds the given one, as
+    /// `network_monitoring.ap.v1alpha1` holds `ap`.
+    fn named(&self, name: &str) -> Result<&str, UnknownType> {
+        let candidates = self
+            .by_last_part
+            .get(last_part(name))
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        if let Some(exact) = candidates.iter().find(|candidate| *candidate == name) {
+            return Ok(exact);
+        }
+        let package: Vec<&str> = package_parts(name).collect();
+        let mut short = candidates.iter().filter(|candidate| {
+            let parts: Vec<&str> = package_parts(candidate).collect();
+            package.is_empty() || parts.windows(package.len()).any(|part| part == package)
+        });
+        match (short.next(), short.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => Err(UnknownType::Name(name.to_owned())),
+            (Some(_), Some(_)) => Err(UnknownType::Ambiguous(name.to_owned())),
+        }
+    }
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+fn package_parts(name: &str) -> impl Iterator<Item = &str> {
+    let package = name.rsplit_once('.').map_or("", |(package, _)| package);
+    package.split('.').filter(|part| !part.is_empty())
+}
+
+/// Tells a location from a geofence notice, which share a topic.
+fn is_location(payload: &[u8]) -> bool {
+    has_field(payload, LOCATION_FIELD, Wire::Len).unwrap_or(true)
+}
+
+fn has_field(payload: &[u8], number: u32, wire: Wire) -> Result<bool, Fault> {
+    let mut reader = Reader::new(payload);
+    while let Some(tag) = reader.tag()? {
+        if (tag.number, tag.wire) == (number, wire) {
+            return Ok(true);
+        }
+        reader.skip(tag, DEPTH_LIMIT)?;
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stream_that_is_known_names_a_message_that_is_known() {
+        let schema = Schema::built_in();
+        for name in schema.streams.values() {
+            assert!(schema.pool.get_message_by_name(name).is_some(), "{name}");
+        }
+        assert!(schema.pool.get_message_by_name(GEOFENCE).is_some());
+    }
+
+    #[test]
+    fn a_payload_without_field_15_is_a_geofence_notice() {
+        let schema = Schema::built_in();
+        let stream = Stream::parse("classic/location").unwrap();
+        let told = |payload: &[u8]| schema.payload_type(&stream, payload, None);
+        assert_eq!(told(b"\x7a\x02\x0a\x00"), Ok(LOCATION));
+        assert_eq!(told(b"\x22\x02\x0a\x00"), Ok(GEOFENCE));
+        assert_eq!(told(b""), Ok(GEOFENCE));
+    }
+
+    #[test]
+    fn a_type_url_names_the_message_whole_or_by_a_part_of_its_package() {
+        let schema = Schema::built_in();
+        let stream = known_event("ap-events").unwrap();
+        let told = |url| schema.payload_type(&stream, b"", Some(url));
+        let stat = "network_monitoring.ap.v1alpha1.APSystemStat";
+        assert_eq!(
+            told(&format!("type.googleapis.com/{stat}").leak()[..]),
+            Ok(stat)
+        );
+        assert_eq!(told("type.googleapis.com/ap.APSystemStat"), Ok(stat));
+        assert_eq!(told("APSystemStat"), Ok(stat));
+        assert_eq!(
+            told("x/network_monitoring.ap.v1.APSystemStat"),
+            Err(UnknownType::Name(
+                "network_monitoring.ap.v1.APSystemStat".to_owned()
+            ))
+        );
+        assert_eq!(
+            told("x/InterfaceStats"),
+            Err(UnknownType::Ambiguous("InterfaceStats".to_owned()))
+        );
+    }
+
+    #[test]
+    fn without_a_type_url_only_the_known_version_of_an_event_has_a_type() {
+        let schema = Schema::built_in();
+        let told = |stream: &str| {
+            let stream = Stream::parse(stream).unwrap();
+            schema.payload_type(&stream, b"", None).map(str::to_owned)
+        };
+        assert_eq!(
+            told("new/network-services/v1alpha1/location").as_deref(),
+            Ok("network_services.location.v1alpha1.StreamLocationMessage")
+        );
+        for stream in [
+            "new/network-services/v1/location",
+            "new/network-monitoring/v1alpha1/ap-events",
+        ] {
+            assert_eq!(told(stream), Err(UnknownType::Stream(stream.to_owned())));
+        }
+    }
 }

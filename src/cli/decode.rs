@@ -1,0 +1,265 @@
+//! `decode`: captured frames to JSON records, one a line.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use clap::ValueEnum;
+
+use crate::frame::Stream;
+use crate::record::{self, About, RecordError};
+use crate::schema::{self, Envelope, Schema};
+use crate::transcode::{JsonStyle, Tables};
+
+/// Frames were captured by tools that disagree about padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Print captured frames as JSON records, one a line
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The generation of Central that sent the frames
+    #[arg(long, value_enum)]
+    pub generation: Generation,
+    /// The topic, such as `monitoring`; for New Central the event, such as `ap-events`, or
+    /// SERVICE/VERSION/EVENT
+    #[arg(long)]
+    pub topic: String,
+    /// How the data is written
+    #[arg(long, value_enum, default_value = "readable")]
+    pub json: Style,
+    /// How the frames are held: a line of base64 each, each behind its length as a varint, or one
+    /// frame and nothing else
+    #[arg(long, value_enum, default_value = "base64")]
+    pub encoding: Encoding,
+    /// Where the frames are; left out or `-`: standard input
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Generation {
+    Classic,
+    New,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Style {
+    Readable,
+    Canonical,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Encoding {
+    Base64,
+    LengthDelimited,
+    Raw,
+}
+
+impl From<Style> for JsonStyle {
+    fn from(style: Style) -> Self {
+        match style {
+            Style::Readable => Self::Readable,
+            Style::Canonical => Self::Canonical,
+        }
+    }
+}
+
+/// Runs the command: 0 where every frame could be decoded, 1 where one could not, or input or
+/// output failed, 2 for a topic that no stream can have.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let Some(stream) = stream(args.generation, &args.topic) else {
+        eprintln!(
+            "no stream is named {:?}: a topic, or SERVICE/VERSION/EVENT for New Central",
+            args.topic
+        );
+        return ExitCode::from(2);
+    };
+    let input: Box<dyn BufRead> = match &args.file {
+        Some(path) if path.as_os_str() != "-" => match File::open(path) {
+            Ok(file) => Box::new(BufReader::new(file)),
+            Err(error) => {
+                eprintln!("{}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
+        },
+        _ => Box::new(io::stdin().lock()),
+    };
+    let output = BufWriter::new(io::stdout().lock());
+    let decoder = Decoder::new(stream, args.json.into());
+    match decoder.run(input, args.encoding, output, io::stderr().lock()) {
+        Ok(0) => ExitCode::SUCCESS,
+        // Who reads the output has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("decode: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The stream that a topic of the command line names.
+fn stream(generation: Generation, topic: &str) -> Option<Stream> {
+    match generation {
+        Generation::Classic => Stream::parse(&format!("classic/{topic}")),
+        Generation::New if topic.contains('/') => Stream::parse(&format!("new/{topic}")),
+        Generation::New => schema::known_event(topic)
+            // Its messages may still name their types themselves.
+            .or_else(|| Stream::parse(&format!("new/unknown/unknown/{topic}"))),
+    }
+}
+
+/// Decodes the frames of one stream.
+#[derive(Debug)]
+pub struct Decoder {
+    schema: Schema,
+    tables: Tables,
+    stream: Stream,
+    style: JsonStyle,
+}
+
+impl Decoder {
+    #[must_use]
+    pub fn new(stream: Stream, style: JsonStyle) -> Self {
+        let schema = Schema::built_in();
+        let tables = Tables::compile(schema.pool());
+        Self {
+            schema,
+            tables,
+            stream,
+            style,
+        }
+    }
+
+    /// Writes a line to `output` for each frame of `input`, and a line to `errors` for each that
+    /// cannot be decoded; returns how many those are.
+    ///
+    /// # Errors
+    /// Input or output failed.
+    pub fn run(
+        &self,
+        mut input: impl BufRead,
+        encoding: Encoding,
+        mut output: impl Write,
+        mut errors: impl Write,
+    ) -> io::Result<u64> {
+        let mut failed = 0;
+        let mut number = 0_u64;
+        let (mut raw, mut line) = (Vec::new(), Vec::new());
+        while let Some(frame) = next_frame(&mut input, encoding, &mut raw, number)? {
+            number += 1;
+            line.clear();
+            let decoded = match frame {
+                Ok(()) => self
+                    .record(&raw, &mut line)
+                    .map_err(|error| error.to_string()),
+                Err(reason) => Err(reason),
+            };
+            match decoded {
+                Ok(()) => {
+                    line.push(b'\n');
+                    output.write_all(&line)?;
+                }
+                Err(reason) => {
+                    failed += 1;
+                    writeln!(errors, "frame {number}: {reason}")?;
+                }
+            }
+        }
+        output.flush()?;
+        Ok(failed)
+    }
+
+    fn record(&self, frame: &[u8], to: &mut Vec<u8>) -> Result<(), RecordError> {
+        let envelope = Envelope::open(&self.stream, frame)?;
+        let about = About {
+            id: None,
+            account: None,
+            stream: &self.stream,
+            received_at: None,
+        };
+        record::write(
+            &self.schema,
+            &self.tables,
+            self.style,
+            &about,
+            &envelope,
+            to,
+        )
+    }
+}
+
+/// Reads the next frame into `frame`; `None` at the end of the input, and an inner error for what
+/// is no frame.
+fn next_frame(
+    input: &mut impl BufRead,
+    encoding: Encoding,
+    frame: &mut Vec<u8>,
+    already_read: u64,
+) -> io::Result<Option<Result<(), String>>> {
+    frame.clear();
+    match encoding {
+        Encoding::Raw if already_read > 0 => Ok(None),
+        Encoding::Raw => {
+            input.read_to_end(frame)?;
+            Ok(Some(Ok(())))
+        }
+        Encoding::LengthDelimited => length_delimited(input, frame),
+        Encoding::Base64 => base64_line(input, frame),
+    }
+}
+
+fn base64_line(
+    input: &mut impl BufRead,
+    frame: &mut Vec<u8>,
+) -> io::Result<Option<Result<(), String>>> {
+    let mut line = Vec::new();
+    while input.read_until(b'\n', &mut line)? > 0 {
+        let text = line.trim_ascii();
+        if !text.is_empty() {
+            let decoded = BASE64.decode_vec(text, frame);
+            return Ok(Some(
+                decoded.map_err(|error| format!("not base64: {error}")),
+            ));
+        }
+        line.clear();
+    }
+    Ok(None)
+}
+
+fn length_delimited(
+    input: &mut impl BufRead,
+    frame: &mut Vec<u8>,
+) -> io::Result<Option<Result<(), String>>> {
+    if input.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    let mut length = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let mut byte = [0];
+        if input.read(&mut byte)? == 0 {
+            return Ok(Some(Err("the input ends within a length".to_owned())));
+        }
+        length |= u64::from(byte[0] & 0x7f) << shift;
+        if byte[0] < 0x80 {
+            let read = input.take(length).read_to_end(frame)? as u64;
+            return Ok(Some(if read == length {
+                Ok(())
+            } else {
+                Err(format!(
+                    "the input ends after {read} of the frame's {length} bytes"
+                ))
+            }));
+        }
+    }
+    // What follows cannot be told apart any more.
+    io::copy(input, &mut io::sink())?;
+    Ok(Some(Err("a length of more than 10 bytes".to_owned())))
+}

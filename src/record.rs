@@ -1,0 +1,210 @@
+//! What becomes of a frame as JSON: one object with what is known of it around its data.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::frame::{Stream, Timestamp};
+use crate::rfc3339::Rfc3339;
+use crate::schema::{Envelope, EnvelopeError, Payload, Schema, UnknownType};
+use crate::transcode::{self, DecodeError, JsonStyle, Tables};
+
+/// What is known of a frame beside what it says itself.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// [`classic_id`] for Classic Central; a `CloudEvent` has an id of its own.
+    pub id: Option<&'a str>,
+    pub account: Option<&'a str>,
+    pub stream: &'a Stream,
+    pub received_at: Option<Timestamp>,
+}
+
+/// Why a frame could not become a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error(transparent)]
+    Type(#[from] UnknownType),
+    #[error(transparent)]
+    Payload(#[from] DecodeError),
+}
+
+/// The id of a frame of Classic Central, which gives it none: the same frame of the same account
+/// and topic always has the same one. 32 hex digits.
+#[must_use]
+pub fn classic_id(account: &str, topic: &str, frame: &[u8]) -> String {
+    let mut hash = Xxh3::new();
+    // With their lengths, lest account "ab" and topic "c" be account "a" and topic "bc".
+    for part in [account, topic] {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(frame);
+    format!("{:032x}", hash.digest128())
+}
+
+/// Appends the record of an opened frame to `to`.
+///
+/// # Errors
+/// Its type is not known, or its payload is malformed. `to` is then as it was.
+pub fn write(
+    schema: &Schema,
+    tables: &Tables,
+    style: JsonStyle,
+    about: &About<'_>,
+    envelope: &Envelope<'_>,
+    to: &mut Vec<u8>,
+) -> Result<(), RecordError> {
+    let before = to.len();
+    let result = write_members(schema, tables, style, about, envelope, to);
+    if result.is_err() {
+        to.truncate(before);
+    }
+    result
+}
+
+fn write_members(
+    schema: &Schema,
+    tables: &Tables,
+    style: JsonStyle,
+    about: &About<'_>,
+    envelope: &Envelope<'_>,
+    to: &mut Vec<u8>,
+) -> Result<(), RecordError> {
+    let event = envelope.event.as_ref();
+    let start = to.len();
+    let id = event.map(|event| event.id).or(about.id);
+    member(to, "id", id);
+    member(to, "account", about.account);
+    member(to, "topic", Some(about.stream.topic()));
+    member(to, "subject", not_empty(envelope.subject));
+    if event.is_none() || !envelope.customer_id.is_empty() {
+        member(to, "customer_id", Some(envelope.customer_id));
+    }
+    member(to, "msp_id", not_empty(envelope.msp_id));
+    to.extend_from_slice(b",\"timestamp\":");
+    transcode::write_integer(envelope.timestamp, to);
+    member(to, "time", envelope.time.rfc3339().as_deref());
+    let received_at = about.received_at.and_then(received);
+    member(to, "received_at", received_at.as_deref());
+    write_data(schema, tables, style, about.stream, envelope.payload, to)?;
+    to[start] = b'{';
+    to.push(b'}');
+    Ok(())
+}
+
+fn write_data(
+    schema: &Schema,
+    tables: &Tables,
+    style: JsonStyle,
+    stream: &Stream,
+    payload: Payload<'_>,
+    to: &mut Vec<u8>,
+) -> Result<(), RecordError> {
+    match payload {
+        Payload::Message { bytes, type_url } => {
+            let name = schema.payload_type(stream, bytes, type_url)?;
+            let id = tables
+                .message(name)
+                .ok_or_else(|| UnknownType::Name(name.to_owned()))?;
+            member(to, "type", Some(name));
+            to.extend_from_slice(b",\"data\":");
+            transcode::write_json(tables, id, bytes, style, to)?;
+        }
+        Payload::Text(text) => {
+            to.extend_from_slice(b",\"data\":");
+            if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+                to.extend_from_slice(text.trim().as_bytes());
+            } else {
+                transcode::write_string(text, to);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends `,"name":"value"`, if there is a value.
+fn member(to: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        to.extend_from_slice(b",\"");
+        to.extend_from_slice(name.as_bytes());
+        to.extend_from_slice(b"\":");
+        transcode::write_string(value, to);
+    }
+}
+
+fn not_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn received(at: Timestamp) -> Option<Rfc3339> {
+    let nanos = at.0.rem_euclid(1_000_000) * 1000;
+    Rfc3339::new(at.0.div_euclid(1_000_000), u32::try_from(nanos).ok()?, 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_frame_depends_on_account_topic_and_frame_and_on_nothing_else() {
+        let id = classic_id("acme", "monitoring", b"frame");
+        assert_eq!(id.len(), 32);
+        assert_eq!(id, classic_id("acme", "monitoring", b"frame"));
+        for other in [
+            classic_id("acmem", "onitoring", b"frame"),
+            classic_id("acme", "monitoringf", b"rame"),
+            classic_id("acme", "monitoring", b"frames"),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
+
+    #[test]
+    fn a_record_has_what_is_known_and_leaves_out_what_is_not() {
+        let schema = Schema::built_in();
+        let tables = Tables::compile(schema.pool());
+        let stream = Stream::parse("classic/security").unwrap();
+        let envelope = Envelope {
+            subject: "security",
+            customer_id: "c\"1",
+            timestamp: 1_700_000_000_000,
+            time: crate::schema::Instant::of_any_unit(1_700_000_000_000),
+            payload: Payload::Message {
+                bytes: b"\x0a\x02c1",
+                type_url: None,
+            },
+            ..Envelope::default()
+        };
+        let mut about = About {
+            id: None,
+            account: None,
+            stream: &stream,
+            received_at: None,
+        };
+        let mut written = Vec::new();
+        let mut written_of = |about: &About<'_>| {
+            written.clear();
+            write(
+                &schema,
+                &tables,
+                JsonStyle::Readable,
+                about,
+                &envelope,
+                &mut written,
+            )
+            .unwrap();
+            String::from_utf8(written.clone()).unwrap()
+        };
+        assert_eq!(
+            written_of(&about),
+            r#"{"topic":"security","subject":"security","customer_id":"c\"1","timestamp":1700000000000,"time":"2023-11-14T22:13:20.000Z","type":"Security.RapidsStreamingEvent","data":{"cust_id":"c1"}}"#
+        );
+        about.id = Some("i");
+        about.account = Some("acme");
+        about.received_at = Some(Timestamp(1_700_000_000_123_456));
+        assert_eq!(
+            written_of(&about),
+            r#"{"id":"i","account":"acme","topic":"security","subject":"security","customer_id":"c\"1","timestamp":1700000000000,"time":"2023-11-14T22:13:20.000Z","received_at":"2023-11-14T22:13:20.123456Z","type":"Security.RapidsStreamingEvent","data":{"cust_id":"c1"}}"#
+        );
+    }
+}

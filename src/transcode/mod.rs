@@ -1,0 +1,75 @@
+//! Protobuf to JSON: from wire bytes straight to text, by tables compiled from the descriptors.
+//!
+//! There is no tree of values in between. A message whose fields come in ascending order, as every
+//! serializer writes them, is read and written in one pass ([`write`]). Where a field turns out to
+//! be out of order, or to come again, what was written of that message is taken back, and its
+//! fields are first sorted and merged as Google's runtimes do ([`disorder`]).
+
+mod disorder;
+mod error;
+mod maps;
+mod out;
+mod rules;
+mod tables;
+mod well_known;
+mod write;
+
+pub use self::error::DecodeError;
+pub use self::tables::{MessageId, Tables};
+
+use self::out::Out;
+use self::write::Writer;
+use crate::wire::{DEPTH_LIMIT, Reader};
+
+/// How messages are written as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonStyle {
+    /// Addresses, numbers and text as people and stream processors read them.
+    Readable,
+    /// The ProtoJSON mapping with proto field names, as Google's Python runtime prints it.
+    Canonical,
+}
+
+/// Appends `payload`, a message of type `id`, to `to` as JSON.
+///
+/// # Errors
+/// The payload is malformed, or has no JSON form. `to` is then as it was.
+pub fn write_json(
+    tables: &Tables,
+    id: MessageId,
+    payload: &[u8],
+    style: JsonStyle,
+    to: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
+    let before = to.len();
+    let mut writer = Writer::new(tables, style, Out::after(to));
+    let result = writer.message(id.0, Reader::new(payload), DEPTH_LIMIT);
+    let written = writer.out.position();
+    let error = result
+        .err()
+        .map(|fault| DecodeError::new(tables.name(id), &writer.path, fault));
+    match error {
+        None => {
+            to.truncate(written);
+            Ok(())
+        }
+        Some(error) => {
+            to.truncate(before);
+            Err(error)
+        }
+    }
+}
+
+/// Appends `text` to `to` as a JSON string.
+pub fn write_string(text: &str, to: &mut Vec<u8>) {
+    let mut out = Out::after(to);
+    // Cannot fail: text is UTF-8.
+    let _ = out.string(text.as_bytes());
+    let written = out.position();
+    to.truncate(written);
+}
+
+/// Appends `number` to `to`.
+pub fn write_integer(number: i64, to: &mut Vec<u8>) {
+    to.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}

@@ -1,0 +1,412 @@
+//! The text that is being written: numbers, strings and addresses at the end of a growing buffer.
+//!
+//! The buffer is kept longer than what has been written, so that most writes are a copy of fixed
+//! size at a known place; [`super::write_json`] cuts it in the end.
+
+use std::io::Write as _;
+use std::net::Ipv6Addr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::tables::{KEY_CHUNK, Key};
+
+/// Room for a key's first chunk and any number behind it.
+const ROOM: usize = KEY_CHUNK + 32;
+
+/// The longest IPv6 address as text, in quotes.
+const IPV6_ROOM: usize = 45 + 2;
+
+/// How much a buffer grows at least.
+const GROWTH: usize = 4096;
+
+const LANES: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x80 * LANES;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// `"00"` to `"99"`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
+
+pub(super) struct Out<'o> {
+    buffer: &'o mut Vec<u8>,
+    at: usize,
+}
+
+impl<'o> Out<'o> {
+    /// Writes behind what the buffer holds.
+    pub(super) fn after(buffer: &'o mut Vec<u8>) -> Self {
+        let at = buffer.len();
+        Self { buffer, at }
+    }
+
+    #[inline]
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Takes back everything behind `position`.
+    #[inline]
+    pub(super) fn back_to(&mut self, position: usize) {
+        self.at = position;
+    }
+
+    #[inline]
+    fn room(&mut self, bytes: usize) {
+        if self.buffer.len() - self.at < bytes {
+            self.grow(bytes);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        let wanted = (self.at + bytes.max(GROWTH)).max(self.at * 2);
+        let wanted = wanted.max(self.buffer.capacity().min(self.at * 4));
+        self.buffer.resize(wanted, 0);
+    }
+
+    #[inline]
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.room(1);
+        self.buffer[self.at] = byte;
+        self.at += 1;
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, text: &[u8]) {
+        self.room(text.len());
+        self.buffer[self.at..self.at + text.len()].copy_from_slice(text);
+        self.at += text.len();
+    }
+
+    /// Writes `,"name":` and makes room for any number behind it.
+    #[inline]
+    pub(super) fn key(&mut self, key: &Key) {
+        self.room(ROOM);
+        self.buffer[self.at..self.at + KEY_CHUNK].copy_from_slice(&key.head);
+        if key.tail.is_empty() {
+            self.at += key.length;
+        } else {
+            self.text(&key.tail);
+        }
+    }
+
+    /// Puts brackets around what was written since `start`: its first comma becomes `open`.
+    #[inline]
+    pub(super) fn enclose(&mut self, start: usize, open: u8, close: u8) {
+        if self.at == start {
+            self.text(&[open, close]);
+        } else {
+            self.buffer[start] = open;
+            self.byte(close);
+        }
+    }
+
+    #[inline]
+    pub(super) fn unsigned(&mut self, value: u64) {
+        self.room(20);
+        let length = if value < 10 {
+            1
+        } else {
+            value.ilog10() as usize + 1
+        };
+        let digits = &mut self.buffer[self.at..self.at + length];
+        let mut value = value;
+        let mut end = length;
+        while end >= 2 {
+            let pair = PAIRS[(value % 100) as usize];
+            digits[end - 2..end].copy_from_slice(&pair);
+            value /= 100;
+            end -= 2;
+        }
+        if end == 1 {
+            digits[0] = b'0' + value as u8;
+        }
+        self.at += length;
+    }
+
+    #[inline]
+    pub(super) fn signed(&mut self, value: i64) {
+        if value < 0 {
+            self.byte(b'-');
+        }
+        self.unsigned(value.unsigned_abs());
+    }
+
+    #[inline]
+    pub(super) fn bool(&mut self, value: bool) {
+        self.text(if value { b"true" } else { b"false" });
+    }
+
+    pub(super) fn double(&mut self, value: f64) {
+        if value.is_finite() {
+            let mut buffer = ryu::Buffer::new();
+            self.float_text(buffer.format_finite(value));
+        } else {
+            self.not_finite(value);
+        }
+    }
+
+    pub(super) fn float(&mut self, value: f32) {
+        if !value.is_finite() {
+            self.not_finite(f64::from(value));
+        } else if Decimal::may_differ_from_google(value) {
+            self.double(Decimal::as_google_rounds(value));
+        } else {
+            let mut buffer = ryu::Buffer::new();
+            self.float_text(buffer.format_finite(value));
+        }
+    }
+
+    fn not_finite(&mut self, value: f64) {
+        self.text(if value.is_nan() {
+            b"\"NaN\""
+        } else if value > 0.0 {
+            b"\"Infinity\""
+        } else {
+            b"\"-Infinity\""
+        });
+    }
+
+    /// Writes what ryu printed as Python lays it out: without an exponent from 0.0001 up to
+    /// 16 digits before the point, else as `1e-05`, `1.5e+16`.
+    fn float_text(&mut self, text: &str) {
+        let text = text.as_bytes();
+        let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+        if !unsigned.contains(&b'e') && (!unsigned.starts_with(b"0.0000") || unsigned == b"0.0") {
+            self.text(text);
+            return;
+        }
+        if unsigned.len() < text.len() {
+            self.byte(b'-');
+        }
+        let number = Decimal::parse(unsigned);
+        if (-3..=16).contains(&number.point) {
+            self.large(&number);
+        } else {
+            self.scientific(&number);
+        }
+    }
+
+    /// A number with more places before the point than it has digits.
+    fn large(&mut self, number: &Decimal) {
+        self.text(number.digits());
+        for _ in number.length..number.point.unsigned_abs() as usize {
+            self.byte(b'0');
+        }
+        self.text(b".0");
+    }
+
+    fn scientific(&mut self, number: &Decimal) {
+        let (first, others) = number.digits().split_at(1);
+        self.text(first);
+        if !others.is_empty() {
+            self.byte(b'.');
+            self.text(others);
+        }
+        let exponent = number.point - 1;
+        self.text(if exponent < 0 { b"e-" } else { b"e+" });
+        if exponent.abs() < 10 {
+            self.byte(b'0');
+        }
+        self.unsigned(u64::from(exponent.unsigned_abs()));
+    }
+
+    /// Writes `text` in quotes, checking that it is UTF-8 on the way.
+    ///
+    /// # Errors
+    /// The place of the first byte that is not.
+    pub(super) fn string(&mut self, text: &[u8]) -> Result<(), usize> {
+        self.room(text.len() + 16);
+        self.buffer[self.at] = b'"';
+        self.at += 1;
+        let mut done = 0;
+        // Bytes that stop the copying: all above ASCII, until they are known to be UTF-8.
+        let mut high = HIGH_BITS;
+        while done < text.len() {
+            let (word, length) = word(&text[done..]);
+            self.buffer[self.at..self.at + 8].copy_from_slice(&word.to_le_bytes());
+            let stops = (special(word) | (word & high)) & lowest(length);
+            let clean = stops.trailing_zeros() as usize / 8;
+            let copied = clean.min(length);
+            self.at += copied;
+            done += copied;
+            if copied == length {
+                continue;
+            }
+            if text[done] >= 0x80 {
+                std::str::from_utf8(&text[done..]).map_err(|error| done + error.valid_up_to())?;
+                high = 0;
+            } else {
+                self.escape(text[done]);
+                done += 1;
+                self.room(text.len() - done + 16);
+            }
+        }
+        self.buffer[self.at] = b'"';
+        self.at += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn escape(&mut self, byte: u8) {
+        match byte {
+            b'"' => self.text(b"\\\""),
+            b'\\' => self.text(b"\\\\"),
+            0x08 => self.text(b"\\b"),
+            b'\t' => self.text(b"\\t"),
+            b'\n' => self.text(b"\\n"),
+            0x0c => self.text(b"\\f"),
+            b'\r' => self.text(b"\\r"),
+            other => {
+                self.text(b"\\u00");
+                self.hex(other);
+            }
+        }
+    }
+
+    #[inline]
+    fn hex(&mut self, byte: u8) {
+        self.text(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+
+    /// Writes `bytes` as base64, in quotes.
+    pub(super) fn base64(&mut self, bytes: &[u8]) {
+        let length = bytes.len().div_ceil(3) * 4;
+        self.room(length + 2);
+        self.buffer[self.at] = b'"';
+        let text = &mut self.buffer[self.at + 1..][..length];
+        STANDARD
+            .encode_slice(bytes, text)
+            .expect("the room is what base64 takes");
+        self.buffer[self.at + 1 + length] = b'"';
+        self.at += length + 2;
+    }
+
+    /// Writes a MAC address as `"aa:bb:cc:dd:ee:ff"`.
+    pub(super) fn mac(&mut self, address: [u8; 6]) {
+        let mut text = *b"\"00:00:00:00:00:00\"";
+        for (to, byte) in text[1..].chunks_mut(3).zip(address) {
+            to[0] = HEX[usize::from(byte >> 4)];
+            to[1] = HEX[usize::from(byte & 15)];
+        }
+        self.text(&text);
+    }
+
+    /// Writes an IP address as `"10.1.10.103"`.
+    pub(super) fn ipv4(&mut self, address: [u8; 4]) {
+        for (byte, before) in address.iter().zip(b"\"...") {
+            self.byte(*before);
+            self.unsigned(u64::from(*byte));
+        }
+        self.byte(b'"');
+    }
+
+    /// Writes an IP address as `"2001:db8::1"`.
+    pub(super) fn ipv6(&mut self, address: [u8; 16]) {
+        self.room(IPV6_ROOM);
+        let mut to = &mut self.buffer[self.at..];
+        let before = to.len();
+        write!(to, "\"{}\"", Ipv6Addr::from(address)).expect("the room is what it takes");
+        self.at += before - to.len();
+    }
+}
+
+/// Up to 8 bytes of `text`, which is not empty, as the low bytes of a word, and how many they are.
+#[inline]
+fn word(text: &[u8]) -> (u64, usize) {
+    if let Some(chunk) = text.first_chunk() {
+        return (u64::from_le_bytes(*chunk), 8);
+    }
+    let length = text.len();
+    let word = if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
+        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+        u64::from(head) | u64::from(tail) << (8 * (length - 4))
+    } else {
+        let byte = |index: usize| u64::from(text[index]) << (8 * index);
+        byte(0) | byte(length / 2) | byte(length - 1)
+    };
+    (word, length)
+}
+
+/// A mask of the lowest `length` bytes of a word.
+#[inline]
+fn lowest(length: usize) -> u64 {
+    u64::MAX >> (64 - 8 * length)
+}
+
+/// Marks bytes that JSON escapes: the lowest mark is right, those above it may not be.
+#[inline]
+fn special(word: u64) -> u64 {
+    let quote = word ^ (LANES * u64::from(b'"'));
+    let backslash = word ^ (LANES * u64::from(b'\\'));
+    let control = word.wrapping_sub(LANES * 0x20) & !word;
+    let quote = quote.wrapping_sub(LANES) & !quote;
+    let backslash = backslash.wrapping_sub(LANES) & !backslash;
+    (control | quote | backslash) & HIGH_BITS
+}
+
+/// A positive decimal number: `0.DIGITS` times ten to the power of `point`.
+struct Decimal {
+    digits: [u8; 17],
+    length: usize,
+    point: i32,
+}
+
+impl Decimal {
+    /// Reads what ryu prints.
+    fn parse(text: &[u8]) -> Self {
+        let mut number = Self {
+            digits: [b'0'; 17],
+            length: 0,
+            point: 0,
+        };
+        let mut parts = text.splitn(2, |byte| *byte == b'e');
+        let mantissa = parts.next().unwrap_or_default();
+        let exponent = parts
+            .next()
+            .and_then(|exponent| std::str::from_utf8(exponent).ok()?.parse().ok())
+            .unwrap_or(0);
+        let mut after_point = false;
+        for &byte in mantissa {
+            match byte {
+                b'.' => after_point = true,
+                b'0' if number.length == 0 => number.point -= i32::from(after_point),
+                digit => {
+                    number.digits[number.length] = digit;
+                    number.length += 1;
+                    number.point += i32::from(!after_point);
+                }
+            }
+        }
+        number.point += exponent;
+        number
+    }
+
+    fn digits(&self) -> &[u8] {
+        &self.digits[..self.length]
+    }
+
+    /// Google's runtime looks for the fewest digits, 6 at least, to which the number can be rounded
+    /// and still be read back. That is the shortest text, except perhaps below the smallest normal
+    /// number, and at powers of two, whose neighbours are nearer on one side.
+    fn may_differ_from_google(value: f32) -> bool {
+        let short = value == 0.0 || (0.015_625..=524_288.0).contains(&value.abs());
+        !short && (value.to_bits() & 0x007f_ffff == 0 || !value.is_normal())
+    }
+
+    fn as_google_rounds(value: f32) -> f64 {
+        (5..=8)
+            .map(|places| format!("{value:.places$e}").parse().unwrap_or(0.0))
+            .find(|rounded: &f64| *rounded as f32 == value)
+            .unwrap_or(f64::from(value))
+    }
+}

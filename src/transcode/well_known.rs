@@ -1,0 +1,368 @@
+//! Messages with a JSON form of their own: Google's well-known types, and in the readable style
+//! addresses. None of these minds the order of its fields.
+
+use super::JsonStyle;
+use super::disorder::{Joined, places};
+use super::tables::{Field, Form, Message, Shape};
+use super::write::{Writer, accepts, deeper};
+use crate::rfc3339::Rfc3339;
+use crate::wire::{Fault, Problem, Reader, Wire};
+
+/// 10 000 years, the longest Duration.
+const DURATION_SECONDS: i64 = 315_576_000_000;
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Reads as the default of a scalar: zero, false, or of length zero.
+const ABSENT: [u8; 8] = [0; 8];
+
+impl<'t> Writer<'t, '_> {
+    pub(super) fn well_known(
+        &mut self,
+        message: &'t Message,
+        reader: Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        match message.shape {
+            Shape::Object => self.object(message, reader, depth),
+            Shape::Timestamp => self.timestamp(reader, depth),
+            Shape::Duration => self.duration(reader, depth),
+            Shape::FieldMask => self.field_mask(reader, depth),
+            Shape::Any => self.any(reader, depth),
+            Shape::Mac(addr) => self.mac(message, addr, reader, depth),
+            Shape::Ip(addr) => self.ip(message, addr, reader, depth),
+            Shape::Struct => self.with_first_field(message, reader, depth, Self::structure),
+            Shape::ListValue => self.with_first_field(message, reader, depth, Self::list_value),
+            Shape::Wrapper => self.with_first_field(message, reader, depth, Self::wrapper),
+            Shape::Value => self.any_value(message, reader, depth),
+        }
+    }
+
+    /// Calls `write` with field 1, the only one of these types.
+    fn with_first_field(
+        &mut self,
+        message: &'t Message,
+        reader: Reader,
+        depth: u32,
+        write: fn(&mut Self, &'t Field, Reader, u32) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        match message.field(1) {
+            Some(field) => write(self, field, reader, depth),
+            None => self.object(message, reader, depth),
+        }
+    }
+
+    fn timestamp(&mut self, reader: Reader, depth: u32) -> Result<(), Fault> {
+        let (seconds, nanos) = seconds_and_nanos(reader, depth)?;
+        let text = u32::try_from(nanos)
+            .ok()
+            .and_then(|nanos| Rfc3339::new(seconds, nanos, 0))
+            .ok_or(Problem::Timestamp.at(reader.at))?;
+        self.quoted(text.as_bytes());
+        Ok(())
+    }
+
+    fn duration(&mut self, reader: Reader, depth: u32) -> Result<(), Fault> {
+        let (seconds, nanos) = seconds_and_nanos(reader, depth)?;
+        let nanos = i64::from(nanos);
+        if seconds.abs() > DURATION_SECONDS
+            || nanos.abs() >= NANOS_PER_SECOND
+            || seconds.signum() * nanos.signum() < 0
+        {
+            return Err(Problem::Duration.at(reader.at));
+        }
+        self.out.byte(b'"');
+        if seconds < 0 || nanos < 0 {
+            self.out.byte(b'-');
+        }
+        self.out.unsigned(seconds.unsigned_abs());
+        self.fraction(nanos.unsigned_abs());
+        self.out.text(b"s\"");
+        Ok(())
+    }
+
+    /// Writes no, 3, 6 or 9 digits behind a point.
+    fn fraction(&mut self, nanos: u64) {
+        if nanos == 0 {
+            return;
+        }
+        let text = format!(".{nanos:09}");
+        let shown = match nanos {
+            _ if nanos % 1_000_000 == 0 => 4,
+            _ if nanos % 1_000 == 0 => 7,
+            _ => 10,
+        };
+        self.out.text(&text.as_bytes()[..shown]);
+    }
+
+    fn field_mask(&mut self, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+        let mut text = String::new();
+        let mut first = true;
+        while let Some(tag) = reader.tag()? {
+            if (tag.number, tag.wire) != (1, Wire::Len) {
+                reader.skip(tag, depth)?;
+                continue;
+            }
+            let range = reader.delimited()?;
+            let path = std::str::from_utf8(&reader.bytes[range.clone()])
+                .map_err(|error| Problem::Utf8.at(range.start + error.valid_up_to()))?;
+            if !first {
+                text.push(',');
+            }
+            first = false;
+            camel_case(path, &mut text).ok_or(Problem::FieldMask.at(range.start))?;
+        }
+        self.out
+            .string(text.as_bytes())
+            .map_err(|place| Problem::Utf8.at(place))
+    }
+
+    fn any(&mut self, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+        let place = reader.at;
+        let (mut url, mut value) = (0..0, place..place);
+        while let Some(tag) = reader.tag()? {
+            match (tag.number, tag.wire) {
+                (1, Wire::Len) => url = reader.delimited()?,
+                (2, Wire::Len) => value = reader.delimited()?,
+                _ => reader.skip(tag, depth)?,
+            }
+        }
+        if url.is_empty() && value.is_empty() {
+            self.out.text(b"{}");
+            return Ok(());
+        }
+        let start = self.out.position();
+        self.out.text(b",\"@type\":");
+        self.string(&reader, url.start, url.end)?;
+        let name = reader.bytes[url]
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .and_then(|name| std::str::from_utf8(name).ok())
+            .unwrap_or_default();
+        match self.tables.message(name) {
+            Some(id) => self.any_of(id.0, reader.part(value), deeper(depth, place)?)?,
+            None if self.style == JsonStyle::Readable => {
+                self.out.text(b",\"value\":");
+                self.out.base64(&reader.bytes[value]);
+            }
+            None => return Err(Problem::UnknownAny.at(place)),
+        }
+        self.out.enclose(start, b'{', b'}');
+        Ok(())
+    }
+
+    fn any_of(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
+        let message = &self.messages[id as usize];
+        if message.shape == Shape::Object {
+            self.fields(message, reader, depth)
+        } else {
+            self.out.text(b",\"value\":");
+            self.well_known(message, reader, depth)
+        }
+    }
+
+    fn structure(&mut self, field: &'t Field, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+        let base = self.entries.len();
+        while let Some(tag) = reader.tag()? {
+            if tag.number == field.number && tag.wire == Wire::Len {
+                let entry = self.entry(field, &mut reader, depth);
+                let entry = self.within(field, entry)?;
+                self.entries.push(entry);
+            } else {
+                reader.skip(tag, depth)?;
+            }
+        }
+        let result = self.entries_object(field, base, reader.bytes, depth);
+        self.within(field, result)
+    }
+
+    fn list_value(
+        &mut self,
+        field: &'t Field,
+        mut reader: Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let start = self.out.position();
+        while let Some(tag) = reader.tag()? {
+            if tag.number == field.number && tag.wire == Wire::Len {
+                self.element(field, &mut reader, depth)?;
+            } else {
+                reader.skip(tag, depth)?;
+            }
+        }
+        self.out.enclose(start, b'[', b']');
+        Ok(())
+    }
+
+    fn wrapper(&mut self, field: &'t Field, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+        let mut value = Reader::new(&ABSENT);
+        while let Some(tag) = reader.tag()? {
+            if tag.number == field.number && accepts(field, tag) {
+                value = reader;
+            }
+            reader.skip(tag, depth)?;
+        }
+        let wrote = self.value(field, &mut value, depth);
+        self.within(field, wrote)?;
+        Ok(())
+    }
+
+    /// A `google.protobuf.Value`: the member of its oneof that came last.
+    fn any_value(
+        &mut self,
+        message: &'t Message,
+        mut reader: Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let mut member: Option<(&'t Field, Reader)> = None;
+        // From where on there is no other member.
+        let mut since = reader;
+        loop {
+            let before = reader;
+            let Some(tag) = reader.tag()? else { break };
+            let known = message.field(tag.number);
+            if let Some(field) = known.filter(|field| accepts(field, tag)) {
+                if member.is_none_or(|(current, _)| current.number != field.number) {
+                    since = before;
+                }
+                member = Some((field, reader));
+            }
+            reader.skip(tag, depth)?;
+        }
+        let Some((field, mut value)) = member else {
+            self.out.text(b"null");
+            return Ok(());
+        };
+        if field.kind == Form::Double {
+            let mut number = value;
+            if !f64::from_bits(number.fixed64()?).is_finite() {
+                return Err(Problem::NotFinite.at(value.at));
+            }
+        }
+        let result = if field.is_message() {
+            self.merged_member(field, since, depth)
+        } else {
+            self.value(field, &mut value, depth).map(drop)
+        };
+        self.within(field, result)
+    }
+
+    fn merged_member(&mut self, field: &'t Field, since: Reader, depth: u32) -> Result<(), Fault> {
+        let depth_below = deeper(depth, since.at)?;
+        match places(field, since, depth)?[..] {
+            [at] => {
+                let mut value = Reader {
+                    bytes: since.bytes,
+                    at,
+                };
+                self.value(field, &mut value, depth).map(drop)
+            }
+            ref pieces => {
+                let pieces = pieces.iter().copied();
+                let joined = Joined::new(field, pieces, since.bytes, depth)?;
+                self.joined(field.target, &joined, depth_below)
+            }
+        }
+    }
+
+    /// A MAC address: 6 bytes, or 12 hex digits; anything else is written as the message that it
+    /// is.
+    fn mac(
+        &mut self,
+        message: &'t Message,
+        addr: u32,
+        reader: Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let bytes = last_bytes(addr, reader, depth)?;
+        let address = bytes.try_into().ok().or_else(|| from_hex(bytes));
+        match address {
+            Some(address) => self.out.mac(address),
+            None => self.object(message, reader, depth)?,
+        }
+        Ok(())
+    }
+
+    /// An IP address: 4 bytes or 16; anything else is written as the message that it is.
+    fn ip(
+        &mut self,
+        message: &'t Message,
+        addr: u32,
+        reader: Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let bytes = last_bytes(addr, reader, depth)?;
+        if let Ok(address) = bytes.try_into() {
+            self.out.ipv4(address);
+        } else if let Ok(address) = bytes.try_into() {
+            self.out.ipv6(address);
+        } else {
+            self.object(message, reader, depth)?;
+        }
+        Ok(())
+    }
+
+    fn quoted(&mut self, text: &[u8]) {
+        self.out.byte(b'"');
+        self.out.text(text);
+        self.out.byte(b'"');
+    }
+}
+
+fn seconds_and_nanos(mut reader: Reader, depth: u32) -> Result<(i64, i32), Fault> {
+    let (mut seconds, mut nanos) = (0, 0);
+    while let Some(tag) = reader.tag()? {
+        match (tag.number, tag.wire) {
+            (1, Wire::Varint) => seconds = reader.varint()? as i64,
+            (2, Wire::Varint) => nanos = reader.varint()? as i32,
+            _ => reader.skip(tag, depth)?,
+        }
+    }
+    Ok((seconds, nanos))
+}
+
+/// The last value of a bytes field; empty if there is none.
+fn last_bytes<'a>(number: u32, mut reader: Reader<'a>, depth: u32) -> Result<&'a [u8], Fault> {
+    let mut last: &[u8] = &[];
+    while let Some(tag) = reader.tag()? {
+        if (tag.number, tag.wire) == (number, Wire::Len) {
+            last = &reader.bytes[reader.delimited()?];
+        } else {
+            reader.skip(tag, depth)?;
+        }
+    }
+    Ok(last)
+}
+
+/// Reads 12 hex digits.
+fn from_hex(digits: &[u8]) -> Option<[u8; 6]> {
+    let digits: &[u8; 12] = digits.try_into().ok()?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut address = [0; 6];
+    for (to, pair) in address.iter_mut().zip(digits.chunks(2)) {
+        *to = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    }
+    Some(address)
+}
+
+/// Appends `path` in lowerCamelCase; `None` where the way back would not lead to `path`.
+fn camel_case(path: &str, to: &mut String) -> Option<()> {
+    let mut after_underscore = false;
+    for character in path.chars() {
+        if character.is_uppercase() {
+            return None;
+        }
+        if after_underscore {
+            if !character.is_lowercase() {
+                return None;
+            }
+            to.extend(character.to_uppercase());
+            after_underscore = false;
+        } else if character == '_' {
+            after_underscore = true;
+        } else {
+            to.push(character);
+        }
+    }
+    (!after_underscore).then_some(())
+}

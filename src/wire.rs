@@ -1,0 +1,302 @@
+//! The protobuf wire format: what every reader of messages is made of.
+//!
+//! Offsets are those of the outermost buffer, so that an error says where it is without counting.
+
+use std::ops::Range;
+
+/// How deep messages and groups may be nested below the outermost one: the limit of Google's
+/// runtimes.
+pub const DEPTH_LIMIT: u32 = 100;
+
+/// The longest varint: 10 bytes of 7 bits hold 64 bits.
+const VARINT_BYTES: usize = 10;
+
+/// The largest field number, 2^29 - 1.
+const LAST_FIELD: u64 = (1 << 29) - 1;
+
+/// What is wrong, and at which byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub problem: Problem,
+    pub at: usize,
+}
+
+/// Why bytes are not a message, or a message has no JSON form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("truncated varint")]
+    TruncatedVarint,
+    #[error("varint longer than 10 bytes")]
+    LongVarint,
+    #[error("length {0} reaches past the end")]
+    LengthPastEnd(u64),
+    #[error("truncated fixed-width value")]
+    TruncatedFixed,
+    #[error("field number 0")]
+    FieldZero,
+    #[error("field number out of range")]
+    FieldOutOfRange,
+    #[error("wire type {0} does not exist")]
+    WireType(u8),
+    #[error("group without an end")]
+    OpenGroup,
+    #[error("end of a group that was not begun")]
+    StrayEndGroup,
+    #[error("nested deeper than {DEPTH_LIMIT} levels")]
+    TooDeep,
+    #[error("invalid UTF-8 in a string")]
+    Utf8,
+    #[error("time outside the years 1 to 9999")]
+    Timestamp,
+    #[error("duration out of range or of mixed sign")]
+    Duration,
+    #[error("a Value that is not a finite number")]
+    NotFinite,
+    #[error("an Any of a type that is not known")]
+    UnknownAny,
+    #[error("a field mask path that is not lower_snake_case")]
+    FieldMask,
+}
+
+impl Problem {
+    pub(crate) fn at(self, at: usize) -> Fault {
+        Fault { problem: self, at }
+    }
+
+    /// Whether the bytes are well formed, and only what they say cannot be written as JSON.
+    pub(crate) fn is_about_content(self) -> bool {
+        matches!(
+            self,
+            Self::Timestamp | Self::Duration | Self::NotFinite | Self::UnknownAny | Self::FieldMask
+        )
+    }
+}
+
+/// The six wire types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wire {
+    Varint = 0,
+    Fixed64 = 1,
+    Len = 2,
+    Group = 3,
+    EndGroup = 4,
+    Fixed32 = 5,
+}
+
+/// A field number and a wire type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) number: u32,
+    pub(crate) wire: Wire,
+}
+
+/// A place in a message that ends where `bytes` end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The part of the same buffer that `range` names.
+    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+        Self {
+            bytes: &self.bytes[..range.end],
+            at: range.start,
+        }
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    /// What has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline]
+    fn long_varint(&mut self) -> Result<u64, Fault> {
+        let start = self.at;
+        let mut value = 0;
+        for (index, &byte) in self.bytes[start..].iter().take(VARINT_BYTES).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.at = start + index + 1;
+                return Ok(value);
+            }
+        }
+        Err(if self.bytes.len() - start < VARINT_BYTES {
+            Problem::TruncatedVarint.at(start)
+        } else {
+            Problem::LongVarint.at(start)
+        })
+    }
+
+    /// The next field's tag; `None` at the end of the message.
+    #[inline]
+    pub(crate) fn tag(&mut self) -> Result<Option<Tag>, Fault> {
+        if self.is_at_end() {
+            return Ok(None);
+        }
+        let start = self.at;
+        let raw = self.varint()?;
+        let wire = match raw & 7 {
+            0 => Wire::Varint,
+            1 => Wire::Fixed64,
+            2 => Wire::Len,
+            3 => Wire::Group,
+            4 => Wire::EndGroup,
+            5 => Wire::Fixed32,
+            other => return Err(Problem::WireType(other as u8).at(start)),
+        };
+        match raw >> 3 {
+            0 => Err(Problem::FieldZero.at(start)),
+            number if number > LAST_FIELD => Err(Problem::FieldOutOfRange.at(start)),
+            number => Ok(Some(Tag {
+                number: number as u32,
+                wire,
+            })),
+        }
+    }
+
+    /// The place of a length-delimited value.
+    #[inline]
+    pub(crate) fn delimited(&mut self) -> Result<Range<usize>, Fault> {
+        let start = self.at;
+        let length = self.varint()?;
+        let left = self.bytes.len() - self.at;
+        if length > left as u64 {
+            return Err(Problem::LengthPastEnd(length).at(start));
+        }
+        let range = self.at..self.at + length as usize;
+        self.at = range.end;
+        Ok(range)
+    }
+
+    #[inline]
+    pub(crate) fn fixed32(&mut self) -> Result<u32, Fault> {
+        self.fixed().map(u32::from_le_bytes)
+    }
+
+    #[inline]
+    pub(crate) fn fixed64(&mut self) -> Result<u64, Fault> {
+        self.fixed().map(u64::from_le_bytes)
+    }
+
+    #[inline]
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        match self.rest().first_chunk() {
+            Some(&bytes) => {
+                self.at += N;
+                Ok(bytes)
+            }
+            None => Err(Problem::TruncatedFixed.at(self.at)),
+        }
+    }
+
+    /// Reads over the value that follows `tag`, within `depth` more levels of groups.
+    pub(crate) fn skip(&mut self, tag: Tag, depth: u32) -> Result<(), Fault> {
+        match tag.wire {
+            Wire::Varint => self.varint().map(drop),
+            Wire::Fixed64 => self.fixed64().map(drop),
+            Wire::Len => self.delimited().map(drop),
+            Wire::Fixed32 => self.fixed32().map(drop),
+            Wire::Group => self.group(tag.number, depth).map(drop),
+            Wire::EndGroup => Err(Problem::StrayEndGroup.at(self.at)),
+        }
+    }
+
+    /// The place of the fields of a group whose begin has been read; leaves the reader behind its
+    /// end.
+    pub(crate) fn group(&mut self, number: u32, depth: u32) -> Result<Range<usize>, Fault> {
+        let start = self.at;
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(Problem::TooDeep.at(start));
+        };
+        loop {
+            let end = self.at;
+            match self.tag()? {
+                None => return Err(Problem::OpenGroup.at(start)),
+                Some(tag) if tag.wire == Wire::EndGroup => {
+                    return if tag.number == number {
+                        Ok(start..end)
+                    } else {
+                        Err(Problem::StrayEndGroup.at(end))
+                    };
+                }
+                Some(tag) => self.skip(tag, depth)?,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_varint_may_be_longer_than_it_needs_to_be_and_loses_what_passes_64_bits() {
+        for (bytes, value) in [
+            (&[0x00][..], 0),
+            (&[0x81, 0x80, 0x00], 1),
+            (&[0xff; 9], 0),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+                u64::MAX,
+            ),
+        ] {
+            let read = Reader::new(bytes).varint();
+            if bytes.len() == 9 {
+                assert_eq!(read, Err(Problem::TruncatedVarint.at(0)));
+            } else {
+                assert_eq!(read, Ok(value));
+            }
+        }
+        assert_eq!(
+            Reader::new(&[0x80; 11]).varint(),
+            Err(Problem::LongVarint.at(0))
+        );
+    }
+
+    #[test]
+    fn an_unknown_group_is_skipped_whole_and_only_if_it_is_well_formed() {
+        let skip = |bytes: &[u8]| {
+            let mut reader = Reader::new(bytes);
+            let tag = reader.tag().unwrap().unwrap();
+            reader.skip(tag, DEPTH_LIMIT).map(|()| reader.at)
+        };
+        assert_eq!(skip(&[0x0b, 0x13, 0x08, 0x01, 0x14, 0x0c]), Ok(6));
+        assert_eq!(skip(&[0x0b, 0x08, 0x01]), Err(Problem::OpenGroup.at(1)));
+        assert_eq!(skip(&[0x0b, 0x14]), Err(Problem::StrayEndGroup.at(1)));
+        assert_eq!(skip(&[0x0c]), Err(Problem::StrayEndGroup.at(1)));
+    }
+
+    #[test]
+    fn groups_may_be_nested_100_levels_deep_and_no_deeper() {
+        let nested = |levels: usize| {
+            let bytes = [vec![0x0b; levels], vec![0x0c; levels]].concat();
+            let mut reader = Reader::new(&bytes);
+            let tag = reader.tag().unwrap().unwrap();
+            reader.skip(tag, DEPTH_LIMIT)
+        };
+        assert_eq!(nested(100), Ok(()));
+        assert_eq!(nested(101), Err(Problem::TooDeep.at(101)));
+    }
+}
