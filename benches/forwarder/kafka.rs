@@ -35,13 +35,15 @@ const GUARANTEES: [(&str, &str); 2] = [("enable.idempotence", "true"), ("acks", 
 pub(crate) struct Kafka {
     address: String,
     partitions: i32,
+    options: Vec<(String, String)>,
 }
 
 impl Kafka {
-    pub(crate) fn new(address: &str, partitions: i32) -> Self {
+    pub(crate) fn new(address: &str, partitions: i32, options: Vec<(String, String)>) -> Self {
         Self {
             address: address.to_owned(),
             partitions,
+            options,
         }
     }
 
@@ -61,7 +63,9 @@ impl Kafka {
 
     fn producer(&self, topic: &str) -> BaseProducer<Reports> {
         let mut config = self.client();
-        config.extend(GUARANTEES.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let guarantees = GUARANTEES.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        config.extend(guarantees);
+        config.extend(self.options.clone());
         let producer: BaseProducer<Reports> = config
             .create_with_context(Reports::default())
             .expect("the settings are valid");
@@ -97,11 +101,25 @@ impl Broker for Kafka {
             1 => "1 partition".to_owned(),
             many => format!("{many} partitions"),
         };
-        format!("Kafka at {}, {partitions}", self.address)
+        let options = self
+            .options
+            .iter()
+            .map(|(name, value)| format!(", {name} {value}"));
+        let options: String = options.collect();
+        format!("Kafka at {}, {partitions}{options}", self.address)
     }
 
     fn sink(&self) -> String {
-        format!("type = \"kafka\"\nbrokers = [\"{}\"]\n", self.address)
+        let options = self
+            .options
+            .iter()
+            .map(|(name, value)| format!("{name:?} = {value:?}"));
+        let options: Vec<String> = options.collect();
+        format!(
+            "type = \"kafka\"\nbrokers = [{:?}]\noptions = {{ {} }}\n",
+            self.address,
+            options.join(", "),
+        )
     }
 
     fn fresh_destination(&self) -> String {

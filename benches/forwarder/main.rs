@@ -44,6 +44,9 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
+    /// A librdkafka property, for the forwarder and the bare client alike; may be given more than once
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
+    options: Vec<(String, String)>,
     /// What cargo says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -61,7 +64,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let broker: Box<dyn Broker> = match arguments.sink {
-        Sink::Kafka => Box::new(Kafka::new(address, arguments.partitions)),
+        Sink::Kafka => {
+            let options = arguments.options.clone();
+            Box::new(Kafka::new(address, arguments.partitions, options))
+        }
     };
     let report = measure(broker.as_ref(), &arguments);
     println!("{report}");
@@ -88,4 +94,9 @@ fn measure(broker: &dyn Broker, arguments: &Arguments) -> Report {
         paced,
         ceiling: before.higher(after),
     }
+}
+
+fn option(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("it needs a =")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
