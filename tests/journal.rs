@@ -193,7 +193,7 @@ async fn what_was_written_survives_a_kill() {
     let (journal, mut cursor) = open_one(&options, Start::End);
     append(&journal.appender(), 0..100).await;
     assert_eq!(read_numbers(&mut cursor, 50).await[..50], all(0..50));
-    cursor.commit(50);
+    cursor.committer().commit(50);
     stored(&journal, "lake", 50).await;
     append(&journal.appender(), 100..200).await;
     synced(&journal, 200).await;
@@ -221,7 +221,7 @@ async fn segments_are_removed_when_all_cursors_are_past() {
     };
 
     read_numbers(fast, 100).await;
-    fast.commit(100);
+    fast.committer().commit(100);
     stored(&journal, "fast", 100).await;
     assert_eq!(
         segments(folder.path())[0].file_stem().unwrap(),
@@ -229,7 +229,7 @@ async fn segments_are_removed_when_all_cursors_are_past() {
     );
 
     assert_eq!(read_numbers(slow, 100).await, all(0..100));
-    slow.commit(100);
+    slow.committer().commit(100);
     eventually(|| segments(folder.path()).len() == 1).await;
     assert_eq!(journal.stats().segments, 1);
     append(&journal.appender(), 100..110).await;
@@ -245,7 +245,7 @@ async fn a_cursor_goes_on_after_a_restart() {
         let first = round * 10 - round.min(1) * 3;
         let read = read_numbers(&mut cursor, round * 10 + 10).await;
         assert_eq!(read, all(first..round * 10 + 10));
-        cursor.commit(round * 10 + 7);
+        cursor.committer().commit(round * 10 + 7);
         journal.close().await.unwrap();
     }
 }
@@ -265,7 +265,7 @@ async fn a_cursor_whose_sink_is_gone_keeps_no_segment() {
 
     let (journal, mut cursor) = open_one(&options, Start::End);
     assert_eq!(read_numbers(&mut cursor, 30).await.len(), 30);
-    cursor.commit(30);
+    cursor.committer().commit(30);
     eventually(|| segments(folder.path()).len() == 1).await;
     journal.close().await.unwrap();
 }
@@ -313,7 +313,7 @@ async fn a_seek_reads_again_from_there() {
         cursor.seek(offset);
         assert_eq!(read_numbers(&mut cursor, 100).await, all(offset..100));
     }
-    cursor.commit(42);
+    cursor.committer().commit(42);
     cursor.seek(42);
     assert_eq!(read_numbers(&mut cursor, 100).await, all(42..100));
 }
@@ -330,7 +330,7 @@ async fn a_reader_keeps_up_with_a_writer() {
         .map(|mut cursor| {
             tokio::spawn(async move {
                 let numbers = read_numbers(&mut cursor, 5000).await;
-                cursor.commit(5000);
+                cursor.committer().commit(5000);
                 numbers
             })
         })
@@ -350,7 +350,7 @@ async fn a_waiting_reader_is_woken_and_a_timer_syncs() {
     let (batch, ()) = tokio::join!(cursor.read(WINDOW), append(&appender, 0..1));
     assert_eq!(batch.unwrap().entries[0].frame, numbered(0));
     synced(&journal, 1).await;
-    cursor.commit(1);
+    cursor.committer().commit(1);
     stored(&journal, "lake", 1).await;
     assert_eq!(journal.stats().syncs, 1);
 }
@@ -379,7 +379,7 @@ async fn a_cursor_beyond_the_end_makes_the_journal_go_on_behind_it() {
     let (journal, mut cursor) = open_one(&on_disk(folder.path()), Start::End);
     append(&journal.appender(), 0..10).await;
     read_numbers(&mut cursor, 10).await;
-    cursor.commit(10);
+    cursor.committer().commit(10);
     journal.close().await.unwrap();
     let segment = fs::OpenOptions::new()
         .write(true)
@@ -476,7 +476,7 @@ async fn a_journal_in_memory_forgets_what_all_have_had() {
         let (first, end) = (round * 500, round * 500 + 500);
         append(&journal.appender(), first..end).await;
         assert_eq!(read_numbers(&mut cursor, end).await, all(first..end));
-        cursor.commit(end);
+        cursor.committer().commit(end);
         stored(&journal, "lake", end).await;
     }
     assert_eq!(journal.stats().dropped_segments, 0);
@@ -559,7 +559,7 @@ async fn numbers_say_what_is_there() {
     append(&journal.appender(), 0..10).await;
     synced(&journal, 10).await;
     read_numbers(&mut cursor, 10).await;
-    cursor.commit(4);
+    cursor.committer().commit(4);
     let stats = journal.stats();
     let on_disk = segments(folder.path())[0].metadata().unwrap().len();
     assert_eq!((stats.end, stats.synced, stats.segments), (10, 10, 1));

@@ -1,12 +1,9 @@
-//! `central-forwarder check`: every mistake of a config at once.
+//! `check`: every mistake of a config at once.
 
-use std::process::ExitCode;
+use std::io::{self, Write as _};
 
-use super::ConfigArgs;
+use super::{ConfigArgs, Failure};
 use crate::config::Config;
-
-/// The exit code for bad usage and bad config.
-const BAD_CONFIG: u8 = 2;
 
 /// Read the config and report every mistake at once
 #[derive(clap::Args, Clone, Debug)]
@@ -15,27 +12,16 @@ pub struct Args {
     config: ConfigArgs,
 }
 
-/// Prints what is wrong to standard error, or what there is to standard output.
-#[must_use]
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is its whole job"
-)]
-pub fn run(args: &Args) -> ExitCode {
-    match args.config.load() {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                eprintln!("warning: {warning}");
-            }
-            println!("ok: {}", summary(&loaded.config));
-            ExitCode::SUCCESS
-        }
-        Err(mistakes) => {
-            eprintln!("{mistakes}");
-            ExitCode::from(BAD_CONFIG)
-        }
+/// Says what there is, or what is wrong with it.
+///
+/// # Errors
+/// Every mistake in the config.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let loaded = args.config.load().map_err(Failure::usage)?;
+    for warning in &loaded.warnings {
+        writeln!(io::stderr(), "warning: {warning}").map_err(Failure::at_run_time)?;
     }
+    writeln!(io::stdout(), "ok: {}", summary(&loaded.config)).map_err(Failure::at_run_time)
 }
 
 fn summary(config: &Config) -> String {

@@ -2,16 +2,96 @@
 
 pub mod check;
 pub mod decode;
+pub mod demo;
+mod logging;
+pub mod run;
 pub mod simulate;
 
+use std::fmt;
 use std::path::PathBuf;
-
-use clap::Args;
+use std::process::ExitCode;
 
 use crate::config::{self, Loaded, Mistakes};
+use crate::sink::kafka;
+
+/// The exit code for bad usage and bad config.
+const BAD_USAGE: u8 = 2;
+
+/// What central-forwarder can be asked to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Demo(demo::Args),
+    Decode(decode::Args),
+    Simulate(simulate::Args),
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    code: ExitCode,
+}
+
+impl Failure {
+    /// It was asked for something that cannot be.
+    fn usage(error: impl fmt::Display) -> Self {
+        Self {
+            message: error.to_string(),
+            code: ExitCode::from(BAD_USAGE),
+        }
+    }
+
+    /// It failed while it ran.
+    fn at_run_time(error: impl fmt::Display) -> Self {
+        Self {
+            message: format!("central-forwarder: {error}"),
+            code: ExitCode::FAILURE,
+        }
+    }
+
+    /// What the process exits with.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Carries a command out.
+///
+/// # Errors
+/// What stood in the way, and the exit code that says so.
+pub fn execute(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Decode(args) => return Ok(decode::run(&args)),
+        Command::Check(args) => check::run(&args),
+        Command::Run(args) => block_on(run::run(args))?.map_err(|error| match error {
+            run::Error::Config(_) => Failure::usage(error),
+            _ => Failure::at_run_time(error),
+        }),
+        Command::Demo(args) => block_on(demo::run(args))?.map_err(Failure::at_run_time),
+        Command::Simulate(args) => block_on(simulate::run(args))?.map_err(Failure::at_run_time),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+fn block_on<T>(command: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::at_run_time)?;
+    Ok(runtime.block_on(command))
+}
 
 /// Where the config is, for the commands that need one.
-#[derive(Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct ConfigArgs {
     /// A TOML file, or a folder that stands for its *.toml in the order of their names; several
     /// are layered in order
@@ -29,6 +109,6 @@ impl ConfigArgs {
         let env = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        config::load(&self.config, env, |_, _| Ok(()))
+        config::load(&self.config, env, kafka::check_option)
     }
 }

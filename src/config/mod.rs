@@ -64,6 +64,15 @@ pub struct Log {
     pub filter: String,
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            filter: "info".to_owned(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -80,6 +89,16 @@ pub struct Journal {
     pub segment_bytes: u64,
     /// Bytes that the journal may hold when there is no `state_dir`.
     pub memory_bytes: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            sync_interval: Duration::from_millis(100),
+            segment_bytes: 64 << 20,
+            memory_bytes: 256 << 20,
+        }
+    }
 }
 
 /// One customer of Classic Central.

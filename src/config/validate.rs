@@ -11,11 +11,7 @@ use super::report::Report;
 use super::secret::Secret;
 use super::{Config, Journal, Log, OptionCheck, routes};
 
-const DEFAULT_FILTER: &str = "info";
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
-const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(100);
-const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
-const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
 
 /// Segments smaller than this would cost a file for a few frames each.
 const MIN_SEGMENT_BYTES: u64 = 64 << 10;
@@ -73,7 +69,7 @@ fn sink_types(sinks: &BTreeMap<String, raw::Sink>) -> BTreeMap<String, SinkType>
 }
 
 fn log(raw: raw::Log, report: &mut Report) -> Log {
-    let filter = raw.filter.unwrap_or_else(|| DEFAULT_FILTER.to_owned());
+    let filter = raw.filter.unwrap_or_else(|| Log::default().filter);
     if let Err(error) = EnvFilter::builder().parse(&filter) {
         report.mistake(
             "log.filter",
@@ -87,10 +83,11 @@ fn log(raw: raw::Log, report: &mut Report) -> Log {
 }
 
 fn journal(raw: &raw::Journal, report: &mut Report) -> Journal {
+    let default = Journal::default();
     let sync_interval = raw
         .sync_interval
         .as_ref()
-        .map_or(DEFAULT_SYNC_INTERVAL, |span| span.0);
+        .map_or(default.sync_interval, |span| span.0);
     if sync_interval.is_zero() || sync_interval > MAX_SYNC_INTERVAL {
         report.mistake("journal.sync_interval", "is out of range (write 1ms to 1m)");
     }
@@ -107,13 +104,13 @@ fn journal(raw: &raw::Journal, report: &mut Report) -> Journal {
         segment_bytes: size(
             "segment_bytes",
             &raw.segment_bytes,
-            DEFAULT_SEGMENT_BYTES,
+            default.segment_bytes,
             MIN_SEGMENT_BYTES,
         ),
         memory_bytes: size(
             "memory_bytes",
             &raw.memory_bytes,
-            DEFAULT_MEMORY_BYTES,
+            default.memory_bytes,
             MIN_MEMORY_BYTES,
         ),
     }

@@ -76,6 +76,32 @@ struct Committed {
     near: Mark,
     /// The first record of each batch that was read and is not done yet.
     marks: VecDeque<Mark>,
+    /// The furthest that was read to.
+    read_to: Place,
+}
+
+/// Says how far a sink has come, also while its [`Cursor`] is being read from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Committer {
+    registered: Arc<Registered>,
+    shared: Arc<Shared>,
+}
+
+impl Committer {
+    /// Everything below `offset` is done and will not be asked for again. Cheap: it is stored by the
+    /// writer thread, with its next sync. An offset below an earlier one changes nothing, and one
+    /// beyond what was read counts as that.
+    pub fn commit(&self, offset: u64) {
+        if self.registered.commit(offset) {
+            self.shared.queue.note_commit();
+        }
+    }
+
+    /// The offset below which everything is done.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.registered.committed()
+    }
 }
 
 impl Cursor {
@@ -150,7 +176,7 @@ impl Cursor {
         self.skipped += window.skipped;
         self.damaged += window.damaged;
         let first = window.first?;
-        self.registered.add_mark(first);
+        self.registered.was_read(first, self.place);
         let (skipped, damaged) = (
             std::mem::take(&mut self.skipped),
             std::mem::take(&mut self.damaged),
@@ -178,19 +204,13 @@ impl Cursor {
         };
     }
 
-    /// Everything below `offset` is done and will not be asked for again. Cheap: it is stored by the
-    /// writer thread, with its next sync. An offset below an earlier one changes nothing, and one
-    /// beyond what was read counts as that.
-    pub fn commit(&self, offset: u64) {
-        if self.registered.commit(offset, self.place) {
-            self.shared.queue.note_commit();
-        }
-    }
-
-    /// The offset below which everything is done.
+    /// A handle that says how far the sink has come.
     #[must_use]
-    pub fn committed(&self) -> u64 {
-        self.registered.committed()
+    pub fn committer(&self) -> Committer {
+        Committer {
+            registered: Arc::clone(&self.registered),
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -231,6 +251,7 @@ impl Registered {
                 offset: stored.offset,
                 near: stored.near,
                 marks: VecDeque::new(),
+                read_to: Place::near(stored.near, stored.offset),
             }),
             stored: AtomicU64::new(stored.offset),
             file: Mutex::new(file),
@@ -258,8 +279,11 @@ impl Registered {
         self.stored.load(Ordering::Acquire)
     }
 
-    fn add_mark(&self, mark: Mark) {
+    fn was_read(&self, mark: Mark, to: Place) {
         let mut committed = lock(&self.committed);
+        if committed.read_to.offset < to.offset {
+            committed.read_to = to;
+        }
         if committed
             .marks
             .back()
@@ -276,9 +300,10 @@ impl Registered {
         marks.copied().find(|mark| mark.offset <= offset)
     }
 
-    /// `read_to`: where the cursor reads on. Whether something has changed.
-    fn commit(&self, offset: u64, read_to: Place) -> bool {
+    /// Whether something has changed.
+    fn commit(&self, offset: u64) -> bool {
         let mut committed = lock(&self.committed);
+        let read_to = committed.read_to;
         let offset = offset.min(read_to.offset);
         if offset <= committed.offset {
             return false;

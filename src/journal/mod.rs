@@ -105,7 +105,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use self::cursor::{Batch, Cursor, Entry, ReadError};
+pub use self::cursor::{Batch, Committer, Cursor, Entry, ReadError};
 pub use self::queue::{AppendError, Appender};
 pub use self::record::MAX_PAYLOAD_BYTES;
 pub use self::recovery::{Damage, Recovery};
@@ -260,6 +260,12 @@ impl Journal {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.shared.progress.subscribe()
+    }
+
+    /// The offset that the next frame gets: those before it were taken, and may wait to be written.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.shared.queue.next_offset()
     }
 
     /// What opening found and did.

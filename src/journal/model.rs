@@ -154,10 +154,10 @@ impl Model {
             Step::Read { cursor, window } => drop(self.read(cursor, window)),
             Step::Commit { cursor, but } => {
                 let done = self.places[cursor].saturating_sub(but);
-                self.cursors[cursor].commit(done);
+                self.cursors[cursor].committer().commit(done);
             }
             Step::Seek { cursor } => {
-                let done = self.cursors[cursor].committed();
+                let done = self.cursors[cursor].committer().committed();
                 self.cursors[cursor].seek(done);
                 self.places[cursor] = done;
             }
@@ -246,7 +246,7 @@ impl Model {
         self.next_offset = end;
         assert!(self.next_offset >= safe, "an offset is given twice");
         for (number, (stored, committed)) in bounds.into_iter().enumerate() {
-            let now = self.cursors[number].committed();
+            let now = self.cursors[number].committer().committed();
             assert!(
                 (stored..=committed).contains(&now),
                 "{now} of {stored}..={committed}"
@@ -296,7 +296,7 @@ impl Model {
         assert_eq!(self.progress().synced, self.next_offset);
         for cursor in 0..NAMES.len() {
             while self.read(cursor, 1000) {}
-            self.cursors[cursor].commit(self.next_offset);
+            self.cursors[cursor].committer().commit(self.next_offset);
         }
         self.writer.store_cursors().unwrap();
         self.writer.remove_passed().unwrap();

@@ -177,6 +177,11 @@ impl Queue {
         }
     }
 
+    /// The offset that the next frame gets.
+    pub(super) fn next_offset(&self) -> u64 {
+        lock(&self.state).next_offset
+    }
+
     /// Records that no thread has taken.
     pub(super) fn waiting_records(&self) -> u64 {
         let state = lock(&self.state);

@@ -3,7 +3,11 @@
 //! A sink never sleeps to retry, never sends a record a second time and never drops one:
 //! [`crate::delivery`] alone decides what follows from an [`Outcome`].
 
+pub mod kafka;
+pub mod stream;
+
 use std::future::Future;
+use std::ops::Range;
 
 use tokio::sync::mpsc;
 
@@ -14,11 +18,33 @@ pub struct Record<'a> {
     pub destination: &'a str,
     pub key: Option<&'a [u8]>,
     pub payload: &'a [u8],
-    /// `CloudEvents` attributes in binary content mode, without a broker's prefix.
-    pub attributes: &'a [(&'static str, &'a str)],
+    pub attributes: Attributes<'a>,
     pub content_type: &'static str,
     /// When it happened, in milliseconds since the Unix epoch.
     pub timestamp: i64,
+}
+
+/// The record's `CloudEvents` attributes for binary content mode, without a broker's prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    text: &'a str,
+    spans: &'a [(&'static str, Range<usize>)],
+}
+
+impl<'a> Attributes<'a> {
+    /// Attributes whose values are parts of one text.
+    #[must_use]
+    pub fn new(text: &'a str, spans: &'a [(&'static str, Range<usize>)]) -> Self {
+        Self { text, spans }
+    }
+
+    /// Names and values.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = (&'static str, &'a str)> {
+        let Self { text, spans } = self;
+        spans
+            .iter()
+            .map(|(name, span)| (*name, &text[span.clone()]))
+    }
 }
 
 /// Names one try of one record, so that its outcome finds it.

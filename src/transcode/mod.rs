@@ -16,19 +16,11 @@ mod write;
 
 pub use self::error::DecodeError;
 pub use self::tables::{MessageId, Tables};
+pub use crate::config::JsonStyle;
 
 use self::out::Out;
 use self::write::Writer;
 use crate::wire::{DEPTH_LIMIT, Reader};
-
-/// How messages are written as JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonStyle {
-    /// Addresses, numbers and text as people and stream processors read them.
-    Readable,
-    /// The ProtoJSON mapping with proto field names, as Google's Python runtime prints it.
-    Canonical,
-}
 
 /// Appends `payload`, a message of type `id`, to `to` as JSON.
 ///

@@ -1,0 +1,246 @@
+//! `demo`: the whole job with nothing installed, from a simulated Central to a consumer's terminal.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use url::Url;
+
+use super::logging;
+use crate::config::secret::Secret;
+use crate::config::template::{Template, TemplateError};
+use crate::config::{
+    Account, Config, Format, Journal, JsonStyle, Kafka, Log, Route, Selector, Sink, Tls,
+};
+use crate::daemon;
+use crate::simulator::{Simulator, StartError, TOPICS, sequence_of};
+
+/// Partitions of each topic of the embedded broker.
+const PARTITIONS: i32 = 3;
+
+/// How long the last records may take from the simulator to the consumer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Records that are printed each second; the others are only counted.
+const LINES_A_SECOND: usize = 6;
+
+/// Characters of a record that are printed.
+const LINE: usize = 120;
+
+/// How often the end is looked for.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The whole job with nothing installed: simulated Central, forwarder, embedded Kafka, consumer
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// How long events are sent
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Events a second on each of the six topics
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+}
+
+/// Why the demo did not show what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the embedded Kafka: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Simulator(#[from] StartError),
+    #[error(transparent)]
+    Daemon(#[from] daemon::Error),
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+    #[error("the demo's own config: {0}")]
+    Endpoint(#[from] url::ParseError),
+    #[error("the demo's own config: {0}")]
+    Template(#[from] TemplateError),
+    #[error("{0} records were lost")]
+    Lost(usize),
+}
+
+/// Runs for the given time, then prints a summary.
+///
+/// # Errors
+/// See [`Error`]; records that were lost are one.
+pub async fn run(args: Args) -> Result<(), Error> {
+    logging::install(&Log {
+        filter: "warn".to_owned(),
+        ..Log::default()
+    });
+    let count = args.seconds * args.rate;
+    let broker = MockCluster::new(1)?;
+    for topic in TOPICS {
+        broker.create_topic(&kafka_topic(topic), PARTITIONS, 1)?;
+    }
+    let simulator = Simulator::start(crate::simulator::Options {
+        rate: args.rate,
+        count: Some(count.into()),
+        ..Default::default()
+    })
+    .await?;
+    let config = config(&simulator.endpoint(), broker.bootstrap_servers())?;
+    let reader = Reader::start(&broker.bootstrap_servers())?;
+
+    let expected = count as usize * TOPICS.len();
+    let limit = Duration::from_secs(args.seconds.into()) + PATIENCE;
+    let report = daemon::run(config, reader.until(expected, limit)).await?;
+
+    let read_back = reader.stop()?;
+    let sent: u64 = simulator.sent().values().map(|topic| topic.frames).sum();
+    simulator.stop().await;
+    let forwarded: u64 = report.sinks.values().map(|sink| sink.confirmed).sum();
+    let lost = usize::try_from(sent)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(read_back);
+    writeln!(
+        io::stdout(),
+        "\nsent {sent}, forwarded {forwarded}, read back {read_back}, lost {lost}"
+    )?;
+    if lost > 0 {
+        return Err(Error::Lost(lost));
+    }
+    Ok(())
+}
+
+fn kafka_topic(topic: &str) -> String {
+    format!("central.{topic}")
+}
+
+/// What an operator would write for the same: all topics, in memory, into one Kafka.
+fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
+    let account = Account {
+        endpoint: Url::parse(endpoint)?,
+        key: Secret::literal("simulated-key"),
+        username: None,
+        topics: TOPICS.map(str::to_owned).into(),
+        tls: Tls::default(),
+        idle_timeout: None,
+    };
+    let sink = Sink::Kafka(Kafka {
+        brokers: vec![brokers],
+        options: BTreeMap::new(),
+    });
+    let route = Route {
+        topics: Selector::Any,
+        accounts: Selector::Any,
+        sink: "kafka".to_owned(),
+        destination: Template::parse("central.{topic}")?,
+        key: Some(Template::parse("{customer_id}")?),
+        format: Format::Json,
+        json: JsonStyle::Readable,
+    };
+    Ok(Config {
+        state_dir: None,
+        log: Log::default(),
+        journal: Journal::default(),
+        shutdown_timeout: PATIENCE,
+        accounts: BTreeMap::from([("demo".to_owned(), account)]),
+        sinks: BTreeMap::from([("kafka".to_owned(), sink)]),
+        routes: vec![route],
+    })
+}
+
+/// A consumer on a thread of its own, which knows nothing of the forwarder.
+struct Reader {
+    found: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Reader {
+    fn start(brokers: &str) -> Result<Self, KafkaError> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "demo")
+            .create()?;
+        let mut partitions = TopicPartitionList::new();
+        for topic in TOPICS {
+            for partition in 0..PARTITIONS {
+                let topic = kafka_topic(topic);
+                partitions.add_partition_offset(&topic, partition, Offset::Beginning)?;
+            }
+        }
+        consumer.assign(&partitions)?;
+        let found = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (found, stop) = (Arc::clone(&found), Arc::clone(&stop));
+            thread::spawn(move || read(&consumer, &found, &stop))
+        };
+        Ok(Self {
+            found,
+            stop,
+            thread,
+        })
+    }
+
+    /// Ready when `expected` different records were read, or when the time is over.
+    async fn until(&self, expected: usize, limit: Duration) {
+        let all_found = async {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while self.found.load(Ordering::Relaxed) < expected && !self.thread.is_finished() {
+                ticks.tick().await;
+            }
+        };
+        let _ = timeout(limit, all_found).await;
+    }
+
+    /// How many different records were read.
+    fn stop(self) -> io::Result<usize> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the consumer panicked")))?;
+        Ok(self.found.load(Ordering::Relaxed))
+    }
+}
+
+fn read(consumer: &BaseConsumer, found: &AtomicUsize, stop: &AtomicBool) -> io::Result<()> {
+    let mut seen = HashSet::new();
+    let mut second = Instant::now();
+    let mut shown = BTreeSet::new();
+    while !stop.load(Ordering::Relaxed) {
+        let Some(Ok(message)) = consumer.poll(TICK) else {
+            continue;
+        };
+        let Some(number) = number(&message) else {
+            continue;
+        };
+        if second.elapsed() >= Duration::from_secs(1) {
+            second = Instant::now();
+            shown.clear();
+        }
+        if shown.len() < LINES_A_SECOND && shown.insert(message.topic().to_owned()) {
+            show(&message)?;
+        }
+        if seen.insert((message.topic().to_owned(), number)) {
+            found.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// The simulator's number of the frame that a record was made of.
+fn number(message: &BorrowedMessage<'_>) -> Option<u64> {
+    let record: serde_json::Value = serde_json::from_slice(message.payload()?).ok()?;
+    sequence_of(record.get("topic")?.as_str()?, record.get("data")?)
+}
+
+fn show(message: &BorrowedMessage<'_>) -> io::Result<()> {
+    let text = String::from_utf8_lossy(message.payload().unwrap_or_default());
+    let start: String = text.chars().take(LINE).collect();
+    let more = if start.len() < text.len() { "…" } else { "" };
+    writeln!(io::stdout(), "{:<19} {start}{more}", message.topic())
+}

@@ -1,0 +1,23 @@
+//! Log lines go to standard error: standard output belongs to records.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Installs the process's subscriber.
+pub(super) fn install(log: &Log) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_env_filter(EnvFilter::new(&log.filter))
+        .with_target(false);
+    match log.format {
+        LogFormat::Text => builder.with_ansi(wants_colour()).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+fn wants_colour() -> bool {
+    stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

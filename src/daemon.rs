@@ -1,0 +1,238 @@
+//! Starts and drains: owns every task, and looks at how each ended.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::central::{self, Settings, Source, subscription};
+use crate::config::{self, Config};
+use crate::delivery::{self, Decoder, Preparer, Summary};
+use crate::frame::{Stream, SubscriptionId};
+use crate::journal::{self, Journal, Location, Start};
+use crate::route::{Alphabet, Routes};
+use crate::schema::Schema;
+use crate::sink::kafka::KafkaSink;
+use crate::sink::stream::{StreamSink, Target};
+
+/// Why the daemon could not start or end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    #[error(transparent)]
+    Close(#[from] journal::CloseError),
+    #[error("account {account}: {cause}")]
+    Account {
+        account: String,
+        cause: central::Unusable,
+    },
+}
+
+/// What happened between start and end.
+#[derive(Debug)]
+pub struct Report {
+    /// Frames that the journal took.
+    pub frames: u64,
+    /// For each sink, what its delivery did.
+    pub sinks: BTreeMap<String, Summary>,
+}
+
+/// Runs until `end` is ready, then drains.
+///
+/// # Errors
+/// The journal cannot be opened or closed, or an account cannot be used at all. A broker or Central
+/// that is away is no error.
+pub async fn run(config: Config, end: impl Future<Output = ()>) -> Result<Report, Error> {
+    let running = Running::start(&config)?;
+    end.await;
+    running.drain(config.shutdown_timeout).await
+}
+
+/// All that is under way.
+struct Running {
+    journal: Journal,
+    subscriptions: JoinSet<subscription::Ended>,
+    handles: Vec<subscription::Handle>,
+    stop_reading: CancellationToken,
+    deliveries: Vec<delivery::Handle>,
+}
+
+impl Running {
+    fn start(config: &Config) -> Result<Self, Error> {
+        log_delivery_class(config);
+        let names: Vec<_> = config
+            .sinks
+            .keys()
+            .map(|name| (name.as_str(), Start::End))
+            .collect();
+        let (journal, cursors) = Journal::open(&journal_options(config), &names)?;
+        let decoder = Decoder::new(Schema::built_in());
+        let deliveries = config
+            .sinks
+            .iter()
+            .zip(cursors)
+            .map(|((name, sink), cursor)| {
+                let routes = Routes::to_sink(config, name);
+                let preparer = Preparer::new(decoder.clone(), routes, alphabet(sink));
+                start_delivery(name, sink, preparer, cursor)
+            });
+        let deliveries = deliveries.collect();
+
+        let mut running = Self {
+            journal,
+            subscriptions: JoinSet::new(),
+            handles: Vec::new(),
+            stop_reading: CancellationToken::new(),
+            deliveries,
+        };
+        for (name, account) in &config.accounts {
+            running.subscribe(name, account)?;
+        }
+        Ok(running)
+    }
+
+    fn subscribe(&mut self, name: &str, account: &config::Account) -> Result<(), Error> {
+        let source = Source::new(account, Settings::default()).map_err(|cause| Error::Account {
+            account: name.to_owned(),
+            cause,
+        })?;
+        let source = Arc::new(source);
+        for topic in &account.topics {
+            let (handle, task) = subscription::new(
+                SubscriptionId::new(
+                    name,
+                    Stream::Classic {
+                        topic: topic.clone(),
+                    },
+                ),
+                Arc::clone(&source),
+                self.journal.appender(),
+                self.stop_reading.child_token(),
+            );
+            self.handles.push(handle);
+            self.subscriptions.spawn(task.run());
+        }
+        Ok(())
+    }
+
+    /// Stops reading, lets the sinks settle what is in the journal, and says what is left.
+    async fn drain(mut self, patience: Duration) -> Result<Report, Error> {
+        let deadline = Instant::now() + patience;
+        self.stop_reading.cancel();
+        while let Some(ended) = self.subscriptions.join_next().await {
+            if let Err(panic) = ended {
+                tracing::error!("a subscription failed: {panic}");
+            }
+        }
+        let end = self.journal.end();
+        let frames = self
+            .handles
+            .iter()
+            .map(|handle| handle.counts().frames)
+            .sum();
+        let mut sinks = BTreeMap::new();
+        for delivery in &self.deliveries {
+            delivery.drain_to(end);
+        }
+        for delivery in self.deliveries {
+            let name = delivery.sink().to_owned();
+            if let Some(summary) = settle(delivery, deadline, end).await {
+                sinks.insert(name, summary);
+            }
+        }
+        self.journal.close().await?;
+        Ok(Report { frames, sinks })
+    }
+}
+
+/// Waits for a delivery until the deadline, then stops it.
+async fn settle(mut delivery: delivery::Handle, deadline: Instant, end: u64) -> Option<Summary> {
+    let ended = match timeout_at(deadline, delivery.ended()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            delivery.stop();
+            delivery.ended().await
+        }
+    };
+    match ended {
+        Ok(summary) => {
+            log_summary(delivery.sink(), &summary, end);
+            Some(summary)
+        }
+        Err(panic) => {
+            tracing::error!(sink = delivery.sink(), "a delivery failed: {panic}");
+            None
+        }
+    }
+}
+
+fn start_delivery(
+    name: &str,
+    sink: &config::Sink,
+    preparer: Preparer,
+    cursor: journal::Cursor,
+) -> delivery::Handle {
+    let name = name.to_owned();
+    match sink {
+        config::Sink::Kafka(kafka) => {
+            delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, cursor)
+        }
+        config::Sink::Stdout => {
+            delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, cursor)
+        }
+        config::Sink::File(file) => {
+            delivery::spawn::<StreamSink>(name, Target::File(file.path.clone()), preparer, cursor)
+        }
+    }
+}
+
+fn alphabet(sink: &config::Sink) -> Alphabet {
+    match sink {
+        config::Sink::Kafka(_) => Alphabet::KafkaTopic,
+        config::Sink::Stdout | config::Sink::File(_) => Alphabet::Any,
+    }
+}
+
+fn journal_options(config: &Config) -> journal::Options {
+    let location = match &config.state_dir {
+        Some(folder) => Location::Directory(folder.join("journal")),
+        None => Location::Memory {
+            bytes: config.journal.memory_bytes,
+        },
+    };
+    journal::Options {
+        location,
+        segment_bytes: config.journal.segment_bytes,
+        sync_interval: config.journal.sync_interval,
+    }
+}
+
+fn log_delivery_class(config: &Config) {
+    let class = match config.state_dir {
+        Some(_) => "at least once: frames are safe in the journal on disk",
+        None => "at most once: there is no state_dir, frames are in memory only",
+    };
+    for route in &config.routes {
+        tracing::info!(sink = route.sink, destination = %route.destination, "route: {class}");
+    }
+}
+
+fn log_summary(sink: &str, summary: &Summary, end: u64) {
+    let millis = |quantile| summary.latency.value_at_quantile(quantile) / 1000;
+    tracing::info!(
+        sink,
+        confirmed = summary.confirmed,
+        refused = summary.refused,
+        undecodable = summary.undecodable,
+        resent = summary.resent,
+        left_in_journal = end.saturating_sub(summary.settled_to),
+        p50_ms = millis(0.5),
+        p99_ms = millis(0.99),
+        "drained"
+    );
+}

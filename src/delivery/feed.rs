@@ -1,0 +1,113 @@
+//! Reads ahead in the journal, and has records prepared on other cores, in order.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::prepare::{Prepared, Preparer};
+use super::window::Position;
+use crate::journal::{Batch, Cursor, ReadError};
+use crate::sink::Broken;
+
+/// Bytes of frames that are prepared at a time: enough to make the hop to another core worth it,
+/// little enough for memory to stay flat.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// Batches that are prepared, or being prepared, ahead of the one that is sent. JSON takes about
+/// four times the frames' bytes: a sink that is behind holds some five megabytes.
+const AHEAD: usize = 3;
+
+type Preparing = Result<JoinHandle<Prepared>, ReadError>;
+
+/// Prepared batches from a position on, in order.
+#[derive(Debug)]
+pub(super) struct Feed {
+    batches: mpsc::Receiver<Preparing>,
+    /// The batch that comes next, while it is waited for.
+    next: Option<JoinHandle<Prepared>>,
+    reader: JoinHandle<()>,
+}
+
+impl Feed {
+    pub(super) fn start(
+        cursor: Arc<Mutex<Cursor>>,
+        preparer: Arc<Preparer>,
+        from: Position,
+    ) -> Self {
+        let (sender, batches) = mpsc::channel(AHEAD);
+        Self {
+            batches,
+            next: None,
+            reader: tokio::spawn(read_ahead(cursor, preparer, from, sender)),
+        }
+    }
+
+    /// The next batch. Dropping the future before it is ready loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Prepared, Broken> {
+        let next = match &mut self.next {
+            Some(next) => next,
+            none => {
+                let preparing = self.batches.recv().await.unwrap_or(Err(ReadError::Closed));
+                none.insert(preparing.map_err(|error| Broken(error.to_string()))?)
+            }
+        };
+        let prepared = next.await;
+        self.next = None;
+        prepared.map_err(|panic| Broken(format!("preparing records failed: {panic}")))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+async fn read_ahead(
+    cursor: Arc<Mutex<Cursor>>,
+    preparer: Arc<Preparer>,
+    from: Position,
+    batches: mpsc::Sender<Preparing>,
+) {
+    // A reader that was aborted just before may still hold it for a moment.
+    let mut cursor = cursor.lock_owned().await;
+    cursor.seek(from.offset);
+    loop {
+        // Room first: a batch that is read is then never held by a reader that waits.
+        let Ok(room) = batches.reserve().await else {
+            return;
+        };
+        let read = cursor.read(BATCH_BYTES).await;
+        let failed = read.is_err();
+        if let Ok(batch) = &read {
+            report_losses(batch);
+        }
+        room.send(read.map(|batch| {
+            let preparer = Arc::clone(&preparer);
+            spawn_blocking(move || preparer.prepare(&batch, from))
+        }));
+        if failed {
+            return;
+        }
+    }
+}
+
+fn report_losses(batch: &Batch) {
+    let (skipped, damaged) = (batch.skipped, batch.damaged);
+    let before = batch.entries.first().map(|entry| entry.offset);
+    if skipped > 0 {
+        tracing::error!(
+            skipped,
+            before,
+            "frames were dropped unread: the journal was full"
+        );
+    }
+    if damaged > 0 {
+        tracing::error!(
+            damaged,
+            before,
+            "frames are damaged in the journal and are passed over"
+        );
+    }
+}

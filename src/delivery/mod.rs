@@ -1,0 +1,318 @@
+//! One task a sink: it reads the journal with a cursor of its own, makes records of the frames,
+//! sends them in order, and moves the cursor over the unbroken run of those that are settled.
+//!
+//! This is the only place that retries towards a broker. When a try fails, or the connection breaks,
+//! the sink is given up, and after a backoff a new one is sent everything from the first unsettled
+//! record on, in order.
+
+mod feed;
+mod prepare;
+mod window;
+
+use std::future::ready;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinHandle;
+
+pub use self::prepare::{Decoder, Preparer};
+
+use self::feed::Feed;
+use self::prepare::{Item, Prepared};
+use self::window::{Position, Window};
+use crate::backoff::{Backoff, Curve};
+use crate::frame::Timestamp;
+use crate::journal::{Committer, Cursor};
+use crate::sink::{Broken, Outcome, Sink, Ticket};
+
+/// Records that may be unsettled at a time; beyond, sending waits.
+const WINDOW_RECORDS: usize = 20_000;
+
+/// Payload bytes that may be unsettled at a time. One record is always let through.
+const WINDOW_BYTES: usize = 32 * 1024 * 1024;
+
+/// Records handed over before outcomes are looked at again.
+const BURST: usize = 256;
+
+/// Outcomes taken from the queue at a time.
+const OUTCOMES: usize = 1024;
+
+/// Significant digits of latencies.
+const LATENCY_DIGITS: u8 = 2;
+
+/// The pauses between tries to reach a broker.
+const PAUSES: Curve = Curve {
+    first: Duration::from_millis(500),
+    cap: Duration::from_secs(30),
+    stable_after: Duration::from_secs(60),
+};
+
+/// How a delivery is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Run,
+    /// Settle everything before this offset, then end.
+    Drain(u64),
+    /// End now; what is unsettled is sent again after the next start.
+    Stop,
+}
+
+/// What others may ask of a running delivery.
+#[derive(Debug)]
+pub struct Handle {
+    sink: String,
+    mode: watch::Sender<Mode>,
+    task: JoinHandle<Summary>,
+}
+
+impl Handle {
+    /// The sink's name in the config.
+    #[must_use]
+    pub fn sink(&self) -> &str {
+        &self.sink
+    }
+
+    /// Asks for an end as soon as everything before `end` is settled.
+    pub fn drain_to(&self, end: u64) {
+        self.mode.send_replace(Mode::Drain(end));
+    }
+
+    /// Asks for an end now.
+    pub fn stop(&self) {
+        self.mode.send_replace(Mode::Stop);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The task panicked.
+    pub async fn ended(&mut self) -> Result<Summary, tokio::task::JoinError> {
+        (&mut self.task).await
+    }
+}
+
+/// What a delivery did while it ran.
+#[derive(Debug)]
+pub struct Summary {
+    pub confirmed: u64,
+    pub refused: u64,
+    pub undecodable: u64,
+    /// Records that were handed over again after a failure.
+    pub resent: u64,
+    /// From the socket to the confirmation, in microseconds.
+    pub latency: Histogram<u64>,
+    /// The first offset in the journal that is not settled.
+    pub settled_to: u64,
+}
+
+impl Summary {
+    fn new(settled_to: u64) -> Self {
+        Self {
+            confirmed: 0,
+            refused: 0,
+            undecodable: 0,
+            resent: 0,
+            latency: Histogram::new(LATENCY_DIGITS).expect("two digits are within its range"),
+            settled_to,
+        }
+    }
+}
+
+/// Starts the task that delivers to one sink.
+pub fn spawn<S: Sink>(
+    sink: String,
+    config: S::Config,
+    preparer: Preparer,
+    cursor: Cursor,
+) -> Handle {
+    let (mode, asked) = watch::channel(Mode::Run);
+    let task = Delivery::<S>::new(sink.clone(), config, preparer, cursor, asked);
+    Handle {
+        sink,
+        mode,
+        task: tokio::spawn(task.run()),
+    }
+}
+
+struct Delivery<S: Sink> {
+    sink: String,
+    config: S::Config,
+    preparer: Arc<Preparer>,
+    /// Lent to the feed.
+    cursor: Arc<Mutex<Cursor>>,
+    committer: Committer,
+    mode: watch::Receiver<Mode>,
+    window: Window,
+    summary: Summary,
+}
+
+impl<S: Sink> Delivery<S> {
+    fn new(
+        sink: String,
+        config: S::Config,
+        preparer: Preparer,
+        cursor: Cursor,
+        mode: watch::Receiver<Mode>,
+    ) -> Self {
+        let committer = cursor.committer();
+        let from = Position {
+            offset: committer.committed(),
+            record: 0,
+        };
+        Self {
+            sink,
+            config,
+            preparer: Arc::new(preparer),
+            cursor: Arc::new(Mutex::new(cursor)),
+            committer,
+            mode,
+            window: Window::new(from),
+            summary: Summary::new(from.offset),
+        }
+    }
+
+    async fn run(mut self) -> Summary {
+        let mut backoff = Backoff::new(PAUSES);
+        loop {
+            let began = Instant::now();
+            let Err(broken) = self.session().await else {
+                break;
+            };
+            let unsettled = self.window.len() as u64;
+            self.window.give_up();
+            self.summary.resent += unsettled;
+            backoff.worked(began.elapsed());
+            let pause = backoff.pause(None, &mut rand::rng());
+            tracing::warn!(
+                sink = self.sink,
+                unsettled,
+                "{broken}; next try in {pause:.1?}"
+            );
+            if self.stopped_within(pause).await {
+                break;
+            }
+        }
+        self.summary.settled_to = self.window.settled_to().offset;
+        self.summary
+    }
+
+    /// Connects and sends until it breaks, or until the end that was asked for.
+    async fn session(&mut self) -> Result<(), Broken> {
+        let (outcome_sender, mut outcomes) = mpsc::unbounded_channel();
+        let mut sink = S::connect(&self.config, outcome_sender).await?;
+        let mut feed = self.feed();
+        let mut batch: Option<Prepared> = None;
+        let mut settled = Vec::with_capacity(OUTCOMES);
+        while !self.is_done() {
+            tokio::select! {
+                biased;
+                _ = outcomes.recv_many(&mut settled, OUTCOMES) => self.settle_all(&mut settled)?,
+                asked = self.mode.changed() => if asked.is_err() { return Ok(()) },
+                prepared = feed.next(), if batch.is_none() => batch = Some(prepared?),
+                () = ready(()), if batch.is_some() && self.has_room() => {
+                    self.send_burst(&mut sink, &mut batch).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn feed(&self) -> Feed {
+        let (cursor, preparer) = (Arc::clone(&self.cursor), Arc::clone(&self.preparer));
+        Feed::start(cursor, preparer, self.window.settled_to())
+    }
+
+    fn is_done(&self) -> bool {
+        match *self.mode.borrow() {
+            Mode::Run => false,
+            Mode::Drain(end) => self.window.settled_to().offset >= end,
+            Mode::Stop => true,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.window.len() < WINDOW_RECORDS && self.window.bytes() < WINDOW_BYTES
+    }
+
+    /// Hands over the next records of a batch, and takes the batch away after its last one.
+    async fn send_burst(
+        &mut self,
+        sink: &mut S,
+        batch: &mut Option<Prepared>,
+    ) -> Result<(), Broken> {
+        let Some(prepared) = batch else {
+            return Ok(());
+        };
+        for _ in 0..BURST {
+            if !self.has_room() {
+                return sink.flush().await;
+            }
+            let Some(item) = prepared.next() else {
+                *batch = None;
+                self.commit();
+                return sink.flush().await;
+            };
+            match item {
+                Item::Record {
+                    then,
+                    received_at,
+                    record,
+                } => {
+                    let ticket = self.window.admit(then, record.payload.len(), received_at);
+                    sink.send(ticket, &record).await?;
+                }
+                Item::Undecodable { then, why } => {
+                    self.summary.undecodable += 1;
+                    tracing::error!(sink = self.sink, "skipped a frame: {why}");
+                    self.window.pass(then);
+                }
+                Item::Nothing { then } => self.window.pass(then),
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_all(&mut self, outcomes: &mut Vec<(Ticket, Outcome)>) -> Result<(), Broken> {
+        let now = Timestamp::now();
+        for (ticket, outcome) in outcomes.drain(..) {
+            match outcome {
+                Outcome::Confirmed => self.confirmed(ticket, now),
+                Outcome::Refused(why) => self.refused(ticket, &why),
+                Outcome::Retry(why) => return Err(Broken(why)),
+            }
+        }
+        self.commit();
+        Ok(())
+    }
+
+    fn confirmed(&mut self, ticket: Ticket, now: Timestamp) {
+        let Some(received_at) = self.window.settle(ticket) else {
+            return;
+        };
+        self.summary.confirmed += 1;
+        let micros = u64::try_from(now.0 - received_at.0).unwrap_or(0);
+        self.summary.latency.saturating_record(micros);
+    }
+
+    fn refused(&mut self, ticket: Ticket, why: &str) {
+        if self.window.settle(ticket).is_some() {
+            self.summary.refused += 1;
+            tracing::error!(
+                sink = self.sink,
+                "the broker refused a record for good: {why}"
+            );
+        }
+    }
+
+    fn commit(&self) {
+        self.committer.commit(self.window.settled_to().offset);
+    }
+
+    /// Waits for the pause to pass; `true` if the end was asked for instead.
+    async fn stopped_within(&mut self, pause: Duration) -> bool {
+        let asked = self.mode.wait_for(|mode| *mode == Mode::Stop);
+        tokio::time::timeout(pause, asked).await.is_ok() || self.is_done()
+    }
+}

@@ -1,0 +1,144 @@
+use crate::config::template::{Placeholder, Segment, Template};
+
+/// What the placeholders of a template stand for. A value that an event does not have is empty.
+pub struct Values<'a> {
+    pub account: &'a str,
+    pub topic: &'a str,
+    pub subject: &'a str,
+    pub customer_id: &'a str,
+    pub msp_id: &'a str,
+    /// The payload's message type.
+    pub message_type: &'a str,
+    pub element: &'a str,
+    pub id: &'a str,
+    /// Appends the payload's field at a path.
+    pub data: &'a dyn Fn(&[String], &mut String),
+}
+
+impl std::fmt::Debug for Values<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Values")
+            .field("account", &self.account)
+            .field("topic", &self.topic)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which characters a value may bring into a rendered template; the others become `_`. The
+/// template's own text is the operator's and stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alphabet {
+    /// Kafka's legal topic characters.
+    KafkaTopic,
+    /// Anything: keys are opaque.
+    Any,
+}
+
+impl Alphabet {
+    fn allows(self, character: char) -> bool {
+        match self {
+            Self::KafkaTopic => {
+                character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+            }
+            Self::Any => true,
+        }
+    }
+}
+
+/// Appends the template's text with every placeholder replaced.
+pub fn render(template: &Template, values: &Values<'_>, alphabet: Alphabet, out: &mut String) {
+    for segment in template.segments() {
+        match segment {
+            Segment::Literal(text) => out.push_str(text),
+            Segment::Placeholder(placeholder) => {
+                let from = out.len();
+                push_value(placeholder, values, out);
+                restrict(out, from, alphabet);
+            }
+        }
+    }
+}
+
+fn push_value(placeholder: &Placeholder, values: &Values<'_>, out: &mut String) {
+    let value = match placeholder {
+        Placeholder::Account => values.account,
+        Placeholder::Topic => values.topic,
+        Placeholder::Subject => values.subject,
+        Placeholder::CustomerId => values.customer_id,
+        Placeholder::MspId => values.msp_id,
+        Placeholder::Type => values.message_type,
+        Placeholder::Element => values.element,
+        Placeholder::Id => values.id,
+        Placeholder::Data(path) => return (values.data)(path, out),
+    };
+    out.push_str(value);
+}
+
+fn restrict(out: &mut String, from: usize, alphabet: Alphabet) {
+    if out[from..]
+        .chars()
+        .all(|character| alphabet.allows(character))
+    {
+        return;
+    }
+    let value = out.split_off(from);
+    out.extend(
+        value
+            .chars()
+            .map(|character| match alphabet.allows(character) {
+                true => character,
+                false => '_',
+            }),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(template: &str, alphabet: Alphabet) -> String {
+        let values = Values {
+            account: "acme",
+            topic: "monitoring",
+            subject: "monitoring",
+            customer_id: "a/b c",
+            msp_id: "",
+            message_type: "Monitoring.MonitoringInformation",
+            element: "",
+            id: "0f",
+            data: &|path, out| out.push_str(&path.join("+")),
+        };
+        let mut out = String::new();
+        render(
+            &Template::parse(template).unwrap(),
+            &values,
+            alphabet,
+            &mut out,
+        );
+        out
+    }
+
+    #[test]
+    fn every_placeholder_is_replaced() {
+        assert_eq!(
+            rendered(
+                "central.{account}.{topic}.{type}.{id}.{msp_id}",
+                Alphabet::Any
+            ),
+            "central.acme.monitoring.Monitoring.MonitoringInformation.0f.",
+        );
+        assert_eq!(rendered("{data.ap.serial}", Alphabet::Any), "ap+serial");
+    }
+
+    #[test]
+    fn what_a_broker_cannot_take_becomes_an_underscore_in_values_only() {
+        assert_eq!(rendered("c/{customer_id}", Alphabet::KafkaTopic), "c/a_b_c");
+        assert_eq!(rendered("{data.x.y}", Alphabet::KafkaTopic), "x_y");
+    }
+
+    #[test]
+    fn a_key_keeps_its_characters() {
+        assert_eq!(rendered("{customer_id}", Alphabet::Any), "a/b c");
+    }
+}
