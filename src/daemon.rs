@@ -31,6 +31,8 @@ pub enum Error {
         account: String,
         cause: central::Unusable,
     },
+    #[error("every subscription has ended by itself: see the log")]
+    Ended,
 }
 
 /// What happened between start and end.
@@ -48,9 +50,13 @@ pub struct Report {
 /// The journal cannot be opened or closed, or an account cannot be used at all. A broker or Central
 /// that is away is no error.
 pub async fn run(config: Config, end: impl Future<Output = ()>) -> Result<Report, Error> {
-    let running = Running::start(&config)?;
-    end.await;
-    running.drain(config.shutdown_timeout).await
+    let mut running = Running::start(&config)?;
+    let alive = tokio::select! {
+        () = end => true,
+        () = running.subscriptions_end() => false,
+    };
+    let report = running.drain(config.shutdown_timeout).await?;
+    if alive { Ok(report) } else { Err(Error::Ended) }
 }
 
 /// All that is under way.
@@ -120,6 +126,16 @@ impl Running {
         Ok(())
     }
 
+    /// Ready when no subscription is left: they end by themselves only if something is broken.
+    async fn subscriptions_end(&mut self) {
+        while let Some(ended) = self.subscriptions.join_next().await {
+            match ended {
+                Ok(ended) => tracing::error!(?ended, "a subscription ended by itself"),
+                Err(panic) => tracing::error!("a subscription failed: {panic}"),
+            }
+        }
+    }
+
     /// Stops reading, lets the sinks settle what is in the journal, and says what is left.
     async fn drain(mut self, patience: Duration) -> Result<Report, Error> {
         let deadline = Instant::now() + patience;
@@ -152,12 +168,12 @@ impl Running {
 
 /// Waits for a delivery until the deadline, then stops it.
 async fn settle(mut delivery: delivery::Handle, deadline: Instant, end: u64) -> Option<Summary> {
-    let ended = match timeout_at(deadline, delivery.ended()).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            delivery.stop();
-            delivery.ended().await
-        }
+    let in_time = timeout_at(deadline, delivery.ended()).await;
+    let ended = if let Ok(ended) = in_time {
+        ended
+    } else {
+        delivery.stop();
+        delivery.ended().await
     };
     match ended {
         Ok(summary) => {

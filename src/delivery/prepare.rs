@@ -289,15 +289,12 @@ impl<'a> Opened<'a> {
         let (account, topic) = (subscription.account(), subscription.topic());
         prepared.attribute("specversion", &["1.0"]);
         prepared.attribute("id", &[&self.id]);
-        match &self.envelope.event {
-            Some(event) => {
-                prepared.attribute("source", &[event.source]);
-                prepared.attribute("type", &[event.event_type]);
-            }
-            None => {
-                prepared.attribute("source", &["/central/", account]);
-                prepared.attribute("type", &["central.classic.", topic]);
-            }
+        if let Some(event) = &self.envelope.event {
+            prepared.attribute("source", &[event.source]);
+            prepared.attribute("type", &[event.event_type]);
+        } else {
+            prepared.attribute("source", &["/central/", account]);
+            prepared.attribute("type", &["central.classic.", topic]);
         }
         if let Some(time) = self.envelope.time.rfc3339() {
             prepared.attribute("time", &[&time]);

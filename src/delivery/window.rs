@@ -73,9 +73,10 @@ impl Window {
         slot.settled = true;
         let received_at = slot.received_at;
         self.bytes -= slot.bytes;
-        while let Some(slot) = self.slots.pop_front_if(|slot| slot.settled) {
-            self.first += 1;
+        while let Some(slot) = self.slots.front().filter(|slot| slot.settled) {
             self.settled_to = slot.then;
+            self.first += 1;
+            self.slots.pop_front();
         }
         Some(received_at)
     }

@@ -83,14 +83,14 @@ fn restrict(out: &mut String, from: usize, alphabet: Alphabet) {
         return;
     }
     let value = out.split_off(from);
-    out.extend(
-        value
-            .chars()
-            .map(|character| match alphabet.allows(character) {
-                true => character,
-                false => '_',
-            }),
-    );
+    let replaced = value.chars().map(|character| {
+        if alphabet.allows(character) {
+            character
+        } else {
+            '_'
+        }
+    });
+    out.extend(replaced);
 }
 
 #[cfg(test)]

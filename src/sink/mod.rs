@@ -39,6 +39,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Names and values.
+    #[must_use]
     pub fn iter(self) -> impl ExactSizeIterator<Item = (&'static str, &'a str)> {
         let Self { text, spans } = self;
         spans
