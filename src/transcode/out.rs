@@ -39,13 +39,18 @@ const PAIRS: [[u8; 2]; 100] = {
 pub(super) struct Out<'o> {
     buffer: &'o mut Vec<u8>,
     at: usize,
+    start: usize,
 }
 
 impl<'o> Out<'o> {
     /// Writes behind what the buffer holds.
     pub(super) fn after(buffer: &'o mut Vec<u8>) -> Self {
         let at = buffer.len();
-        Self { buffer, at }
+        Self {
+            buffer,
+            at,
+            start: at,
+        }
     }
 
     #[inline]
@@ -68,9 +73,10 @@ impl<'o> Out<'o> {
 
     #[cold]
     fn grow(&mut self, bytes: usize) {
-        let wanted = (self.at + bytes.max(GROWTH)).max(self.at * 2);
-        let wanted = wanted.max(self.buffer.capacity().min(self.at * 4));
-        self.buffer.resize(wanted, 0);
+        // Doubled is only what this value has written: a batch before it would be zeroed again for
+        // each of its strings.
+        let written = self.at - self.start;
+        self.buffer.resize(self.at + bytes.max(GROWTH).max(written), 0);
     }
 
     #[inline]
