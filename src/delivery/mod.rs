@@ -301,8 +301,7 @@ impl<S: Sink> Delivery<S> {
         };
         self.summary.confirmed += 1;
         let micros = u64::try_from(now.0 - received_at.0).unwrap_or(0);
-        // Not the saturating one, which would not let the histogram grow.
-        let _ = self.summary.latency.record(micros);
+        self.summary.latency.saturating_record(micros);
     }
 
     fn refused(&mut self, ticket: Ticket, why: &str) {
