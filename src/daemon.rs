@@ -11,13 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::central::{self, Settings, Source, subscription};
 use crate::config::{self, Config};
-use crate::delivery::{self, Decoder, Preparer, Summary};
+use crate::delivery::{self, Decoder, Ends, Preparer, Summary};
 use crate::frame::{Stream, SubscriptionId};
 use crate::journal::{self, Journal, Location, Start};
 use crate::route::{Alphabet, Routes};
 use crate::schema::Schema;
 use crate::sink::kafka::KafkaSink;
 use crate::sink::stream::{StreamSink, Target};
+
+/// Without a `state_dir` dead letters are for the log and the count alone: they are kept no longer
+/// than the process.
+const DEAD_LETTERS_IN_MEMORY: u64 = 8 << 20;
 
 /// Why the daemon could not start or end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,7 @@ pub async fn run(config: Config, end: impl Future<Output = ()>) -> Result<Report
 /// All that is under way.
 struct Running {
     journal: Journal,
+    dead_letters: Journal,
     subscriptions: JoinSet<subscription::Ended>,
     handles: Vec<subscription::Handle>,
     stop_reading: CancellationToken,
@@ -77,6 +82,7 @@ impl Running {
             .map(|name| (name.as_str(), Start::End))
             .collect();
         let (journal, cursors) = Journal::open(&journal_options(config), &names)?;
+        let dead_letters = open_dead_letters(config)?;
         let decoder = Decoder::new(Schema::built_in());
         let deliveries = config
             .sinks
@@ -85,12 +91,17 @@ impl Running {
             .map(|((name, sink), cursor)| {
                 let routes = Routes::to_sink(config, name);
                 let preparer = Preparer::new(decoder.clone(), routes, alphabet(sink));
-                start_delivery(name, sink, preparer, cursor)
+                let ends = Ends {
+                    cursor,
+                    dead_letters: &dead_letters,
+                };
+                start_delivery(name, sink, preparer, ends)
             });
         let deliveries = deliveries.collect();
 
         let mut running = Self {
             journal,
+            dead_letters,
             subscriptions: JoinSet::new(),
             handles: Vec::new(),
             stop_reading: CancellationToken::new(),
@@ -161,6 +172,7 @@ impl Running {
                 sinks.insert(name, summary);
             }
         }
+        self.dead_letters.close().await?;
         self.journal.close().await?;
         Ok(Report { frames, sinks })
     }
@@ -191,18 +203,16 @@ fn start_delivery(
     name: &str,
     sink: &config::Sink,
     preparer: Preparer,
-    cursor: journal::Cursor,
+    ends: Ends<'_>,
 ) -> delivery::Handle {
     let name = name.to_owned();
     match sink {
         config::Sink::Kafka(kafka) => {
-            delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, cursor)
+            delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, ends)
         }
-        config::Sink::Stdout => {
-            delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, cursor)
-        }
+        config::Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, ends),
         config::Sink::File(file) => {
-            delivery::spawn::<StreamSink>(name, Target::File(file.path.clone()), preparer, cursor)
+            delivery::spawn::<StreamSink>(name, Target::File(file.path.clone()), preparer, ends)
         }
     }
 }
@@ -225,7 +235,26 @@ fn journal_options(config: &Config) -> journal::Options {
         location,
         segment_bytes: config.journal.segment_bytes,
         sync_interval: config.journal.sync_interval,
+        max_bytes: None,
     }
+}
+
+/// With a cursor for each sink, so that its letters are kept until it has been dealt with them.
+fn open_dead_letters(config: &Config) -> Result<Journal, journal::OpenError> {
+    let location = match &config.state_dir {
+        Some(folder) => Location::Directory(folder.join("dead-letters")),
+        None => Location::Memory {
+            bytes: DEAD_LETTERS_IN_MEMORY,
+        },
+    };
+    let options = journal::Options {
+        location,
+        max_bytes: Some(config.journal.dead_letter_bytes),
+        ..journal_options(config)
+    };
+    let sinks = config.sinks.keys();
+    let names: Vec<_> = sinks.map(|name| (name.as_str(), Start::Oldest)).collect();
+    Journal::open(&options, &names).map(|(journal, _)| journal)
 }
 
 fn log_start(config: &Config) {

@@ -89,6 +89,8 @@ pub struct Journal {
     pub segment_bytes: u64,
     /// Bytes that the journal may hold when there is no `state_dir`.
     pub memory_bytes: u64,
+    /// Bytes of dead letters; beyond, the oldest are dropped.
+    pub dead_letter_bytes: u64,
 }
 
 impl Default for Journal {
@@ -97,6 +99,7 @@ impl Default for Journal {
             sync_interval: Duration::from_millis(100),
             segment_bytes: 64 << 20,
             memory_bytes: 256 << 20,
+            dead_letter_bytes: 1 << 30,
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct Journal {
     pub(super) sync_interval: Option<Span>,
     pub(super) segment_bytes: Option<Size>,
     pub(super) memory_bytes: Option<Size>,
+    pub(super) dead_letter_bytes: Option<Size>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

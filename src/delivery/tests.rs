@@ -64,6 +64,7 @@ impl Sink for ScriptedSink {
 /// A journal with numbered frames, and a delivery that is to send all of them.
 struct Stand {
     journal: Journal,
+    dead_letters: Journal,
     log: Arc<Log>,
     delivery: Handle,
 }
@@ -74,7 +75,9 @@ impl Stand {
             location: Location::Memory { bytes: 1 << 20 },
             segment_bytes: 1 << 20,
             sync_interval: Duration::from_millis(1),
+            max_bytes: None,
         };
+        let (dead_letters, _) = Journal::open(&options, &[]).unwrap();
         let (journal, mut cursors) = Journal::open(&options, &[("sink", Start::End)]).unwrap();
         for number in 0..frames {
             journal.appender().append(&frame(number)).await.unwrap();
@@ -89,10 +92,14 @@ impl Stand {
             Routes::to_sink(&config(), "sink"),
             Alphabet::Any,
         );
-        let cursor = cursors.pop().unwrap();
-        let delivery = spawn::<ScriptedSink>("sink".to_owned(), Arc::clone(&log), preparer, cursor);
+        let ends = Ends {
+            cursor: cursors.pop().unwrap(),
+            dead_letters: &dead_letters,
+        };
+        let delivery = spawn::<ScriptedSink>("sink".to_owned(), Arc::clone(&log), preparer, ends);
         Self {
             journal,
+            dead_letters,
             log,
             delivery,
         }
@@ -104,6 +111,8 @@ impl Stand {
         let ended = timeout(A_WHILE, self.delivery.ended()).await;
         let summary = ended.expect("it drains").expect("it does not panic");
         let sent = self.log.sent.lock().unwrap().clone();
+        let letters = self.dead_letters.progress().borrow().synced;
+        assert_eq!(letters, summary.refused + summary.undecodable);
         (summary, sent)
     }
 }
