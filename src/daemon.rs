@@ -71,7 +71,7 @@ struct Running {
 
 impl Running {
     fn start(config: &Config) -> Result<Self, Error> {
-        log_delivery_class(config);
+        log_start(config);
         let names: Vec<_> = config
             .sinks
             .keys()
@@ -233,7 +233,14 @@ fn journal_options(config: &Config) -> journal::Options {
     }
 }
 
-fn log_delivery_class(config: &Config) {
+fn log_start(config: &Config) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        accounts = config.accounts.len(),
+        sinks = config.sinks.len(),
+        routes = config.routes.len(),
+        "central-forwarder starts"
+    );
     let class = match config.state_dir {
         Some(_) => "at least once: frames are safe in the journal on disk",
         None => "at most once: there is no state_dir, frames are in memory only",
@@ -244,7 +251,9 @@ fn log_delivery_class(config: &Config) {
 }
 
 fn log_summary(sink: &str, summary: &Summary, end: u64) {
-    let millis = |quantile| summary.latency.value_at_quantile(quantile) / 1000;
+    let millis = |quantile| {
+        Duration::from_micros(summary.latency.value_at_quantile(quantile)).as_secs_f64() * 1000.0
+    };
     tracing::info!(
         sink,
         confirmed = summary.confirmed,

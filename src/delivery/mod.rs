@@ -41,7 +41,8 @@ const BURST: usize = 256;
 /// Outcomes taken from the queue at a time.
 const OUTCOMES: usize = 1024;
 
-/// Significant digits of latencies.
+/// Latencies are kept from a microsecond to a day, to two digits; a longer one counts as a day.
+const LONGEST_LATENCY: Duration = Duration::from_secs(24 * 60 * 60);
 const LATENCY_DIGITS: u8 = 2;
 
 /// The pauses between tries to reach a broker.
@@ -116,10 +117,15 @@ impl Summary {
             refused: 0,
             undecodable: 0,
             resent: 0,
-            latency: Histogram::new(LATENCY_DIGITS).expect("two digits are within its range"),
+            latency: latencies(),
             settled_to,
         }
     }
+}
+
+fn latencies() -> Histogram<u64> {
+    let longest = u64::try_from(LONGEST_LATENCY.as_micros()).unwrap_or(u64::MAX);
+    Histogram::new_with_max(longest, LATENCY_DIGITS).expect("the bounds are within its range")
 }
 
 /// Starts the task that delivers to one sink.

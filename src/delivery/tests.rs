@@ -154,6 +154,11 @@ async fn all_records_are_sent_once_and_in_order_while_all_is_well() {
     let (summary, sent) = stand.drain().await;
     assert_eq!(sent, numbers(0..1000));
     assert_eq!((summary.confirmed, summary.resent), (1000, 0));
+    assert_eq!(summary.latency.len(), 1000);
+    assert!(
+        summary.latency.max() >= 10,
+        "microseconds since the frames were made"
+    );
     assert_eq!(summary.settled_to, 1000);
 }
 
