@@ -16,6 +16,7 @@ use crate::frame::{Stream, SubscriptionId};
 use crate::journal::{self, Journal, Location, Start};
 use crate::route::{Alphabet, Routes};
 use crate::schema::Schema;
+use crate::sink::amqp::AmqpSink;
 use crate::sink::kafka::KafkaSink;
 use crate::sink::stream::{StreamSink, Target};
 
@@ -210,6 +211,7 @@ fn start_delivery(
         config::Sink::Kafka(kafka) => {
             delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, ends)
         }
+        config::Sink::Amqp(amqp) => delivery::spawn::<AmqpSink>(name, amqp.clone(), preparer, ends),
         config::Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, ends),
         config::Sink::File(file) => {
             delivery::spawn::<StreamSink>(name, Target::File(file.path.clone()), preparer, ends)
@@ -220,6 +222,7 @@ fn start_delivery(
 fn alphabet(sink: &config::Sink) -> Alphabet {
     match sink {
         config::Sink::Kafka(_) => Alphabet::KafkaTopic,
+        config::Sink::Amqp(_) => Alphabet::AmqpRoutingKey,
         config::Sink::Stdout | config::Sink::File(_) => Alphabet::Any,
     }
 }

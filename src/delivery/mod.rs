@@ -235,7 +235,12 @@ impl<S: Sink> Delivery<S> {
                 () = self.letters.work() => self.commit(),
                 prepared = feed.next(), if batch.is_none() => batch = Some(prepared?),
                 () = ready(()), if batch.is_some() && self.has_room() => {
-                    self.send_burst(&mut sink, &mut batch).await?;
+                    // A broker that takes nothing for a while must not keep us from ending.
+                    let mut mode = self.mode.clone();
+                    tokio::select! {
+                        sent = self.send_burst(&mut sink, &mut batch) => sent?,
+                        _ = mode.wait_for(|mode| *mode == Mode::Stop) => return Ok(()),
+                    }
                 }
             }
         }
