@@ -19,6 +19,8 @@ pub(super) const MAX_SHORT_STRING: usize = 255;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
 const DEFAULT_CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_IN_FLIGHT: usize = 2000;
+/// `RabbitMQ` counts its milliseconds with 32 bits, and closes the channel over more.
+const MAX_EXPIRATION: Duration = Duration::from_secs(49 * 24 * 3600);
 /// More would only be held by the broker.
 const MAX_MAX_IN_FLIGHT: i64 = 20_000;
 
@@ -64,7 +66,7 @@ impl Tables<'_> {
                 )
                 .and_then(|number| usize::try_from(number).ok())
                 .unwrap_or(DEFAULT_MAX_IN_FLIGHT),
-            expiration: raw.expiration.map(|Span(span)| span),
+            expiration: self.expiration(&join(path, "expiration"), raw.expiration),
             priority: self
                 .number(path, "priority", raw.priority, 0, i64::from(u8::MAX))
                 .and_then(|number| u8::try_from(number).ok()),
@@ -188,6 +190,15 @@ impl Tables<'_> {
                 .mistake(&join(path, key), "is out of range (write 1s to 1h)");
         }
         span
+    }
+
+    fn expiration(&mut self, path: &str, raw: Option<Span>) -> Option<Duration> {
+        let Span(span) = raw?;
+        if span.is_zero() || span > MAX_EXPIRATION {
+            self.report
+                .mistake(path, "is out of range (write 1ms to 49d)");
+        }
+        Some(span)
     }
 
     fn number(
