@@ -259,6 +259,7 @@ impl Journal {
             .iter()
             .map(|(name, start)| Cursor::register(&shared, name, *start))
             .collect::<Result<_, _>>()?;
+        report_unused(&shared)?;
         let thread = thread::spawn(writer, options.sync_interval)?;
         let journal = Self {
             shared,
@@ -334,6 +335,20 @@ impl Drop for Journal {
             }
         }
     }
+}
+
+/// A sink that is gone from the config keeps no segment alive; its cursor stays, for its return.
+fn report_unused(shared: &Shared) -> io::Result<()> {
+    let used = shared.cursors();
+    for name in cursor_file::names(&*shared.storage)? {
+        if !used.contains_key(&name) {
+            tracing::warn!(
+                cursor = name,
+                "no sink has this name: nothing is kept for it"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn join(thread: JoinHandle<Result<(), CloseError>>) -> Result<(), CloseError> {
