@@ -17,6 +17,7 @@ use crate::journal::{self, Journal, Location, Start};
 use crate::route::{Alphabet, Routes};
 use crate::schema::Schema;
 use crate::sink::kafka::KafkaSink;
+use crate::sink::mqtt::MqttSink;
 use crate::sink::stream::{StreamSink, Target};
 
 /// Why the daemon could not start or end as it should.
@@ -182,6 +183,9 @@ fn start_delivery(
         config::Sink::Kafka(kafka) => {
             delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, cursor)
         }
+        config::Sink::Mqtt(mqtt) => {
+            delivery::spawn::<MqttSink>(name, mqtt.clone(), preparer, cursor)
+        }
         config::Sink::Stdout => {
             delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, cursor)
         }
@@ -194,6 +198,7 @@ fn start_delivery(
 fn alphabet(sink: &config::Sink) -> Alphabet {
     match sink {
         config::Sink::Kafka(_) => Alphabet::KafkaTopic,
+        config::Sink::Mqtt(_) => Alphabet::MqttTopic,
         config::Sink::Stdout | config::Sink::File(_) => Alphabet::Any,
     }
 }

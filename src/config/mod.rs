@@ -1,10 +1,12 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
 
 mod accounts;
+mod client_tls;
 mod hint;
 mod layers;
 mod load;
 mod misfit;
+pub(crate) mod mqtt;
 mod not_yet;
 mod overrides;
 mod raw;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::load::{Loaded, OptionCheck, load};
+pub use self::mqtt::{Mqtt, MqttVersion, Qos};
 pub use self::remark::{Mistakes, Place, Remark};
 use self::secret::Secret;
 use self::template::Template;
@@ -125,9 +128,19 @@ pub struct Tls {
     pub insecure: bool,
 }
 
+/// Whom a client believes, and who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// PEM; trusted beside the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate and key, both PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
     Kafka(Kafka),
+    Mqtt(Mqtt),
     Stdout,
     File(File),
 }

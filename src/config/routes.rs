@@ -7,7 +7,7 @@ use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
 use super::template::{Segment, Template};
-use super::{CLASSIC_TOPICS, Format, Route, Selector, hint};
+use super::{CLASSIC_TOPICS, Format, Route, Selector, hint, mqtt};
 
 /// Stands for all topics, or all accounts.
 const ANY: &str = "*";
@@ -71,6 +71,15 @@ fn route(
     }
     let destination = match sinks.get(&sink) {
         Some(SinkType::Kafka) => kafka_destination(path, raw.destination, report),
+        Some(SinkType::Mqtt) => {
+            if raw.key.is_some() {
+                report.mistake(
+                    &join(path, "key"),
+                    "has no meaning for a sink of type mqtt (leave it out)",
+                );
+            }
+            mqtt_destination(path, raw.destination, report)
+        }
         Some(kind @ (SinkType::Stdout | SinkType::File)) => {
             let given = [
                 ("destination", raw.destination.is_some()),
@@ -160,25 +169,44 @@ fn kafka_destination(
     if let Err(why) = template.check_destination() {
         report.mistake(&at, why.to_string());
     }
-    let literals = || {
-        template
-            .segments()
-            .iter()
-            .filter_map(|segment| match segment {
-                Segment::Literal(text) => Some(text.as_str()),
-                Segment::Placeholder(_) => None,
-            })
-    };
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if let Some(odd) = literals().flat_map(str::chars).find(|c| !allowed(*c)) {
+    if let Some(odd) = literals(&template)
+        .flat_map(str::chars)
+        .find(|c| !allowed(*c))
+    {
         let text = format!("a Kafka topic cannot hold `{odd}` (use letters, digits, ., _ and -)");
         report.mistake(&at, text);
     }
-    if literals().map(str::len).sum::<usize>() > MAX_KAFKA_TOPIC {
+    if literals(&template).map(str::len).sum::<usize>() > MAX_KAFKA_TOPIC {
         report.mistake(
             &at,
             format!("is longer than {MAX_KAFKA_TOPIC} characters (shorten it)"),
         );
     }
     Some(template)
+}
+
+fn mqtt_destination(
+    path: &str,
+    destination: Option<Template>,
+    report: &mut Report,
+) -> Option<Template> {
+    let advice = "write destination = \"central/{topic}\"";
+    let template = report.require(path, "destination", destination, advice)?;
+    let at = join(path, "destination");
+    if let Err(why) = template.check_destination() {
+        report.mistake(&at, why.to_string());
+    }
+    if let Some(why) = mqtt::mistake_in_topic(literals(&template)) {
+        report.mistake(&at, why);
+    }
+    Some(template)
+}
+
+fn literals(template: &Template) -> impl Iterator<Item = &str> {
+    let segments = template.segments().iter();
+    segments.filter_map(|segment| match segment {
+        Segment::Literal(text) => Some(text.as_str()),
+        Segment::Placeholder(_) => None,
+    })
 }

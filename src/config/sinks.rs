@@ -24,7 +24,7 @@ impl Tables<'_> {
         for (name, raw) in raw {
             let path = join("sinks", &name);
             self.name(&path, &name);
-            let sink = self.sink(&path, raw);
+            let sink = self.sink(&path, &name, raw);
             if let Some(Sink::File(file)) = &sink
                 && let Some(other) = files.insert(file.path.clone(), path.clone())
             {
@@ -36,23 +36,13 @@ impl Tables<'_> {
         sinks
     }
 
-    fn sink(&mut self, path: &str, raw: raw::Sink) -> Option<Sink> {
-        let advice = "write type = \"kafka\", \"stdout\" or \"file\"";
+    fn sink(&mut self, path: &str, name: &str, raw: raw::Sink) -> Option<Sink> {
+        let advice = "write type = \"kafka\", \"mqtt\", \"stdout\" or \"file\"";
         let kind = self.report.require(path, "type", raw.kind, advice)?;
-        let own = [
-            ("brokers", raw.brokers.is_some(), SinkType::Kafka),
-            ("options", raw.options.is_some(), SinkType::Kafka),
-            ("path", raw.path.is_some(), SinkType::File),
-        ];
-        for (key, given, owner) in own {
-            if given && owner != kind {
-                let text =
-                    format!("is for sinks of type {owner}, and this one is {kind} (leave it out)");
-                self.report.mistake(&join(path, key), text);
-            }
-        }
+        self.refuse_keys_of_others(path, kind, &raw);
         match kind {
             SinkType::Stdout => Some(Sink::Stdout),
+            SinkType::Mqtt => self.mqtt(path, name, raw).map(Sink::Mqtt),
             SinkType::File => {
                 let advice = "write path = \"/var/log/central.ndjson\"";
                 let path = self.report.require(path, "path", raw.path, advice)?;
@@ -67,6 +57,38 @@ impl Tables<'_> {
                     brokers: brokers?,
                     options: options?,
                 }))
+            }
+        }
+    }
+
+    fn refuse_keys_of_others(&mut self, path: &str, kind: SinkType, raw: &raw::Sink) {
+        const KAFKA: &[SinkType] = &[SinkType::Kafka];
+        const MQTT: &[SinkType] = &[SinkType::Mqtt];
+        const FILE: &[SinkType] = &[SinkType::File];
+        let own = [
+            ("brokers", raw.brokers.is_some(), KAFKA),
+            ("options", raw.options.is_some(), KAFKA),
+            ("path", raw.path.is_some(), FILE),
+            ("url", raw.url.is_some(), MQTT),
+            ("username", raw.username.is_some(), MQTT),
+            ("password", raw.password.is_some(), MQTT),
+            ("tls", raw.tls.is_some(), MQTT),
+            ("client_id", raw.client_id.is_some(), MQTT),
+            ("version", raw.version.is_some(), MQTT),
+            ("qos", raw.qos.is_some(), MQTT),
+            ("retain", raw.retain.is_some(), MQTT),
+            ("message_expiry", raw.message_expiry.is_some(), MQTT),
+            ("max_packet_size", raw.max_packet_size.is_some(), MQTT),
+            ("status_topic", raw.status_topic.is_some(), MQTT),
+        ];
+        for (key, given, owners) in own {
+            if given && !owners.contains(&kind) {
+                let owners: Vec<String> = owners.iter().map(SinkType::to_string).collect();
+                let text = format!(
+                    "is for sinks of type {}, and this one is {kind} (leave it out)",
+                    owners.join(" or ")
+                );
+                self.report.mistake(&join(path, key), text);
             }
         }
     }

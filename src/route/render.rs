@@ -1,3 +1,4 @@
+use crate::config::mqtt::is_carried;
 use crate::config::template::{Placeholder, Segment, Template};
 
 /// What the placeholders of a template stand for. A value that an event does not have is empty.
@@ -31,6 +32,8 @@ impl std::fmt::Debug for Values<'_> {
 pub enum Alphabet {
     /// Kafka's legal topic characters.
     KafkaTopic,
+    /// One level of an MQTT topic: no `/`, no wildcard, nothing that a broker may refuse.
+    MqttTopic,
     /// Anything: keys are opaque.
     Any,
 }
@@ -41,6 +44,7 @@ impl Alphabet {
             Self::KafkaTopic => {
                 character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
             }
+            Self::MqttTopic => !matches!(character, '+' | '#' | '/') && is_carried(character),
             Self::Any => true,
         }
     }
@@ -135,6 +139,31 @@ mod tests {
     fn what_a_broker_cannot_take_becomes_an_underscore_in_values_only() {
         assert_eq!(rendered("c/{customer_id}", Alphabet::KafkaTopic), "c/a_b_c");
         assert_eq!(rendered("{data.x.y}", Alphabet::KafkaTopic), "x_y");
+    }
+
+    #[test]
+    fn a_value_stays_within_one_level_of_an_mqtt_topic() {
+        let values = |customer_id| Values {
+            account: "",
+            topic: "",
+            subject: "",
+            customer_id,
+            msp_id: "",
+            message_type: "",
+            element: "",
+            id: "",
+            data: &|_, _| {},
+        };
+        let template = Template::parse("central/{customer_id}/x").unwrap();
+        for (value, topic) in [
+            ("a b.é", "central/a b.é/x"),
+            ("a/b/+/#", "central/a_b____/x"),
+            ("\0\n\u{fffe}$", "central/___$/x"),
+        ] {
+            let mut out = String::new();
+            render(&template, &values(value), Alphabet::MqttTopic, &mut out);
+            assert_eq!(out, topic);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`crate::delivery`] alone decides what follows from an [`Outcome`].
 
 pub mod kafka;
+pub mod mqtt;
 pub mod stream;
 
 use std::future::Future;

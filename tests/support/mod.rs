@@ -4,6 +4,9 @@
 pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
+pub(crate) mod mosquitto;
+pub(crate) mod mqtt_stand;
+pub(crate) mod proxy;
 pub(crate) mod read_back;
 
 use std::sync::atomic::{AtomicU32, Ordering};
