@@ -184,7 +184,7 @@ fn start_delivery(
             delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, cursor)
         }
         config::Sink::Mqtt(mqtt) => {
-            delivery::spawn::<MqttSink>(name, mqtt.clone(), preparer, cursor)
+            delivery::spawn::<MqttSink>(name, (**mqtt).clone(), preparer, cursor)
         }
         config::Sink::Stdout => {
             delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, cursor)

@@ -140,7 +140,7 @@ pub struct ClientTls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
     Kafka(Kafka),
-    Mqtt(Mqtt),
+    Mqtt(Box<Mqtt>),
     Stdout,
     File(File),
 }

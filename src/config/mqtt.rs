@@ -98,7 +98,7 @@ impl Tables<'_> {
     pub(super) fn mqtt(&mut self, path: &str, name: &str, raw: raw::Sink) -> Option<Mqtt> {
         let advice = "write url = \"mqtts://HOST\"";
         let url = self.report.require(path, "url", raw.url, advice);
-        let url = url.and_then(|url| self.mqtt_url(&join(path, "url"), url));
+        let url = url.and_then(|url| self.mqtt_url(&join(path, "url"), &url));
         let version = raw.version.unwrap_or_default();
         let message_expiry = raw
             .message_expiry
@@ -148,7 +148,7 @@ impl Tables<'_> {
         })
     }
 
-    fn mqtt_url(&mut self, path: &str, urls: Names) -> Option<Url> {
+    fn mqtt_url(&mut self, path: &str, urls: &Names) -> Option<Url> {
         let parsed = match urls.0.as_slice() {
             [url] => parse_url(url),
             _ => Err("has to be one URL (write \"mqtts://HOST\")".to_owned()),

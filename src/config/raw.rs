@@ -89,6 +89,7 @@ pub(super) struct Sink {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
+#[expect(clippy::struct_field_names, reason = "the keys as they are written")]
 pub(super) struct ClientTls {
     pub(super) ca_file: Option<PathBuf>,
     pub(super) certificate_file: Option<PathBuf>,

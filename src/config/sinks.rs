@@ -42,7 +42,7 @@ impl Tables<'_> {
         self.refuse_keys_of_others(path, kind, &raw);
         match kind {
             SinkType::Stdout => Some(Sink::Stdout),
-            SinkType::Mqtt => self.mqtt(path, name, raw).map(Sink::Mqtt),
+            SinkType::Mqtt => self.mqtt(path, name, raw).map(Box::new).map(Sink::Mqtt),
             SinkType::File => {
                 let advice = "write path = \"/var/log/central.ndjson\"";
                 let path = self.report.require(path, "path", raw.path, advice)?;

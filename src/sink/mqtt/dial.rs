@@ -34,11 +34,12 @@ pub(super) async fn dial(mqtt: &Mqtt) -> Result<(Reader, Writer), String> {
     tcp.set_nodelay(true)
         .map_err(|error| format!("{authority}: {error}"))?;
     if !mqtt.is_encrypted() {
-        return speak(mqtt, &authority, tcp).await;
+        return Box::pin(speak(mqtt, &authority, tcp)).await;
     }
-    let alpn: &[&[u8]] = match is_websocket(mqtt) {
-        true => &[b"http/1.1"],
-        false => &[],
+    let alpn: &[&[u8]] = if is_websocket(mqtt) {
+        &[b"http/1.1"]
+    } else {
+        &[]
     };
     let believed = Tls {
         ca_file: mqtt.tls.ca_file.clone(),
@@ -50,7 +51,7 @@ pub(super) async fn dial(mqtt: &Mqtt) -> Result<(Reader, Writer), String> {
         .map_err(|_| format!("{host} is no DNS name"))?;
     let handshake = TlsConnector::from(config).connect(name, tcp);
     let stream = within(&authority, "agree on TLS with", handshake).await?;
-    speak(mqtt, &authority, stream).await
+    Box::pin(speak(mqtt, &authority, stream)).await
 }
 
 async fn speak<S>(mqtt: &Mqtt, authority: &str, stream: S) -> Result<(Reader, Writer), String>

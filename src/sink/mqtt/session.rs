@@ -319,7 +319,10 @@ impl Book {
 
     fn confirm_written(&mut self) {
         let written = self.written;
-        while let Some((_, ticket)) = self.unwritten.pop_front_if(|(end, _)| *end <= written) {
+        while let Some(&(end, ticket)) = self.unwritten.front()
+            && end <= written
+        {
+            self.unwritten.pop_front();
             self.tell(ticket, Outcome::Confirmed);
         }
     }
@@ -369,6 +372,7 @@ fn more(read: usize) -> io::Result<()> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
 fn lost(error: io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
