@@ -30,6 +30,7 @@ fn open(location: Location) -> (Journal, Cursor) {
         location,
         segment_bytes: 64 << 20,
         sync_interval: Duration::from_millis(100),
+        max_bytes: None,
     };
     let (journal, mut cursors) =
         Journal::open(&options, &[("lake", Start::End)]).expect("the journal opens");
@@ -38,7 +39,7 @@ fn open(location: Location) -> (Journal, Cursor) {
 
 async fn round(journal: &Journal, cursor: &mut Cursor, frame: &Frame) {
     let appender = journal.appender();
-    let end = cursor.committed() + FRAMES;
+    let end = cursor.committer().committed() + FRAMES;
     let appending = async {
         for _ in 0..FRAMES {
             appender.append(frame).await.expect("the journal is open");
@@ -54,7 +55,7 @@ async fn round(journal: &Journal, cursor: &mut Cursor, frame: &Frame) {
             next = batch.entries.last().map_or(next, |last| last.offset + 1);
             black_box(batch);
         }
-        cursor.commit(end);
+        cursor.committer().commit(end);
     };
     tokio::join!(appending, reading);
 }

@@ -11,7 +11,7 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799
 #[derive(Clone, Copy)]
 pub struct Rfc3339 {
     text: [u8; 30],
-    length: u8,
+    length: usize,
 }
 
 impl Rfc3339 {
@@ -38,8 +38,8 @@ impl Rfc3339 {
         }
         let shown = match nanos {
             0 => 0,
-            _ if nanos % 1_000_000 == 0 => 3,
-            _ if nanos % 1_000 == 0 => 6,
+            _ if nanos.is_multiple_of(1_000_000) => 3,
+            _ if nanos.is_multiple_of(1_000) => 6,
             _ => 9,
         }
         .max(at_least);
@@ -47,7 +47,7 @@ impl Rfc3339 {
         text[end] = b'Z';
         Some(Self {
             text,
-            length: end as u8 + 1,
+            length: end + 1,
         })
     }
 }
@@ -56,7 +56,7 @@ impl std::ops::Deref for Rfc3339 {
     type Target = str;
 
     fn deref(&self) -> &str {
-        std::str::from_utf8(&self.text[..usize::from(self.length)]).expect("ASCII only")
+        std::str::from_utf8(&self.text[..self.length]).expect("ASCII only")
     }
 }
 
@@ -69,7 +69,7 @@ impl fmt::Debug for Rfc3339 {
 /// Writes `value`, which is not negative, with leading zeros.
 fn digits(to: &mut [u8], mut value: i64) {
     for digit in to.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
+        *digit = b"0123456789"[usize::try_from(value % 10).unwrap_or_default()];
         value /= 10;
     }
 }

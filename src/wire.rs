@@ -149,8 +149,48 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A 32-bit integer: of a wider varint, what fits counts, as the specification has it.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "asked for by protobuf")]
+    pub(crate) fn uint32(&mut self) -> Result<u32, Fault> {
+        Ok(self.varint()? as u32)
+    }
+
+    #[inline]
+    pub(crate) fn int32(&mut self) -> Result<i32, Fault> {
+        Ok(self.uint32()?.cast_signed())
+    }
+
+    #[inline]
+    pub(crate) fn int64(&mut self) -> Result<i64, Fault> {
+        Ok(self.varint()?.cast_signed())
+    }
+
+    pub(crate) fn sint32(&mut self) -> Result<i32, Fault> {
+        let raw = self.uint32()?;
+        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    }
+
+    pub(crate) fn sint64(&mut self) -> Result<i64, Fault> {
+        let raw = self.varint()?;
+        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    }
+
+    pub(crate) fn bool(&mut self) -> Result<bool, Fault> {
+        Ok(self.varint()? != 0)
+    }
+
+    pub(crate) fn sfixed32(&mut self) -> Result<i32, Fault> {
+        Ok(self.fixed32()?.cast_signed())
+    }
+
+    pub(crate) fn sfixed64(&mut self) -> Result<i64, Fault> {
+        Ok(self.fixed64()?.cast_signed())
+    }
+
     /// The next field's tag; `None` at the end of the message.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "both are checked to fit")]
     pub(crate) fn tag(&mut self) -> Result<Option<Tag>, Fault> {
         if self.is_at_end() {
             return Ok(None);
@@ -178,6 +218,7 @@ impl<'a> Reader<'a> {
 
     /// The place of a length-delimited value.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "no longer than the buffer")]
     pub(crate) fn delimited(&mut self) -> Result<Range<usize>, Fault> {
         let start = self.at;
         let length = self.varint()?;

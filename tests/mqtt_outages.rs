@@ -111,7 +111,7 @@ async fn twenty_thousand_records_with_a_cut_every_second_all_arrive_in_order() {
         let Some(broker) = Mosquitto::open() else {
             return;
         };
-        let proxy = Proxy::to(&broker.address()).await;
+        let proxy = Proxy::before(&broker.address()).await;
         let subscriber = Subscriber::start(&broker.address(), "central/#");
         let sink = format!("url = \"mqtt://{}\"\nqos = {qos}", proxy.address);
         let stand = MqttStand::new(&[TOPIC], 4000, COUNT, &sink).await;

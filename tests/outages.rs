@@ -88,6 +88,7 @@ impl Stand {
             location: Location::Directory(copy.path().to_owned()),
             segment_bytes: 64 << 20,
             sync_interval: Duration::from_millis(100),
+            max_bytes: None,
         };
         let (journal, mut cursors) = Journal::open(&options, &[("oracle", Start::Oldest)]).unwrap();
         let mut cursor = cursors.pop().unwrap();
@@ -128,8 +129,8 @@ async fn what_is_in_the_journal_when_it_is_killed_arrives_after_the_restart() {
 
     let arrived = sequences(&kafka, &stand.topic);
     let different: BTreeSet<u64> = arrived.iter().copied().collect();
-    let lost: Vec<_> = owed.difference(&different).collect();
-    assert!(lost.is_empty(), "lost {}: {lost:?}", lost.len());
+    let missing: Vec<_> = owed.difference(&different).collect();
+    assert!(missing.is_empty(), "lost {}: {missing:?}", missing.len());
     assert_in_order(&arrived);
     println!(
         "killed {KILLS} times: {} frames were owed, {} arrived, {} of them repeats, lost 0",

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::secret::Secret;
 use super::template::Template;
-use super::{Format, JsonStyle, LogFormat, MqttVersion, Qos, units};
+use super::{ExchangeKind, Format, JsonStyle, LogFormat, MqttVersion, Qos, units};
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -38,6 +38,7 @@ pub(super) struct Journal {
     pub(super) sync_interval: Option<Span>,
     pub(super) segment_bytes: Option<Size>,
     pub(super) memory_bytes: Option<Size>,
+    pub(super) dead_letter_bytes: Option<Size>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -85,21 +86,45 @@ pub(super) struct Sink {
     pub(super) message_expiry: Option<Span>,
     pub(super) max_packet_size: Option<Size>,
     pub(super) status_topic: Option<String>,
+    pub(super) exchange: Option<Exchange>,
+    pub(super) queue: Option<Queue>,
+    pub(super) heartbeat: Option<Span>,
+    pub(super) confirm_timeout: Option<Span>,
+    pub(super) max_in_flight: Option<i64>,
+    pub(super) expiration: Option<Span>,
+    pub(super) priority: Option<i64>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
-#[expect(clippy::struct_field_names, reason = "the keys as they are written")]
+#[expect(clippy::struct_field_names, reason = "these are the config's keys")]
 pub(super) struct ClientTls {
     pub(super) ca_file: Option<PathBuf>,
     pub(super) certificate_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Exchange {
+    pub(super) name: Option<String>,
+    pub(super) kind: Option<ExchangeKind>,
+    pub(super) declare: Option<bool>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Queue {
+    pub(super) name: Option<String>,
+    pub(super) declare: Option<bool>,
+    pub(super) binding: Option<String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum SinkType {
     Kafka,
+    Amqp,
     Mqtt,
     Stdout,
     File,
@@ -109,6 +134,7 @@ impl fmt::Display for SinkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kafka => "kafka",
+            Self::Amqp => "amqp",
             Self::Mqtt => "mqtt",
             Self::Stdout => "stdout",
             Self::File => "file",

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::accounts::unknown_topic;
+use super::amqp::MAX_SHORT_STRING;
 use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
@@ -71,12 +72,17 @@ fn route(
     }
     let destination = match sinks.get(&sink) {
         Some(SinkType::Kafka) => kafka_destination(path, raw.destination, report),
+        Some(SinkType::Amqp) => {
+            if raw.key.is_some() {
+                let text = "has no meaning for a sink of type amqp (leave it out)";
+                report.mistake(&join(path, "key"), text);
+            }
+            routing_key(path, raw.destination, report)
+        }
         Some(SinkType::Mqtt) => {
             if raw.key.is_some() {
-                report.mistake(
-                    &join(path, "key"),
-                    "has no meaning for a sink of type mqtt (leave it out)",
-                );
+                let text = "has no meaning for a sink of type mqtt (leave it out)";
+                report.mistake(&join(path, "key"), text);
             }
             mqtt_destination(path, raw.destination, report)
         }
@@ -163,17 +169,13 @@ fn kafka_destination(
     destination: Option<Template>,
     report: &mut Report,
 ) -> Option<Template> {
-    let advice = "write destination = \"central.{topic}\"";
-    let template = report.require(path, "destination", destination, advice)?;
+    let template = required_destination(path, destination, report)?;
     let at = join(path, "destination");
-    if let Err(why) = template.check_destination() {
-        report.mistake(&at, why.to_string());
-    }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if let Some(odd) = literals(&template)
+    let odd = literals(&template)
         .flat_map(str::chars)
-        .find(|c| !allowed(*c))
-    {
+        .find(|c| !allowed(*c));
+    if let Some(odd) = odd {
         let text = format!("a Kafka topic cannot hold `{odd}` (use letters, digits, ., _ and -)");
         report.mistake(&at, text);
     }
@@ -191,22 +193,53 @@ fn mqtt_destination(
     destination: Option<Template>,
     report: &mut Report,
 ) -> Option<Template> {
-    let advice = "write destination = \"central/{topic}\"";
-    let template = report.require(path, "destination", destination, advice)?;
-    let at = join(path, "destination");
-    if let Err(why) = template.check_destination() {
-        report.mistake(&at, why.to_string());
-    }
+    let template = required_destination(path, destination, report)?;
     if let Some(why) = mqtt::mistake_in_topic(literals(&template)) {
-        report.mistake(&at, why);
+        report.mistake(&join(path, "destination"), why);
     }
     Some(template)
 }
 
+fn routing_key(path: &str, destination: Option<Template>, report: &mut Report) -> Option<Template> {
+    let template = required_destination(path, destination, report)?;
+    let at = join(path, "destination");
+    let wildcard = literals(&template)
+        .flat_map(str::chars)
+        .find(|c| matches!(c, '*' | '#'));
+    if let Some(wildcard) = wildcard {
+        let text =
+            format!("`{wildcard}` belongs into a binding, not into a routing key (remove it)");
+        report.mistake(&at, text);
+    }
+    if literals(&template).map(str::len).sum::<usize>() > MAX_SHORT_STRING {
+        report.mistake(
+            &at,
+            format!("is longer than {MAX_SHORT_STRING} bytes (shorten it)"),
+        );
+    }
+    Some(template)
+}
+
+fn required_destination(
+    path: &str,
+    destination: Option<Template>,
+    report: &mut Report,
+) -> Option<Template> {
+    let advice = "write destination = \"central.{topic}\"";
+    let template = report.require(path, "destination", destination, advice)?;
+    if let Err(why) = template.check_destination() {
+        report.mistake(&join(path, "destination"), why.to_string());
+    }
+    Some(template)
+}
+
+/// The operator's own text in a template.
 fn literals(template: &Template) -> impl Iterator<Item = &str> {
-    let segments = template.segments().iter();
-    segments.filter_map(|segment| match segment {
-        Segment::Literal(text) => Some(text.as_str()),
-        Segment::Placeholder(_) => None,
-    })
+    template
+        .segments()
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Literal(text) => Some(text.as_str()),
+            Segment::Placeholder(_) => None,
+        })
 }

@@ -37,10 +37,11 @@ impl Tables<'_> {
     }
 
     fn sink(&mut self, path: &str, name: &str, raw: raw::Sink) -> Option<Sink> {
-        let advice = "write type = \"kafka\", \"mqtt\", \"stdout\" or \"file\"";
+        let advice = "write type = \"kafka\", \"amqp\", \"mqtt\", \"stdout\" or \"file\"";
         let kind = self.report.require(path, "type", raw.kind, advice)?;
         self.refuse_keys_of_others(path, kind, &raw);
         match kind {
+            SinkType::Amqp => self.amqp(path, raw).map(Sink::Amqp),
             SinkType::Stdout => Some(Sink::Stdout),
             SinkType::Mqtt => self.mqtt(path, name, raw).map(Box::new).map(Sink::Mqtt),
             SinkType::File => {
@@ -63,16 +64,25 @@ impl Tables<'_> {
 
     fn refuse_keys_of_others(&mut self, path: &str, kind: SinkType, raw: &raw::Sink) {
         const KAFKA: &[SinkType] = &[SinkType::Kafka];
+        const AMQP: &[SinkType] = &[SinkType::Amqp];
+        const URL: &[SinkType] = &[SinkType::Amqp, SinkType::Mqtt];
         const MQTT: &[SinkType] = &[SinkType::Mqtt];
         const FILE: &[SinkType] = &[SinkType::File];
         let own = [
             ("brokers", raw.brokers.is_some(), KAFKA),
             ("options", raw.options.is_some(), KAFKA),
             ("path", raw.path.is_some(), FILE),
-            ("url", raw.url.is_some(), MQTT),
+            ("url", raw.url.is_some(), URL),
             ("username", raw.username.is_some(), MQTT),
-            ("password", raw.password.is_some(), MQTT),
-            ("tls", raw.tls.is_some(), MQTT),
+            ("password", raw.password.is_some(), URL),
+            ("tls", raw.tls.is_some(), URL),
+            ("exchange", raw.exchange.is_some(), AMQP),
+            ("queue", raw.queue.is_some(), AMQP),
+            ("heartbeat", raw.heartbeat.is_some(), AMQP),
+            ("confirm_timeout", raw.confirm_timeout.is_some(), AMQP),
+            ("max_in_flight", raw.max_in_flight.is_some(), AMQP),
+            ("expiration", raw.expiration.is_some(), AMQP),
+            ("priority", raw.priority.is_some(), AMQP),
             ("client_id", raw.client_id.is_some(), MQTT),
             ("version", raw.version.is_some(), MQTT),
             ("qos", raw.qos.is_some(), MQTT),

@@ -81,6 +81,18 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
                 }
             }
         }
+        Sink::Amqp(amqp) => {
+            let own_key = join(&path, "password");
+            let key = match report.tree.find(&own_key) {
+                Some(_) => own_key,
+                None => join(&path, "url"),
+            };
+            // The password that every RabbitMQ begins with is no secret.
+            let mut secrets = amqp.servers.iter().map(|server| &server.password);
+            if let Some(secret) = secrets.find(|secret| secret.expose() != "guest") {
+                warn_literal(&key, secret, report);
+            }
+        }
         Sink::Mqtt(mqtt) => warn_mqtt(&path, mqtt, report),
         Sink::Stdout | Sink::File(_) => {}
     }

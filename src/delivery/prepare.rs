@@ -53,9 +53,10 @@ pub(super) struct Prepared {
     next: usize,
 }
 
-/// What is to be done next, and the position behind it.
+/// What is to be done next with a frame, and the position behind it.
 #[derive(Debug)]
 struct Step {
+    offset: u64,
     then: Position,
     what: What,
 }
@@ -83,12 +84,18 @@ struct Spans {
 #[derive(Debug)]
 pub(super) enum Item<'a> {
     Record {
+        /// Its frame's.
+        offset: u64,
         then: Position,
         received_at: Timestamp,
         record: Record<'a>,
     },
     /// A frame, or one route of it, that cannot be decoded.
-    Undecodable { then: Position, why: &'a str },
+    Undecodable {
+        offset: u64,
+        then: Position,
+        why: &'a str,
+    },
     /// No route wants it.
     Nothing { then: Position },
 }
@@ -98,14 +105,15 @@ impl Prepared {
     pub(super) fn next(&mut self) -> Option<Item<'_>> {
         let step = self.steps.get(self.next)?;
         self.next += 1;
-        let then = step.then;
+        let (offset, then) = (step.offset, step.then);
         Some(match &step.what {
             What::Record(spans) => Item::Record {
+                offset,
                 then,
                 received_at: spans.received_at,
                 record: self.record(spans),
             },
-            What::Undecodable(why) => Item::Undecodable { then, why },
+            What::Undecodable(why) => Item::Undecodable { offset, then, why },
             What::Nothing => Item::Nothing { then },
         })
     }
@@ -145,24 +153,26 @@ impl Preparer {
     fn add_frame(&self, entry: &Entry, from: Position, prepared: &mut Prepared) {
         let frame = &entry.frame;
         let mut routes = self.routes.matching(&frame.subscription).peekable();
+        let offset = entry.offset;
         let behind = Position {
-            offset: entry.offset + 1,
+            offset: offset + 1,
             record: 0,
         };
-        if routes.peek().is_none() {
-            return prepared.push(behind, What::Nothing);
+        let concerns_another = entry
+            .refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.sink != self.routes.sink());
+        if concerns_another || routes.peek().is_none() {
+            return prepared.push(offset, behind, What::Nothing);
         }
         let opened = match Opened::new(&self.decoder, frame, prepared) {
             Ok(opened) => opened,
             Err(error) => {
-                let why = undecodable(entry, &error);
-                return prepared.push(behind, What::Undecodable(why));
+                let why = What::Undecodable(error.to_string());
+                return prepared.push(offset, behind, why);
             }
         };
-        let mut at = Position {
-            offset: entry.offset,
-            record: 0,
-        };
+        let mut at = Position { offset, record: 0 };
         while let Some(route) = routes.next() {
             let then = match routes.peek() {
                 Some(_) => Position {
@@ -174,9 +184,9 @@ impl Preparer {
             if at >= from {
                 let what = match self.record(route, &opened, prepared) {
                     Ok(spans) => What::Record(spans),
-                    Err(error) => What::Undecodable(undecodable(entry, &error)),
+                    Err(error) => What::Undecodable(error.to_string()),
                 };
-                prepared.push(then, what);
+                prepared.push(offset, then, what);
             }
             at = then;
         }
@@ -289,15 +299,12 @@ impl<'a> Opened<'a> {
         let (account, topic) = (subscription.account(), subscription.topic());
         prepared.attribute("specversion", &["1.0"]);
         prepared.attribute("id", &[&self.id]);
-        match &self.envelope.event {
-            Some(event) => {
-                prepared.attribute("source", &[event.source]);
-                prepared.attribute("type", &[event.event_type]);
-            }
-            None => {
-                prepared.attribute("source", &["/central/", account]);
-                prepared.attribute("type", &["central.classic.", topic]);
-            }
+        if let Some(event) = &self.envelope.event {
+            prepared.attribute("source", &[event.source]);
+            prepared.attribute("type", &[event.event_type]);
+        } else {
+            prepared.attribute("source", &["/central/", account]);
+            prepared.attribute("type", &["central.classic.", topic]);
         }
         if let Some(time) = self.envelope.time.rfc3339() {
             prepared.attribute("time", &[&time]);
@@ -342,8 +349,8 @@ impl<'a> Opened<'a> {
 }
 
 impl Prepared {
-    fn push(&mut self, then: Position, what: What) {
-        self.steps.push(Step { then, what });
+    fn push(&mut self, offset: u64, then: Position, what: What) {
+        self.steps.push(Step { offset, then, what });
     }
 
     fn append(&mut self, write: impl FnOnce(&mut String)) -> Range<usize> {
@@ -367,9 +374,4 @@ fn content_type(format: Format) -> &'static str {
         Format::Protobuf => "application/protobuf",
         Format::Frame => "application/octet-stream",
     }
-}
-
-fn undecodable(entry: &Entry, error: &RecordError) -> String {
-    let subscription = &entry.frame.subscription;
-    format!("{error} (frame {} of {subscription})", entry.offset)
 }

@@ -9,18 +9,30 @@ use crate::frame::SubscriptionId;
 
 /// The routes that lead to one sink, in the order of the config.
 #[derive(Clone, Debug)]
-pub struct Routes(Vec<Route>);
+pub struct Routes {
+    sink: String,
+    routes: Vec<Route>,
+}
 
 impl Routes {
     #[must_use]
     pub fn to_sink(config: &Config, sink: &str) -> Self {
         let routes = config.routes.iter().filter(|route| route.sink == sink);
-        Self(routes.cloned().collect())
+        Self {
+            sink: sink.to_owned(),
+            routes: routes.cloned().collect(),
+        }
+    }
+
+    /// The sink's name in the config.
+    #[must_use]
+    pub fn sink(&self) -> &str {
+        &self.sink
     }
 
     /// The routes that take what this subscription receives.
     pub fn matching(&self, subscription: &SubscriptionId) -> impl Iterator<Item = &Route> {
-        self.0.iter().filter(|route| {
+        self.routes.iter().filter(|route| {
             takes(&route.topics, subscription.topic())
                 && takes(&route.accounts, subscription.account())
         })

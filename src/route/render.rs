@@ -32,6 +32,8 @@ impl std::fmt::Debug for Values<'_> {
 pub enum Alphabet {
     /// Kafka's legal topic characters.
     KafkaTopic,
+    /// Without the dot between the words of a routing key and the wildcards of bindings.
+    AmqpRoutingKey,
     /// One level of an MQTT topic: no `/`, no wildcard, nothing that a broker may refuse.
     MqttTopic,
     /// Anything: keys are opaque.
@@ -44,6 +46,7 @@ impl Alphabet {
             Self::KafkaTopic => {
                 character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
             }
+            Self::AmqpRoutingKey => !matches!(character, '.' | '*' | '#'),
             Self::MqttTopic => !matches!(character, '+' | '#' | '/') && is_carried(character),
             Self::Any => true,
         }
@@ -87,14 +90,14 @@ fn restrict(out: &mut String, from: usize, alphabet: Alphabet) {
         return;
     }
     let value = out.split_off(from);
-    out.extend(
-        value
-            .chars()
-            .map(|character| match alphabet.allows(character) {
-                true => character,
-                false => '_',
-            }),
-    );
+    let replaced = value.chars().map(|character| {
+        if alphabet.allows(character) {
+            character
+        } else {
+            '_'
+        }
+    });
+    out.extend(replaced);
 }
 
 #[cfg(test)]
@@ -139,6 +142,15 @@ mod tests {
     fn what_a_broker_cannot_take_becomes_an_underscore_in_values_only() {
         assert_eq!(rendered("c/{customer_id}", Alphabet::KafkaTopic), "c/a_b_c");
         assert_eq!(rendered("{data.x.y}", Alphabet::KafkaTopic), "x_y");
+    }
+
+    #[test]
+    fn a_value_is_one_word_of_a_routing_key() {
+        assert_eq!(
+            rendered("central.{type}.{customer_id}", Alphabet::AmqpRoutingKey),
+            "central.Monitoring_MonitoringInformation.a/b c",
+        );
+        assert_eq!(rendered("{data.*.#}", Alphabet::AmqpRoutingKey), "_+_");
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl<'a> Envelope<'a> {
                         type_url: None,
                     };
                 }
-                (4, Wire::Varint) => envelope.timestamp = reader.varint()?.cast_signed(),
+                (4, Wire::Varint) => envelope.timestamp = reader.int64()?,
                 (5, Wire::Len) => envelope.customer_id = text(&mut reader)?,
                 (6, Wire::Len) => envelope.msp_id = text(&mut reader)?,
                 _ => reader.skip(tag, DEPTH_LIMIT)?,
@@ -282,7 +282,7 @@ fn instant(reader: &mut Reader, before: Instant) -> Result<Instant, Fault> {
     let mut reader = reader.part(range);
     while let Some(tag) = reader.tag()? {
         match (tag.number, tag.wire) {
-            (1, Wire::Varint) => instant.seconds = reader.varint()?.cast_signed(),
+            (1, Wire::Varint) => instant.seconds = reader.int64()?,
             (2, Wire::Varint) => {
                 let nanos = u32::try_from(reader.varint()?).unwrap_or_default();
                 instant.nanos = nanos.min(999_999_999);
@@ -294,7 +294,7 @@ fn instant(reader: &mut Reader, before: Instant) -> Result<Instant, Fault> {
 }
 
 /// Reads an entry of the attributes; `None` where it has no value.
-fn attribute<'a>(mut reader: Reader<'a>) -> Result<Option<(&'a str, AttributeValue<'a>)>, Fault> {
+fn attribute(mut reader: Reader<'_>) -> Result<Option<(&str, AttributeValue<'_>)>, Fault> {
     let (mut name, mut value) = ("", None);
     while let Some(tag) = reader.tag()? {
         match (tag.number, tag.wire) {
@@ -309,12 +309,12 @@ fn attribute<'a>(mut reader: Reader<'a>) -> Result<Option<(&'a str, AttributeVal
     Ok(value.map(|value| (name, value)))
 }
 
-fn attribute_value<'a>(mut reader: Reader<'a>) -> Result<Option<AttributeValue<'a>>, Fault> {
+fn attribute_value(mut reader: Reader<'_>) -> Result<Option<AttributeValue<'_>>, Fault> {
     let mut value = None;
     while let Some(tag) = reader.tag()? {
         value = Some(match (tag.number, tag.wire) {
-            (1, Wire::Varint) => AttributeValue::Boolean(reader.varint()? != 0),
-            (2, Wire::Varint) => AttributeValue::Integer((reader.varint()? as u32).cast_signed()),
+            (1, Wire::Varint) => AttributeValue::Boolean(reader.bool()?),
+            (2, Wire::Varint) => AttributeValue::Integer(reader.int32()?),
             (3 | 5 | 6, Wire::Len) => AttributeValue::Text(text(&mut reader)?),
             (4, Wire::Len) => AttributeValue::Bytes(&reader.bytes[reader.delimited()?]),
             (7, Wire::Len) => AttributeValue::Time(instant(&mut reader, Instant::default())?),

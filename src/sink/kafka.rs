@@ -1,5 +1,6 @@
 //! Kafka through librdkafka: idempotent, `acks=all`, confirmed by the delivery report.
 
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -29,7 +30,8 @@ const HEADER_PREFIX: &str = "ce_";
 
 /// One producer.
 pub struct KafkaSink {
-    producer: ThreadedProducer<Reports>,
+    /// Always there, until it is dropped.
+    producer: Option<ThreadedProducer<Reports>>,
     outcomes: Outcomes,
     header_name: String,
 }
@@ -82,7 +84,7 @@ impl Sink for KafkaSink {
             .create_with_context(reports)
             .map_err(|error| Broken(error.to_string()))?;
         Ok(Self {
-            producer,
+            producer: Some(producer),
             outcomes,
             header_name: String::from(HEADER_PREFIX),
         })
@@ -97,7 +99,10 @@ impl Sink for KafkaSink {
             pending = pending.key(key);
         }
         loop {
-            match self.producer.send(pending) {
+            let Some(producer) = &self.producer else {
+                return Err(Broken("the producer is gone".to_owned()));
+            };
+            match producer.send(pending) {
                 Ok(()) => return Ok(()),
                 Err((error, rejected)) => match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::QueueFull) => {
@@ -119,6 +124,14 @@ impl Sink for KafkaSink {
     /// librdkafka sends by itself once `linger.ms` has passed.
     async fn flush(&mut self) -> Result<(), Broken> {
         Ok(())
+    }
+}
+
+/// Ending a producer takes up to half a second: not on a thread that others wait for.
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        let producer = self.producer.take();
+        thread::spawn(move || drop(producer));
     }
 }
 

@@ -3,6 +3,7 @@
 //! A sink never sleeps to retry, never sends a record a second time and never drops one:
 //! [`crate::delivery`] alone decides what follows from an [`Outcome`].
 
+pub mod amqp;
 pub mod kafka;
 pub mod mqtt;
 pub mod stream;
@@ -40,6 +41,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Names and values.
+    #[must_use]
     pub fn iter(self) -> impl ExactSizeIterator<Item = (&'static str, &'a str)> {
         let Self { text, spans } = self;
         spans

@@ -2,11 +2,11 @@
 //!
 //! A record counts as confirmed once its line was written, for a file also synced.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, SeekFrom};
+use std::path::{Path, PathBuf};
 
-use tokio::fs::OpenOptions;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
 
@@ -33,7 +33,7 @@ pub struct StreamSink {
 #[derive(Debug)]
 enum Output {
     Stdout(tokio::io::Stdout),
-    File(tokio::fs::File),
+    File(File),
 }
 
 impl Sink for StreamSink {
@@ -42,10 +42,7 @@ impl Sink for StreamSink {
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, Broken> {
         let output = match target {
             Target::Stdout => Output::Stdout(tokio::io::stdout()),
-            Target::File(path) => OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
+            Target::File(path) => open(path)
                 .await
                 .map(Output::File)
                 .map_err(|error| Broken(format!("{}: {error}", path.display())))?,
@@ -85,6 +82,25 @@ impl Sink for StreamSink {
     }
 }
 
+/// Opens a file to append to. A line that an earlier try did not finish is ended, so that the next
+/// one stands by itself.
+async fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .create(true)
+        .read(true)
+        .append(true)
+        .open(path)
+        .await?;
+    if file.seek(SeekFrom::End(0)).await? > 0 {
+        file.seek(SeekFrom::End(-1)).await?;
+        if file.read_u8().await? != b'\n' {
+            file.write_all(b"\n").await?;
+        }
+    }
+    Ok(file)
+}
+
 impl Output {
     async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
@@ -100,4 +116,51 @@ impl Output {
 async fn write_all(output: &mut (impl AsyncWrite + Unpin), lines: &[u8]) -> io::Result<()> {
     output.write_all(lines).await?;
     output.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::sink::Attributes;
+
+    fn record(payload: &str) -> Record<'_> {
+        Record {
+            destination: "",
+            key: None,
+            payload: payload.as_bytes(),
+            attributes: Attributes::new("", &[]),
+            content_type: "application/json",
+            timestamp: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_is_confirmed_once_its_line_is_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.ndjson");
+        std::fs::write(&path, "{\"torn\":").unwrap();
+        let (outcomes, mut said) = mpsc::unbounded_channel();
+        let target = Target::File(path.clone());
+        let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
+
+        sink.send(Ticket(0), &record("{\"a\":1}")).await.unwrap();
+        sink.send(Ticket(1), &record("{\"a\":2}")).await.unwrap();
+        assert!(said.try_recv().is_err(), "nothing was written yet");
+        sink.flush().await.unwrap();
+
+        assert_eq!(said.recv().await, Some((Ticket(0), Outcome::Confirmed)));
+        assert_eq!(said.recv().await, Some((Ticket(1), Outcome::Confirmed)));
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(written, "{\"torn\":\n{\"a\":1}\n{\"a\":2}\n");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_is_named() {
+        let (outcomes, _said) = mpsc::unbounded_channel();
+        let target = Target::File("/no/such/folder/events".into());
+        let broken = StreamSink::connect(&target, outcomes).await.unwrap_err();
+        assert!(broken.to_string().starts_with("/no/such/folder/events: "));
+    }
 }

@@ -90,7 +90,7 @@ impl<'t> Writer<'t, '_> {
         {
             return Ok(true);
         }
-        let number = value.varint()? as i32;
+        let number = value.int32()?;
         Ok(self.enums[field.target as usize].name(number).is_some())
     }
 

@@ -188,7 +188,7 @@ impl<'t> Writer<'t, '_> {
                     Form::Uint32 | Form::Fixed32 | Form::Uint64 | Form::Fixed64 => {
                         self.out.unsigned(number);
                     }
-                    _ => self.out.signed(number as i64),
+                    _ => self.out.signed(number.cast_signed()),
                 }
                 self.out.byte(b'"');
             }
@@ -230,19 +230,13 @@ impl<'t> Writer<'t, '_> {
 fn read_key(field: &Field, reader: &mut Reader) -> Result<Key, Fault> {
     Ok(match field.kind {
         Form::String => Key::Text(reader.delimited()?),
-        Form::Bool => Key::Number(u64::from(reader.varint()? != 0)),
-        Form::Uint32 => Key::Number(u64::from(reader.varint()? as u32)),
-        Form::Int32 => Key::Number(i64::from(reader.varint()? as i32) as u64),
-        Form::Sint32 => {
-            let raw = reader.varint()? as u32;
-            Key::Number(i64::from((raw >> 1) as i32 ^ -((raw & 1) as i32)) as u64)
-        }
-        Form::Sint64 => {
-            let raw = reader.varint()?;
-            Key::Number(raw >> 1 ^ (raw & 1).wrapping_neg())
-        }
+        Form::Bool => Key::Number(u64::from(reader.bool()?)),
+        Form::Uint32 => Key::Number(u64::from(reader.uint32()?)),
+        Form::Int32 => Key::Number(i64::from(reader.int32()?).cast_unsigned()),
+        Form::Sint32 => Key::Number(i64::from(reader.sint32()?).cast_unsigned()),
+        Form::Sint64 => Key::Number(reader.sint64()?.cast_unsigned()),
         Form::Fixed32 => Key::Number(u64::from(reader.fixed32()?)),
-        Form::Sfixed32 => Key::Number(i64::from(reader.fixed32()? as i32) as u64),
+        Form::Sfixed32 => Key::Number(i64::from(reader.sfixed32()?).cast_unsigned()),
         Form::Fixed64 | Form::Sfixed64 => Key::Number(reader.fixed64()?),
         _ => Key::Number(reader.varint()?),
     })
@@ -284,9 +278,8 @@ fn keep_last_of_few(entries: &mut Vec<Entry>, base: usize, bytes: &[u8]) {
 /// What makes two keys the same; an absent one is the default, zero or empty.
 fn identity<'a>(entry: &Entry, bytes: &'a [u8]) -> (Option<u64>, &'a [u8]) {
     match &entry.key {
-        Key::Absent => (None, &[]),
+        Key::Absent | Key::Number(0) => (None, &[]),
         Key::Text(range) => (None, &bytes[range.clone()]),
-        Key::Number(0) => (None, &[]),
         Key::Number(number) => (Some(*number), &[]),
     }
 }

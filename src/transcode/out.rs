@@ -27,10 +27,10 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// `"00"` to `"99"`.
 const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
+    let mut pairs = [[0; 2]; 100];
     let mut value = 0;
     while value < 100 {
-        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        pairs[value] = [HEX[value / 10], HEX[value % 10]];
         value += 1;
     }
     pairs
@@ -39,13 +39,18 @@ const PAIRS: [[u8; 2]; 100] = {
 pub(super) struct Out<'o> {
     buffer: &'o mut Vec<u8>,
     at: usize,
+    start: usize,
 }
 
 impl<'o> Out<'o> {
     /// Writes behind what the buffer holds.
     pub(super) fn after(buffer: &'o mut Vec<u8>) -> Self {
         let at = buffer.len();
-        Self { buffer, at }
+        Self {
+            buffer,
+            at,
+            start: at,
+        }
     }
 
     #[inline]
@@ -68,9 +73,11 @@ impl<'o> Out<'o> {
 
     #[cold]
     fn grow(&mut self, bytes: usize) {
-        let wanted = (self.at + bytes.max(GROWTH)).max(self.at * 2);
-        let wanted = wanted.max(self.buffer.capacity().min(self.at * 4));
-        self.buffer.resize(wanted, 0);
+        // Doubled is only what this value has written: a batch before it would be zeroed again for
+        // each of its strings.
+        let written = self.at - self.start;
+        self.buffer
+            .resize(self.at + bytes.max(GROWTH).max(written), 0);
     }
 
     #[inline]
@@ -128,7 +135,7 @@ impl<'o> Out<'o> {
             end -= 2;
         }
         if end == 1 {
-            digits[0] = b'0' + value as u8;
+            digits[0] = PAIRS[(value % 10) as usize][1];
         }
         self.at += length;
     }
@@ -398,11 +405,17 @@ impl Decimal {
     /// Google's runtime looks for the fewest digits, 6 at least, to which the number can be rounded
     /// and still be read back. That is the shortest text, except perhaps below the smallest normal
     /// number, and at powers of two, whose neighbours are nearer on one side.
+    #[expect(clippy::verbose_bit_mask, reason = "the mask is the mantissa")]
     fn may_differ_from_google(value: f32) -> bool {
         let short = value == 0.0 || (0.015_625..=524_288.0).contains(&value.abs());
         !short && (value.to_bits() & 0x007f_ffff == 0 || !value.is_normal())
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::float_cmp,
+        reason = "whether it reads back the same is the question"
+    )]
     fn as_google_rounds(value: f32) -> f64 {
         (5..=8)
             .map(|places| format!("{value:.places$e}").parse().unwrap_or(0.0))

@@ -324,8 +324,10 @@ impl Index {
         style: JsonStyle,
     ) -> Field {
         let oneof = field.containing_oneof().and_then(|oneof| {
-            let index = message.oneofs().position(|other| other == oneof)?;
-            (!oneof.is_synthetic()).then_some(index as u32)
+            let (index, _) = (0..)
+                .zip(message.oneofs())
+                .find(|(_, other)| *other == oneof)?;
+            (!oneof.is_synthetic()).then_some(index)
         });
         let shape = if field.is_map() {
             FieldShape::Map

@@ -88,8 +88,8 @@ impl<'t> Writer<'t, '_> {
         }
         let text = format!(".{nanos:09}");
         let shown = match nanos {
-            _ if nanos % 1_000_000 == 0 => 4,
-            _ if nanos % 1_000 == 0 => 7,
+            _ if nanos.is_multiple_of(1_000_000) => 4,
+            _ if nanos.is_multiple_of(1_000) => 7,
             _ => 10,
         };
         self.out.text(&text.as_bytes()[..shown]);
@@ -292,12 +292,10 @@ impl<'t> Writer<'t, '_> {
         depth: u32,
     ) -> Result<(), Fault> {
         let bytes = last_bytes(addr, reader, depth)?;
-        if let Ok(address) = bytes.try_into() {
-            self.out.ipv4(address);
-        } else if let Ok(address) = bytes.try_into() {
-            self.out.ipv6(address);
-        } else {
-            self.object(message, reader, depth)?;
+        match (bytes.try_into(), bytes.try_into()) {
+            (Ok(address), _) => self.out.ipv4(address),
+            (_, Ok(address)) => self.out.ipv6(address),
+            _ => self.object(message, reader, depth)?,
         }
         Ok(())
     }
@@ -313,8 +311,8 @@ fn seconds_and_nanos(mut reader: Reader, depth: u32) -> Result<(i64, i32), Fault
     let (mut seconds, mut nanos) = (0, 0);
     while let Some(tag) = reader.tag()? {
         match (tag.number, tag.wire) {
-            (1, Wire::Varint) => seconds = reader.varint()? as i64,
-            (2, Wire::Varint) => nanos = reader.varint()? as i32,
+            (1, Wire::Varint) => seconds = reader.int64()?,
+            (2, Wire::Varint) => nanos = reader.int32()?,
             _ => reader.skip(tag, depth)?,
         }
     }
@@ -322,7 +320,7 @@ fn seconds_and_nanos(mut reader: Reader, depth: u32) -> Result<(i64, i32), Fault
 }
 
 /// The last value of a bytes field; empty if there is none.
-fn last_bytes<'a>(number: u32, mut reader: Reader<'a>, depth: u32) -> Result<&'a [u8], Fault> {
+fn last_bytes(number: u32, mut reader: Reader<'_>, depth: u32) -> Result<&[u8], Fault> {
     let mut last: &[u8] = &[];
     while let Some(tag) = reader.tag()? {
         if (tag.number, tag.wire) == (number, Wire::Len) {
@@ -337,10 +335,10 @@ fn last_bytes<'a>(number: u32, mut reader: Reader<'a>, depth: u32) -> Result<&'a
 /// Reads 12 hex digits.
 fn from_hex(digits: &[u8]) -> Option<[u8; 6]> {
     let digits: &[u8; 12] = digits.try_into().ok()?;
-    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
     let mut address = [0; 6];
     for (to, pair) in address.iter_mut().zip(digits.chunks(2)) {
-        *to = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+        *to = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(address)
 }

@@ -115,7 +115,7 @@ impl<'t, 'o> Writer<'t, 'o> {
         depth: u32,
     ) -> Result<Pass, Fault> {
         let mut last = 0;
-        let mut list: Option<OpenList> = None;
+        let mut open: Option<OpenList> = None;
         let mut members = 0;
         while let Some(tag) = reader.tag()? {
             let known = message.field(tag.number);
@@ -123,17 +123,17 @@ impl<'t, 'o> Writer<'t, 'o> {
                 reader.skip(tag, depth)?;
                 continue;
             };
-            if field.number != last || list.is_none() {
+            if field.number != last || open.is_none() {
                 if field.number <= last || members & field.member_bit != 0 {
                     return Ok(Pass::OutOfOrder);
                 }
-                if let Some(list) = list.take() {
+                if let Some(list) = open.take() {
                     self.end_list(list);
                 }
                 last = field.number;
                 members |= field.member_bit;
                 match field.shape {
-                    FieldShape::List => list = Some(self.begin_list(field)),
+                    FieldShape::List => open = Some(self.begin_list(field)),
                     FieldShape::Map => {
                         self.run_of_entries(field, &mut reader, depth)?;
                         continue;
@@ -146,7 +146,7 @@ impl<'t, 'o> Writer<'t, 'o> {
             }
             self.elements(field, tag.wire, &mut reader, depth)?;
         }
-        if let Some(list) = list {
+        if let Some(list) = open {
             self.end_list(list);
         }
         Ok(Pass::Done)
@@ -270,8 +270,8 @@ impl<'t, 'o> Writer<'t, 'o> {
                 self.string(reader, range.start, range.end)?;
                 shown(!range.is_empty())
             }
-            Form::Uint32 => self.uint(u64::from(reader.varint()? as u32)),
-            Form::Int32 => self.int(i64::from(reader.varint()? as i32)),
+            Form::Uint32 => self.uint(u64::from(reader.uint32()?)),
+            Form::Int32 => self.int(i64::from(reader.int32()?)),
             Form::Message => {
                 let range = reader.delimited()?;
                 let part = reader.part(range);
@@ -283,16 +283,16 @@ impl<'t, 'o> Writer<'t, 'o> {
                 self.uint64(field, value)
             }
             Form::Int64 => {
-                let value = reader.varint()?;
-                self.int64(field, value as i64)
+                let value = reader.int64()?;
+                self.int64(field, value)
             }
             Form::Bool => {
-                let value = reader.varint()? != 0;
+                let value = reader.bool()?;
                 self.out.bool(value);
                 shown(value)
             }
             Form::Enum | Form::ClosedEnum => {
-                let number = reader.varint()? as i32;
+                let number = reader.int32()?;
                 self.enumerated(field, number)
             }
             Form::Float => {
@@ -321,26 +321,23 @@ impl<'t, 'o> Writer<'t, 'o> {
         depth: u32,
     ) -> Result<Wrote, Fault> {
         Ok(match field.kind {
-            Form::Sint32 => {
-                let raw = reader.varint()? as u32;
-                self.int(i64::from((raw >> 1) as i32 ^ -((raw & 1) as i32)))
-            }
+            Form::Sint32 => self.int(i64::from(reader.sint32()?)),
             Form::Sint64 => {
-                let raw = reader.varint()?;
-                self.int64(field, (raw >> 1) as i64 ^ -((raw & 1) as i64))
+                let value = reader.sint64()?;
+                self.int64(field, value)
             }
             Form::Fixed32 => self.uint(u64::from(reader.fixed32()?)),
-            Form::Sfixed32 => self.int(i64::from(reader.fixed32()? as i32)),
+            Form::Sfixed32 => self.int(i64::from(reader.sfixed32()?)),
             Form::Fixed64 => {
                 let value = reader.fixed64()?;
                 self.uint64(field, value)
             }
             Form::Sfixed64 => {
-                let value = reader.fixed64()?;
-                self.int64(field, value as i64)
+                let value = reader.sfixed64()?;
+                self.int64(field, value)
             }
             Form::Null => {
-                let value = reader.varint()? as i32;
+                let value = reader.int32()?;
                 self.out.text(b"null");
                 shown(value != 0)
             }

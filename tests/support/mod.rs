@@ -1,11 +1,13 @@
 //! What the tests share: real brokers, Kafka's own consumer, the forwarder's binary, and patience.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod authority;
 pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
 pub(crate) mod mosquitto;
 pub(crate) mod mqtt_stand;
+pub(crate) mod pika;
 pub(crate) mod proxy;
 pub(crate) mod read_back;
 

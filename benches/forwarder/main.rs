@@ -1,0 +1,102 @@
+//! The whole forwarder, from Central's socket to the broker's confirmation, beside the ceiling: the
+//! broker's bare client library, which sends the same bytes with the same guarantees.
+//!
+//! Use `scripts/bench`: it brings up a broker for this alone. What is measured, and how, is in
+//! `docs/performance.md`.
+
+mod broker;
+mod kafka;
+mod report;
+mod run;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use self::broker::Broker;
+use self::kafka::Kafka;
+use self::report::Report;
+use self::run::Load;
+
+/// How long the paced run lasts, in seconds.
+const PACED_SECONDS: u32 = 10;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The sink that is measured
+    #[arg(long, value_enum, default_value_t = Sink::Kafka)]
+    sink: Sink,
+    /// The broker's host:port
+    #[arg(long, value_name = "ADDR")]
+    at: Option<String>,
+    /// Frames of the run at full speed
+    #[arg(long, value_name = "N", default_value_t = 200_000,
+          value_parser = clap::value_parser!(u32).range(1000..))]
+    frames: u32,
+    /// Frames a second of the paced run
+    #[arg(long, value_name = "N", default_value_t = 2000,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Partitions of each Kafka topic
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+    /// A librdkafka property, for the forwarder and the bare client alike; may be given more than once
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
+    options: Vec<(String, String)>,
+    /// What cargo says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Sink {
+    Kafka,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (Some(address), true) = (&arguments.at, arguments.bench) else {
+        eprintln!("the forwarder is measured by scripts/bench, which brings up a broker");
+        return ExitCode::SUCCESS;
+    };
+    let broker: Box<dyn Broker> = match arguments.sink {
+        Sink::Kafka => {
+            let options = arguments.options.clone();
+            Box::new(Kafka::new(address, arguments.partitions, options))
+        }
+    };
+    let report = measure(broker.as_ref(), &arguments);
+    println!("{report}");
+    println!("{}", report.json());
+    ExitCode::SUCCESS
+}
+
+/// The paced run comes first: it warms up the broker, which compiles itself while it works. The
+/// ceiling is measured on both sides of the full run and the higher one counts, so that a machine
+/// that is disturbed for a while does not flatter the forwarder.
+fn measure(broker: &dyn Broker, arguments: &Arguments) -> Report {
+    let records = u64::from(arguments.frames);
+    eprintln!("{} frames a second, for {PACED_SECONDS} s", arguments.rate);
+    let paced = run::run(broker, Load::paced(arguments.rate, PACED_SECONDS));
+    eprintln!("the bare client, {records} records");
+    let before = broker.ceiling(&paced.destination, records);
+    eprintln!("{records} frames, as fast as they are taken");
+    let full = run::run(broker, Load::full(arguments.frames));
+    eprintln!("the bare client again, {records} records");
+    let after = broker.ceiling(&full.destination, records);
+    Report {
+        broker: broker.description(),
+        full,
+        paced,
+        ceiling: before.higher(after),
+    }
+}
+
+fn option(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("it needs a =")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,224 @@
+//! Delivery against a sink that does as it is told.
+
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::time::timeout;
+
+use super::*;
+use crate::config::template::Template;
+use crate::config::{self, Config, Format, JsonStyle, Route, Selector};
+use crate::frame::{Frame, Stream, SubscriptionId};
+use crate::journal::{Journal, Location, Options, Start};
+use crate::proto::stream_message::MsgProto;
+use crate::route::{Alphabet, Routes};
+use crate::schema::Schema;
+use crate::sink::{Outcomes, Record};
+
+const A_WHILE: Duration = Duration::from_secs(30);
+
+/// What the script says of the n-th record that is sent, counted over all connections; `None`: no
+/// word about it.
+type Script = fn(usize) -> Option<Outcome>;
+
+/// What was sent, and how often it was connected.
+struct Log {
+    script: Script,
+    sent: StdMutex<Vec<String>>,
+    connections: AtomicUsize,
+}
+
+struct ScriptedSink {
+    log: Arc<Log>,
+    outcomes: Outcomes,
+}
+
+impl Sink for ScriptedSink {
+    type Config = Arc<Log>;
+
+    async fn connect(log: &Arc<Log>, outcomes: Outcomes) -> Result<Self, Broken> {
+        log.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(Self {
+            log: Arc::clone(log),
+            outcomes,
+        })
+    }
+
+    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
+        let mut sent = self.log.sent.lock().unwrap();
+        let outcome = (self.log.script)(sent.len());
+        sent.push(record.destination.to_owned());
+        if let Some(outcome) = outcome {
+            self.outcomes.send((ticket, outcome)).unwrap();
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Broken> {
+        Ok(())
+    }
+}
+
+/// A journal with numbered frames, and a delivery that is to send all of them.
+struct Stand {
+    journal: Journal,
+    dead_letters: Journal,
+    log: Arc<Log>,
+    delivery: Handle,
+}
+
+impl Stand {
+    async fn new(frames: u64, script: Script) -> Self {
+        let options = Options {
+            location: Location::Memory { bytes: 1 << 20 },
+            segment_bytes: 1 << 20,
+            sync_interval: Duration::from_millis(1),
+            max_bytes: None,
+        };
+        let (dead_letters, _) = Journal::open(&options, &[]).unwrap();
+        let (journal, mut cursors) = Journal::open(&options, &[("sink", Start::End)]).unwrap();
+        for number in 0..frames {
+            journal.appender().append(&frame(number)).await.unwrap();
+        }
+        let log = Arc::new(Log {
+            script,
+            sent: StdMutex::default(),
+            connections: AtomicUsize::new(0),
+        });
+        let preparer = Preparer::new(
+            Decoder::new(Schema::built_in()),
+            Routes::to_sink(&config(), "sink"),
+            Alphabet::Any,
+        );
+        let ends = Ends {
+            cursor: cursors.pop().unwrap(),
+            dead_letters: &dead_letters,
+        };
+        let delivery = spawn::<ScriptedSink>("sink".to_owned(), Arc::clone(&log), preparer, ends);
+        Self {
+            journal,
+            dead_letters,
+            log,
+            delivery,
+        }
+    }
+
+    /// Lets it settle everything, and tells what it did.
+    async fn drain(mut self) -> (Summary, Vec<String>) {
+        self.delivery.drain_to(self.journal.end());
+        let ended = timeout(A_WHILE, self.delivery.ended()).await;
+        let summary = ended.expect("it drains").expect("it does not panic");
+        let sent = self.log.sent.lock().unwrap().clone();
+        let letters = self.dead_letters.progress().borrow().synced;
+        assert_eq!(letters, summary.refused + summary.undecodable);
+        (summary, sent)
+    }
+}
+
+fn frame(number: u64) -> Frame {
+    let envelope = MsgProto {
+        subject: number.to_string(),
+        ..MsgProto::default()
+    };
+    let stream = Stream::Classic {
+        topic: "security".to_owned(),
+    };
+    Frame {
+        subscription: SubscriptionId::new("acme", stream),
+        received_at: Timestamp::now(),
+        payload: Bytes::from(envelope.encode_to_vec()),
+    }
+}
+
+fn config() -> Config {
+    let route = Route {
+        topics: Selector::Any,
+        accounts: Selector::Any,
+        sink: "sink".to_owned(),
+        destination: Template::parse("{subject}").unwrap(),
+        key: None,
+        format: Format::Frame,
+        json: JsonStyle::Readable,
+    };
+    Config {
+        state_dir: None,
+        log: config::Log::default(),
+        journal: config::Journal::default(),
+        shutdown_timeout: A_WHILE,
+        accounts: [].into(),
+        sinks: [].into(),
+        routes: vec![route],
+    }
+}
+
+fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+#[tokio::test]
+async fn all_records_are_sent_once_and_in_order_while_all_is_well() {
+    let stand = Stand::new(1000, |_| Some(Outcome::Confirmed)).await;
+    let (summary, sent) = stand.drain().await;
+    assert_eq!(sent, numbers(0..1000));
+    assert_eq!((summary.confirmed, summary.resent), (1000, 0));
+    assert_eq!(summary.latency.len(), 1000);
+    assert!(
+        summary.latency.max() >= 10,
+        "microseconds since the frames were made"
+    );
+    assert_eq!(summary.settled_to, 1000);
+}
+
+#[tokio::test]
+async fn after_a_failure_it_begins_again_at_the_first_unconfirmed_record() {
+    let script = |nth| match nth {
+        3 => Some(Outcome::Retry("not now".to_owned())),
+        _ => Some(Outcome::Confirmed),
+    };
+    let stand = Stand::new(10, script).await;
+    let log = Arc::clone(&stand.log);
+    let (summary, sent) = stand.drain().await;
+    let again = sent.iter().rposition(|number| number == "3").unwrap();
+    assert!(again > 3, "3 was sent again: {sent:?}");
+    assert_eq!(sent[again..], numbers(3..10));
+    assert_eq!(sent[..again], numbers(0..u64::try_from(again).unwrap()));
+    assert_eq!(summary.settled_to, 10);
+    assert_eq!(log.connections.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_refused_record_holds_up_no_other() {
+    let script = |nth| match nth {
+        4 => Some(Outcome::Refused("too large".to_owned())),
+        _ => Some(Outcome::Confirmed),
+    };
+    let (summary, sent) = Stand::new(10, script).await.drain().await;
+    assert_eq!(sent, numbers(0..10));
+    assert_eq!((summary.confirmed, summary.refused), (9, 1));
+    assert_eq!(summary.settled_to, 10);
+}
+
+#[tokio::test]
+async fn the_cursor_does_not_pass_a_record_of_which_no_word_has_come() {
+    let script = |nth| match nth {
+        4 => None,
+        _ => Some(Outcome::Confirmed),
+    };
+    let stand = Stand::new(10, script).await;
+    let mut delivery = stand.delivery;
+    delivery.drain_to(4);
+    let summary = timeout(A_WHILE, delivery.ended()).await.unwrap().unwrap();
+    assert_eq!(summary.settled_to, 4);
+    assert_eq!(stand.journal.stats().cursors[0].committed, 4);
+}
+
+#[tokio::test]
+async fn it_stops_although_the_broker_never_answers() {
+    let mut stand = Stand::new(10, |_| None).await;
+    stand.delivery.drain_to(10);
+    stand.delivery.stop();
+    let ended = timeout(A_WHILE, stand.delivery.ended()).await;
+    assert_eq!(ended.unwrap().unwrap().settled_to, 0);
+}
