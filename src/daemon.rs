@@ -18,6 +18,7 @@ use crate::route::{Alphabet, Routes};
 use crate::schema::Schema;
 use crate::sink::amqp::AmqpSink;
 use crate::sink::kafka::KafkaSink;
+use crate::sink::mqtt::MqttSink;
 use crate::sink::stream::{StreamSink, Target};
 
 /// Without a `state_dir` dead letters are for the log and the count alone: they are kept no longer
@@ -212,6 +213,9 @@ fn start_delivery(
         config::Sink::Kafka(kafka) => {
             delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, ends)
         }
+        config::Sink::Mqtt(mqtt) => {
+            delivery::spawn::<MqttSink>(name, (**mqtt).clone(), preparer, ends)
+        }
         config::Sink::Amqp(amqp) => delivery::spawn::<AmqpSink>(name, amqp.clone(), preparer, ends),
         config::Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, ends),
         config::Sink::File(file) => {
@@ -224,6 +228,7 @@ fn alphabet(sink: &config::Sink) -> Alphabet {
     match sink {
         config::Sink::Kafka(_) => Alphabet::KafkaTopic,
         config::Sink::Amqp(_) => Alphabet::AmqpRoutingKey,
+        config::Sink::Mqtt(_) => Alphabet::MqttTopic,
         config::Sink::Stdout | config::Sink::File(_) => Alphabet::Any,
     }
 }

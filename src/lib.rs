@@ -30,4 +30,5 @@ pub mod simulator;
 pub mod backoff;
 pub mod rfc3339;
 pub mod signals;
+pub mod tls;
 pub mod wire;

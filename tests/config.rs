@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use central_forwarder::config::{
-    self, Backlog, Config, Format, Loaded, LogFormat, Mistakes, OnFull, Selector, Sink,
+    self, Backlog, Config, Format, Loaded, LogFormat, Mistakes, MqttVersion, OnFull, Qos, Selector,
+    Sink,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -198,10 +199,6 @@ type = "amqp"
 url = "amqp://user:hunter2@rabbit:5672/%2f"
 exchange = { name = "central" }
 
-[sinks.iot]
-type = "mqtt"
-version = 5
-
 [sinks.screen]
 type = "stdout"
 
@@ -226,15 +223,101 @@ format = "cloudevents"
         no("2:2", "admin:"),
         no("10:1", "accounts.acme.proxy:"),
         no("13:1", "accounts.globex.generation: `new`"),
-        no("24:1", "sinks.iot.type: `mqtt`"),
-        no("31:20", "routes[0].topics[1]: `@gaps`"),
-        no("35:1", "routes[0].split:"),
-        no("36:1", "routes[0].elements:"),
-        no("37:1", "routes[0].where:"),
-        no("40:1", "routes[1].topics: `@dead-letters`"),
-        no("42:1", "routes[1].format: `cloudevents`"),
+        no("27:20", "routes[0].topics[1]: `@gaps`"),
+        no("31:1", "routes[0].split:"),
+        no("32:1", "routes[0].elements:"),
+        no("33:1", "routes[0].where:"),
+        no("36:1", "routes[1].topics: `@dead-letters`"),
+        no("38:1", "routes[1].format: `cloudevents`"),
     ];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
+}
+
+/// The good config with an MQTT sink of these lines in place of the Kafka sink.
+fn with_mqtt(sink: &str, destination: &str) -> Operator {
+    let text = GOOD
+        .replace("type = \"kafka\"\nbrokers = [\"kafka-1:9092\"]", sink)
+        .replace("central.{topic}", destination);
+    Operator::new().file("c.toml", &text)
+}
+
+#[test]
+fn an_mqtt_sink_has_the_documented_defaults() {
+    let sink = "type = \"mqtt\"\nurl = \"mqtts://broker\"";
+    let config = with_mqtt(sink, "central/{topic}").config();
+    let Sink::Mqtt(mqtt) = &config.sinks["lake"] else {
+        panic!("{:?}", config.sinks);
+    };
+    assert_eq!(mqtt.url.as_str(), "mqtts://broker");
+    assert_eq!(mqtt.version, MqttVersion::V5);
+    assert_eq!(mqtt.qos, Qos::AtLeastOnce);
+    assert_eq!(mqtt.client_id, "central-forwarder-lake");
+    assert_eq!(mqtt.max_packet_size, 268_435_455);
+    assert!(!mqtt.retain);
+    assert_eq!((&mqtt.username, &mqtt.password), (&None, &None));
+    assert_eq!((&mqtt.status_topic, mqtt.message_expiry), (&None, None));
+}
+
+#[test]
+fn what_an_mqtt_sink_cannot_be_is_said() {
+    let sink = r#"type = "mqtt"
+url = "mqtt://ops:hunter2@broker"
+version = 4
+qos = "1"
+password = "hunter2"
+client_id = ""
+max_packet_size = "1 KiB"
+status_topic = "$SYS/x"
+tls = { key_file = "/dev/null" }
+path = "/tmp/x""#;
+    assert_mistakes(
+        &with_mqtt(sink, "central/#/{topic}"),
+        &[
+            "c.toml:11:1: sinks.lake.url: holds a user or password (use `username` and \
+             `password`)",
+            "c.toml:12:1: sinks.lake.version: there is no version 4 (write 5, or 3 for MQTT 3.1.1)",
+            "c.toml:13:1: sinks.lake.qos: is a string (write a whole number)",
+            "c.toml:14:1: sinks.lake.password: has a meaning with a username only (write username \
+             = \"NAME\")",
+            "c.toml:15:1: sinks.lake.client_id: is empty or holds what MQTT cannot carry (write \
+             letters and digits, or leave it out)",
+            "c.toml:16:1: sinks.lake.max_packet_size: is out of range (write 4 KiB to 255 MiB)",
+            "c.toml:17:1: sinks.lake.status_topic: begins with `$`, which is the broker's own \
+             (begin with something else)",
+            "c.toml:18:9: sinks.lake.tls.key_file: comes without its certificate (write \
+             certificate_file = \"PATH\")",
+            "c.toml:19:1: sinks.lake.path: is for sinks of type file, and this one is mqtt (leave \
+             it out)",
+            "c.toml:24:1: routes[0].destination: an MQTT topic cannot hold `#` (`+` and `#` are \
+             for subscribers; leave it out)",
+        ],
+    );
+}
+
+#[test]
+fn an_mqtt_url_that_cannot_be_is_named_without_its_text() {
+    for (url, why) in [
+        ("https://broker", "is a URL of scheme `https`"),
+        ("broker:1883", "is a URL of scheme `broker`"),
+        (
+            "mqtt://broker/topic",
+            "holds a path, and topics stand in the routes",
+        ),
+        ("mqtt:broker", "names no host"),
+    ] {
+        let sink = format!("type = \"mqtt\"\nurl = \"{url}\"");
+        let mistakes = with_mqtt(&sink, "central/{topic}").mistakes();
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].contains(why), "{mistakes:?}");
+    }
+    let sink = "type = \"mqtt\"\nurl = \"mqtt://broker\"\nversion = 3\nmessage_expiry = \"1h\"";
+    assert_mistakes(
+        &with_mqtt(sink, "central/{topic}"),
+        &[
+            "c.toml:13:1: sinks.lake.message_expiry: is a thing of MQTT 5, and this sink has \
+           version = 3 (leave it out)",
+        ],
+    );
 }
 
 #[test]

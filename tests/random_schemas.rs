@@ -113,6 +113,9 @@ fn message(index: usize, fields: &[Field], messages: usize, syntax: &str) -> Des
     let mut synthetic = Vec::new();
     for (place, field) in fields.iter().enumerate() {
         number += 1 + field.gap;
+        if RESERVED.contains(&number) {
+            number = RESERVED.end;
+        }
         let mut declared = declaration(&format!("field_{place}"), number, field, messages);
         match field.shape {
             Shape::Optional if syntax == "proto3" => {
@@ -279,6 +282,9 @@ impl Drawn<'_> {
             .collect()
     }
 }
+
+/// Field numbers that no schema may use.
+const RESERVED: std::ops::Range<i32> = 19_000..20_000;
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]

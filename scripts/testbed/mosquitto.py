@@ -17,6 +17,8 @@ class Mosquitto(Broker):
 
     def prepare(self) -> None:
         self.program = need_program("mosquitto", "mosquitto")
+        # The tests read back with it.
+        need_program("mosquitto_sub", "mosquitto-clients")
         printed = subprocess.run([self.program, "-h"], capture_output=True, text=True).stdout
         version = re.search(r"mosquitto version (\S+)", printed)
         self.version = version[1] if version else "?"

@@ -14,8 +14,8 @@ use url::{Host, Url};
 
 use super::error::{Cause, Error};
 use super::settings::Settings;
-use super::tls;
 use crate::config::Tls;
+use crate::tls;
 
 pub(crate) type Stream = MaybeTlsStream<TcpStream>;
 
@@ -45,7 +45,7 @@ impl Endpoint {
             .map_or_else(|| Host::Domain(String::new()), |host| host.to_owned());
         let secure = url.scheme() == "wss";
         let connector = if secure {
-            let connector = TlsConnector::from(tls::client_config(tls)?);
+            let connector = TlsConnector::from(tls::client_config(tls, None, &[b"http/1.1"])?);
             Some((connector, server_name(&host)?))
         } else {
             None

@@ -6,7 +6,6 @@
 //!
 //! ```text
 //! Source ─┬─ credentials   the key, taken anew for each connect
-//!         ├─ tls           which servers are believed
 //!         └─ dial ▶ handshake (classic: headers, refusals) ▶ session (liveness) ▶ Appender
 //! ```
 
@@ -21,9 +20,8 @@ mod session;
 mod settings;
 mod source;
 pub mod subscription;
-mod tls;
 
 pub use self::error::{Cause, Error};
 pub use self::settings::Settings;
 pub use self::source::Source;
-pub use self::tls::Unusable;
+pub use crate::tls::Unusable;

@@ -12,8 +12,8 @@ use super::dial::{Endpoint, Stream};
 use super::error::{Cause, Error};
 use super::handshake::{self, Failure};
 use super::settings::{Settings, idle_timeout};
-use super::tls::Unusable;
 use crate::config::Account;
+use crate::tls::Unusable;
 
 /// One account of Central: where it is, how it is entered, how long things may take.
 pub struct Source {

@@ -1,17 +1,14 @@
 //! What a sink of type `amqp` must be.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use url::Url;
 
-use super::accounts::check_certificates;
 use super::layers::join;
 use super::raw::{self, Span};
 use super::secret::Secret;
 use super::validate::Tables;
-use super::{Amqp, AmqpServer, ClientTls, Exchange, ExchangeKind, Queue};
+use super::{Amqp, AmqpServer, Exchange, ExchangeKind, Queue};
 
 /// A limit of the protocol's: names and routing keys are "short strings".
 pub(super) const MAX_SHORT_STRING: usize = 255;
@@ -95,42 +92,6 @@ impl Tables<'_> {
             }
         }
         servers
-    }
-
-    fn client_tls(&mut self, path: &str, raw: raw::ClientTls) -> ClientTls {
-        for (key, file) in [
-            ("ca_file", &raw.ca_file),
-            ("certificate_file", &raw.certificate_file),
-        ] {
-            if let Some(file) = file
-                && let Err(why) = check_certificates(file)
-            {
-                self.report.mistake(&join(path, key), why);
-            }
-        }
-        if let Some(file) = &raw.key_file
-            && let Err(why) = check_readable(file)
-        {
-            self.report.mistake(&join(path, "key_file"), why);
-        }
-        let identity = match (raw.certificate_file, raw.key_file) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (Some(_), None) => {
-                let text = "comes without its key (write key_file = \"PATH\")";
-                self.report.mistake(&join(path, "certificate_file"), text);
-                None
-            }
-            (None, Some(_)) => {
-                let text = "comes without its certificate (write certificate_file = \"PATH\")";
-                self.report.mistake(&join(path, "key_file"), text);
-                None
-            }
-        };
-        ClientTls {
-            ca_file: raw.ca_file,
-            identity,
-        }
     }
 
     fn exchange(&mut self, path: &str, raw: Option<raw::Exchange>) -> Exchange {
@@ -274,13 +235,4 @@ fn percent_decoded(what: &str, text: &str) -> Result<String, String> {
         .decode_utf8()
         .map(std::borrow::Cow::into_owned)
         .map_err(|_| format!("has a {what} that is not UTF-8 (write other bytes than these)"))
-}
-
-fn check_readable(file: &Path) -> Result<(), String> {
-    fs::File::open(file).map(drop).map_err(|error| {
-        format!(
-            "cannot read the file {}: {error} (correct the path or the permissions)",
-            file.display()
-        )
-    })
 }

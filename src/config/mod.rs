@@ -2,10 +2,12 @@
 
 mod accounts;
 mod amqp;
+mod client_tls;
 mod hint;
 mod layers;
 mod load;
 mod misfit;
+pub(crate) mod mqtt;
 mod not_yet;
 mod overrides;
 mod raw;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::load::{Loaded, OptionCheck, load};
+pub use self::mqtt::{Mqtt, MqttVersion, Qos};
 pub use self::remark::{Mistakes, Place, Remark};
 use self::secret::Secret;
 use self::template::Template;
@@ -165,10 +168,20 @@ pub enum OnFull {
     Block,
 }
 
+/// Whom a client believes, and who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// PEM; trusted beside the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate and key, both PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
     Kafka(Kafka),
     Amqp(Amqp),
+    Mqtt(Box<Mqtt>),
     Stdout,
     File(File),
 }
@@ -208,15 +221,6 @@ pub struct AmqpServer {
     pub vhost: String,
     pub user: String,
     pub password: Secret,
-}
-
-/// Whom a client believes, and who it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientTls {
-    /// PEM; trusted beside the system's authorities.
-    pub ca_file: Option<PathBuf>,
-    /// Certificate and key, both PEM.
-    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::secret::Secret;
 use super::template::Template;
-use super::{ExchangeKind, Format, JsonStyle, LogFormat, OnFull, units};
+use super::{ExchangeKind, Format, JsonStyle, LogFormat, MqttVersion, OnFull, Qos, units};
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -80,8 +80,16 @@ pub(super) struct Sink {
     pub(super) options: Option<BTreeMap<String, Setting>>,
     pub(super) path: Option<PathBuf>,
     pub(super) url: Option<Names>,
+    pub(super) username: Option<SecretSource>,
     pub(super) password: Option<SecretSource>,
     pub(super) tls: Option<ClientTls>,
+    pub(super) client_id: Option<String>,
+    pub(super) version: Option<MqttVersion>,
+    pub(super) qos: Option<Qos>,
+    pub(super) retain: Option<bool>,
+    pub(super) message_expiry: Option<Span>,
+    pub(super) max_packet_size: Option<Size>,
+    pub(super) status_topic: Option<String>,
     pub(super) exchange: Option<Exchange>,
     pub(super) queue: Option<Queue>,
     pub(super) heartbeat: Option<Span>,
@@ -121,6 +129,7 @@ pub(super) struct Queue {
 pub(super) enum SinkType {
     Kafka,
     Amqp,
+    Mqtt,
     Stdout,
     File,
 }
@@ -130,6 +139,7 @@ impl fmt::Display for SinkType {
         f.write_str(match self {
             Self::Kafka => "kafka",
             Self::Amqp => "amqp",
+            Self::Mqtt => "mqtt",
             Self::Stdout => "stdout",
             Self::File => "file",
         })
@@ -210,6 +220,38 @@ impl<'de> Deserialize<'de> for Template {
         let wanted = "a template, such as \"central.{topic}\"";
         parsed(deserializer, wanted, Self::parse)
     }
+}
+
+impl<'de> Deserialize<'de> for MqttVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number(deserializer, Self::try_from)
+    }
+}
+
+impl<'de> Deserialize<'de> for Qos {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number(deserializer, Self::try_from)
+    }
+}
+
+/// The check is part of the visitor, so that what it says has the value's place.
+fn number<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    check: fn(i64) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    struct Number<T>(fn(i64) -> Result<T, String>);
+    impl<T> Visitor<'_> for Number<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+            (self.0)(number).map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_i64(Number(check))
 }
 
 impl<'de> Deserialize<'de> for Endpoint {

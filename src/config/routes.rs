@@ -8,7 +8,7 @@ use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
 use super::template::{Segment, Template};
-use super::{CLASSIC_TOPICS, Format, Route, Selector, hint};
+use super::{CLASSIC_TOPICS, Format, Route, Selector, hint, mqtt};
 
 /// Stands for all topics, or all accounts.
 const ANY: &str = "*";
@@ -78,6 +78,13 @@ fn route(
                 report.mistake(&join(path, "key"), text);
             }
             routing_key(path, raw.destination, report)
+        }
+        Some(SinkType::Mqtt) => {
+            if raw.key.is_some() {
+                let text = "has no meaning for a sink of type mqtt (leave it out)";
+                report.mistake(&join(path, "key"), text);
+            }
+            mqtt_destination(path, raw.destination, report)
         }
         Some(kind @ (SinkType::Stdout | SinkType::File)) => {
             let given = [
@@ -177,6 +184,18 @@ fn kafka_destination(
             &at,
             format!("is longer than {MAX_KAFKA_TOPIC} characters (shorten it)"),
         );
+    }
+    Some(template)
+}
+
+fn mqtt_destination(
+    path: &str,
+    destination: Option<Template>,
+    report: &mut Report,
+) -> Option<Template> {
+    let template = required_destination(path, destination, report)?;
+    if let Some(why) = mqtt::mistake_in_topic(literals(&template)) {
+        report.mistake(&join(path, "destination"), why);
     }
     Some(template)
 }

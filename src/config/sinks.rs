@@ -24,7 +24,7 @@ impl Tables<'_> {
         for (name, raw) in raw {
             let path = join("sinks", &name);
             self.name(&path, &name);
-            let sink = self.sink(&path, raw);
+            let sink = self.sink(&path, &name, raw);
             if let Some(Sink::File(file)) = &sink
                 && let Some(other) = files.insert(file.path.clone(), path.clone())
             {
@@ -36,38 +36,14 @@ impl Tables<'_> {
         sinks
     }
 
-    fn sink(&mut self, path: &str, raw: raw::Sink) -> Option<Sink> {
-        let advice = "write type = \"kafka\", \"amqp\", \"stdout\" or \"file\"";
+    fn sink(&mut self, path: &str, name: &str, raw: raw::Sink) -> Option<Sink> {
+        let advice = "write type = \"kafka\", \"amqp\", \"mqtt\", \"stdout\" or \"file\"";
         let kind = self.report.require(path, "type", raw.kind, advice)?;
-        let own = [
-            ("brokers", raw.brokers.is_some(), SinkType::Kafka),
-            ("options", raw.options.is_some(), SinkType::Kafka),
-            ("path", raw.path.is_some(), SinkType::File),
-            ("url", raw.url.is_some(), SinkType::Amqp),
-            ("password", raw.password.is_some(), SinkType::Amqp),
-            ("tls", raw.tls.is_some(), SinkType::Amqp),
-            ("exchange", raw.exchange.is_some(), SinkType::Amqp),
-            ("queue", raw.queue.is_some(), SinkType::Amqp),
-            ("heartbeat", raw.heartbeat.is_some(), SinkType::Amqp),
-            (
-                "confirm_timeout",
-                raw.confirm_timeout.is_some(),
-                SinkType::Amqp,
-            ),
-            ("max_in_flight", raw.max_in_flight.is_some(), SinkType::Amqp),
-            ("expiration", raw.expiration.is_some(), SinkType::Amqp),
-            ("priority", raw.priority.is_some(), SinkType::Amqp),
-        ];
-        for (key, given, owner) in own {
-            if given && owner != kind {
-                let text =
-                    format!("is for sinks of type {owner}, and this one is {kind} (leave it out)");
-                self.report.mistake(&join(path, key), text);
-            }
-        }
+        self.refuse_keys_of_others(path, kind, &raw);
         match kind {
             SinkType::Amqp => self.amqp(path, raw).map(Sink::Amqp),
             SinkType::Stdout => Some(Sink::Stdout),
+            SinkType::Mqtt => self.mqtt(path, name, raw).map(Box::new).map(Sink::Mqtt),
             SinkType::File => {
                 let advice = "write path = \"/var/log/central.ndjson\"";
                 let path = self.report.require(path, "path", raw.path, advice)?;
@@ -82,6 +58,47 @@ impl Tables<'_> {
                     brokers: brokers?,
                     options: options?,
                 }))
+            }
+        }
+    }
+
+    fn refuse_keys_of_others(&mut self, path: &str, kind: SinkType, raw: &raw::Sink) {
+        const KAFKA: &[SinkType] = &[SinkType::Kafka];
+        const AMQP: &[SinkType] = &[SinkType::Amqp];
+        const URL: &[SinkType] = &[SinkType::Amqp, SinkType::Mqtt];
+        const MQTT: &[SinkType] = &[SinkType::Mqtt];
+        const FILE: &[SinkType] = &[SinkType::File];
+        let own = [
+            ("brokers", raw.brokers.is_some(), KAFKA),
+            ("options", raw.options.is_some(), KAFKA),
+            ("path", raw.path.is_some(), FILE),
+            ("url", raw.url.is_some(), URL),
+            ("username", raw.username.is_some(), MQTT),
+            ("password", raw.password.is_some(), URL),
+            ("tls", raw.tls.is_some(), URL),
+            ("exchange", raw.exchange.is_some(), AMQP),
+            ("queue", raw.queue.is_some(), AMQP),
+            ("heartbeat", raw.heartbeat.is_some(), AMQP),
+            ("confirm_timeout", raw.confirm_timeout.is_some(), AMQP),
+            ("max_in_flight", raw.max_in_flight.is_some(), AMQP),
+            ("expiration", raw.expiration.is_some(), AMQP),
+            ("priority", raw.priority.is_some(), AMQP),
+            ("client_id", raw.client_id.is_some(), MQTT),
+            ("version", raw.version.is_some(), MQTT),
+            ("qos", raw.qos.is_some(), MQTT),
+            ("retain", raw.retain.is_some(), MQTT),
+            ("message_expiry", raw.message_expiry.is_some(), MQTT),
+            ("max_packet_size", raw.max_packet_size.is_some(), MQTT),
+            ("status_topic", raw.status_topic.is_some(), MQTT),
+        ];
+        for (key, given, owners) in own {
+            if given && !owners.contains(&kind) {
+                let owners: Vec<String> = owners.iter().map(SinkType::to_string).collect();
+                let text = format!(
+                    "is for sinks of type {}, and this one is {kind} (leave it out)",
+                    owners.join(" or ")
+                );
+                self.report.mistake(&join(path, key), text);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What works, and is probably not what was meant.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::layers::join;
 use super::remark::Place;
 use super::report::Report;
 use super::secret::{Origin, Secret};
-use super::{Account, Config, Route, Selector, Sink};
+use super::{Account, Config, Mqtt, Route, Selector, Sink};
 
 /// Any user of the machine may read the file.
 const WORLD_READABLE: u32 = 0o004;
@@ -68,24 +69,44 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
     if !config.routes.iter().any(|route| route.sink == name) {
         report.warn(&path, "no route leads here (add a route, or leave it out)");
     }
-    if let Sink::Amqp(amqp) = sink {
-        let own_key = join(&path, "password");
-        let key = match report.tree.find(&own_key) {
-            Some(_) => own_key,
-            None => join(&path, "url"),
-        };
-        // The password that every RabbitMQ begins with is no secret.
-        let mut secrets = amqp.servers.iter().map(|server| &server.password);
-        if let Some(secret) = secrets.find(|secret| secret.expose() != "guest") {
-            warn_literal(&key, secret, report);
-        }
-    }
-    if let Sink::Kafka(kafka) = sink {
-        let options = join(&path, "options");
-        for (option, value) in &kafka.options {
-            if option.contains("password") || option.contains("secret") || option == "ssl.key.pem" {
-                warn_literal(&join(&options, option), value, report);
+    match sink {
+        Sink::Kafka(kafka) => {
+            let options = join(&path, "options");
+            for (option, value) in &kafka.options {
+                if option.contains("password")
+                    || option.contains("secret")
+                    || option == "ssl.key.pem"
+                {
+                    warn_literal(&join(&options, option), value, report);
+                }
             }
+        }
+        Sink::Amqp(amqp) => {
+            let own_key = join(&path, "password");
+            let key = match report.tree.find(&own_key) {
+                Some(_) => own_key,
+                None => join(&path, "url"),
+            };
+            // The password that every RabbitMQ begins with is no secret.
+            let mut secrets = amqp.servers.iter().map(|server| &server.password);
+            if let Some(secret) = secrets.find(|secret| secret.expose() != "guest") {
+                warn_literal(&key, secret, report);
+            }
+        }
+        Sink::Mqtt(mqtt) => warn_mqtt(&path, mqtt, report),
+        Sink::Stdout | Sink::File(_) => {}
+    }
+}
+
+fn warn_mqtt(path: &str, mqtt: &Mqtt, report: &mut Report) {
+    if is_local(&mqtt.url) {
+        return;
+    }
+    if let Some(password) = &mqtt.password {
+        warn_literal(&join(path, "password"), password, report);
+        if !mqtt.is_encrypted() {
+            let text = "the password travels unencrypted (use mqtts)";
+            report.warn(&join(path, "url"), text);
         }
     }
 }
@@ -118,7 +139,10 @@ fn is_local(endpoint: &Url) -> bool {
     match endpoint.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
+        // A scheme that the URL standard does not know has no addresses, only names.
+        Some(Host::Domain(name)) => {
+            name == "localhost" || name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
+        }
         None => false,
     }
 }

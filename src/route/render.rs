@@ -1,3 +1,4 @@
+use crate::config::mqtt::is_carried;
 use crate::config::template::{Placeholder, Segment, Template};
 
 /// What the placeholders of a template stand for. A value that an event does not have is empty.
@@ -33,6 +34,8 @@ pub enum Alphabet {
     KafkaTopic,
     /// Without the dot between the words of a routing key and the wildcards of bindings.
     AmqpRoutingKey,
+    /// One level of an MQTT topic: no `/`, no wildcard, nothing that a broker may refuse.
+    MqttTopic,
     /// Anything: keys are opaque.
     Any,
 }
@@ -44,6 +47,7 @@ impl Alphabet {
                 character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
             }
             Self::AmqpRoutingKey => !matches!(character, '.' | '*' | '#'),
+            Self::MqttTopic => !matches!(character, '+' | '#' | '/') && is_carried(character),
             Self::Any => true,
         }
     }
@@ -147,6 +151,31 @@ mod tests {
             "central.Monitoring_MonitoringInformation.a/b c",
         );
         assert_eq!(rendered("{data.*.#}", Alphabet::AmqpRoutingKey), "_+_");
+    }
+
+    #[test]
+    fn a_value_stays_within_one_level_of_an_mqtt_topic() {
+        let values = |customer_id| Values {
+            account: "",
+            topic: "",
+            subject: "",
+            customer_id,
+            msp_id: "",
+            message_type: "",
+            element: "",
+            id: "",
+            data: &|_, _| {},
+        };
+        let template = Template::parse("central/{customer_id}/x").unwrap();
+        for (value, topic) in [
+            ("a b.é", "central/a b.é/x"),
+            ("a/b/+/#", "central/a_b____/x"),
+            ("\0\n\u{fffe}$", "central/___$/x"),
+        ] {
+            let mut out = String::new();
+            render(&template, &values(value), Alphabet::MqttTopic, &mut out);
+            assert_eq!(out, topic);
+        }
     }
 
     #[test]

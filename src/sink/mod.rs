@@ -5,6 +5,7 @@
 
 pub mod amqp;
 pub mod kafka;
+pub mod mqtt;
 pub mod stream;
 
 use std::future::Future;

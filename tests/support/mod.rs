@@ -5,6 +5,8 @@ pub(crate) mod authority;
 pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
+pub(crate) mod mosquitto;
+pub(crate) mod mqtt_stand;
 pub(crate) mod pika;
 pub(crate) mod proxy;
 pub(crate) mod read_back;

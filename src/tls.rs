@@ -1,4 +1,4 @@
-//! Which servers are believed.
+//! Which servers are believed, and with what a client proves itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::config::Tls;
@@ -22,32 +22,68 @@ static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots)
 });
 
-/// Why the `tls` part of an account cannot be used.
+/// Why a `tls` part of the config cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     #[error("the CA file {}: {reason}", path.display())]
     CaFile { path: PathBuf, reason: String },
+    #[error("the client certificate {}: {reason}", path.display())]
+    Certificate { path: PathBuf, reason: String },
+    #[error("the key {} of the client certificate: {reason}", path.display())]
+    Key { path: PathBuf, reason: String },
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
 
-pub(crate) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Unusable> {
+/// What a connection is made with; `alpn` names the protocol that is spoken inside.
+pub(crate) fn client_config(
+    tls: &Tls,
+    identity: Option<&(PathBuf, PathBuf)>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, Unusable> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider) as Arc<CryptoProvider>)
         .with_safe_default_protocol_versions()?;
-    let mut config = if tls.insecure {
+    let builder = if tls.insecure {
         builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(BelieveAll(algorithms)))
-            .with_no_client_auth()
     } else {
-        builder
-            .with_root_certificates(roots(tls.ca_file.as_deref())?)
-            .with_no_client_auth()
+        builder.with_root_certificates(roots(tls.ca_file.as_deref())?)
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let mut config = match identity {
+        Some((certificate, key)) => {
+            let (chain, key) = read_identity(certificate, key)?;
+            builder.with_client_auth_cert(chain, key)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+type Chain = Vec<CertificateDer<'static>>;
+
+fn read_identity(
+    certificate: &Path,
+    key: &Path,
+) -> Result<(Chain, PrivateKeyDer<'static>), Unusable> {
+    let unusable = |reason: String| Unusable::Certificate {
+        path: certificate.to_owned(),
+        reason,
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Chain, _>>)
+        .map_err(|error| unusable(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(unusable("holds no certificate".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| Unusable::Key {
+        path: key.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok((chain, key))
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, Unusable> {
@@ -74,7 +110,7 @@ fn roots(ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, Unusable> {
     Ok(Arc::new(roots))
 }
 
-/// `tls.verify = false`: whoever answers is taken for Central.
+/// `tls.verify = false`: whoever answers is taken for the one that was meant.
 #[derive(Debug)]
 struct BelieveAll(WebPkiSupportedAlgorithms);
 
@@ -126,7 +162,7 @@ mod tests {
             ca_file: Some(path.clone()),
             insecure: false,
         };
-        let error = client_config(&tls).unwrap_err().to_string();
+        let error = client_config(&tls, None, &[]).unwrap_err().to_string();
         assert!(error.contains("ca.pem") && error.contains("holds no certificate"));
     }
 }

@@ -1,0 +1,109 @@
+//! MQTT 3.1.1 and 5.
+//!
+//! A record is confirmed by the broker's PUBACK (`QoS` 1) or PUBCOMP (`QoS` 2), found by its packet
+//! identifier; at `QoS` 0 there is no such word, and it counts as confirmed once it is written to
+//! the socket. Sessions are clean: a connection that broke is not taken up again, and the delivery
+//! sends everything unconfirmed anew. The client id is the same each time, so that the broker ends
+//! what is left of the old connection before it takes anything from the new one.
+//!
+//! The connection is rumqttc's packets, but not its event loop, which resends by itself, cannot tell
+//! a record that is refused from a connection that is broken, and loses the place of each refused
+//! record at `QoS` 2.
+//!
+//! A broker that speaks 3.1.1 has no way to refuse a record: it drops it in silence, or closes the
+//! connection.
+
+mod dial;
+mod packet;
+mod reason;
+mod session;
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::packet::Publish;
+use self::session::{Request, Session};
+use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
+use crate::config;
+
+/// Records that wait for a place under the broker's receive maximum; beyond, `send` waits.
+const QUEUE_RECORDS: usize = 1024;
+
+/// One connection to a broker.
+pub struct MqttSink {
+    config: config::Mqtt,
+    requests: mpsc::Sender<Request>,
+    outcomes: Outcomes,
+    packet_bytes: usize,
+    /// Why the session ended.
+    end: Arc<OnceLock<String>>,
+    /// Ends the session with this value: what it has not yet sent is not sent any more.
+    _session: DropGuard,
+}
+
+impl std::fmt::Debug for MqttSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MqttSink").finish_non_exhaustive()
+    }
+}
+
+impl Sink for MqttSink {
+    type Config = config::Mqtt;
+
+    async fn connect(config: &Self::Config, outcomes: Outcomes) -> Result<Self, Broken> {
+        let (requests, queue) = mpsc::channel(QUEUE_RECORDS);
+        let session = Session::open(config, queue, outcomes.clone())
+            .await
+            .map_err(|why| Broken(format!("mqtt: {why}")))?;
+        let packet_bytes = session.packet_bytes();
+        let end = Arc::new(OnceLock::new());
+        let given_up = CancellationToken::new();
+        tokio::spawn(session.run(given_up.clone(), Arc::clone(&end)));
+        Ok(Self {
+            config: config.clone(),
+            requests,
+            outcomes,
+            packet_bytes,
+            end,
+            _session: given_up.drop_guard(),
+        })
+    }
+
+    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
+        let publish = match self.packet(record) {
+            Ok(publish) => publish,
+            Err(why) => {
+                let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
+                return Ok(());
+            }
+        };
+        let request = Request { ticket, publish };
+        self.requests.send(request).await.map_err(|_| {
+            let why = self
+                .end
+                .get()
+                .map_or("the connection ended", String::as_str);
+            Broken(format!("mqtt: {why}"))
+        })
+    }
+
+    /// The session sends whatever it may at once.
+    async fn flush(&mut self) -> Result<(), Broken> {
+        Ok(())
+    }
+}
+
+impl MqttSink {
+    fn packet(&self, record: &Record<'_>) -> Result<Publish, String> {
+        let publish = Publish::of(record, &self.config)?;
+        let (size, limit) = (publish.size(), self.packet_bytes);
+        if size > limit {
+            return Err(format!(
+                "its packet of {size} bytes is over the limit of {limit}"
+            ));
+        }
+        Ok(publish)
+    }
+}

@@ -1,0 +1,95 @@
+//! What a broker's reason codes say about a record and about a connection.
+//!
+//! Those of MQTT 5 are 0 or at least 16; those of a 3.1.1 CONNACK are 1 to 5. One table has both.
+
+use crate::sink::Outcome;
+
+const SUCCESS: u8 = 0x00;
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+const NOT_AUTHORIZED: u8 = 0x87;
+const TOPIC_NAME_INVALID: u8 = 0x90;
+const PACKET_TOO_LARGE: u8 = 0x95;
+const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
+
+/// What the reason code of an acknowledgement means for the record.
+pub(super) fn outcome(code: u8) -> Outcome {
+    match code {
+        SUCCESS | NO_MATCHING_SUBSCRIBERS => Outcome::Confirmed,
+        TOPIC_NAME_INVALID | PACKET_TOO_LARGE | PAYLOAD_FORMAT_INVALID => {
+            Outcome::Refused(format!("the broker says: {}", text(code)))
+        }
+        NOT_AUTHORIZED => Outcome::Retry(
+            "the broker does not let us publish to this topic: its access rules have to allow it"
+                .to_owned(),
+        ),
+        _ => Outcome::Retry(format!("the broker did not take a record: {}", text(code))),
+    }
+}
+
+/// Whether a PUBREC with this code ends the exchange.
+pub(super) fn is_failure(code: u8) -> bool {
+    code >= 0x80
+}
+
+/// What a code says, and what to do where that is known.
+pub(super) fn text(code: u8) -> String {
+    let known = match code {
+        SUCCESS => "no reason given",
+        1 | 0x84 => "it does not speak this version of MQTT (set `version`)",
+        2 | 0x85 => "it does not accept the client_id",
+        4 | 0x86 => "it does not accept the username or the password",
+        5 | NOT_AUTHORIZED => {
+            "not authorized (check username and password, and the broker's access rules)"
+        }
+        0x81 => "malformed packet",
+        0x82 => "protocol error",
+        0x83 => "implementation specific error",
+        3 | 0x88 => "it is not available",
+        0x89 => "it is busy",
+        0x8a => "this client is banned",
+        0x8b => "it is shutting down",
+        0x8d => "nothing came from us in the keep-alive time",
+        0x8e => {
+            "another client connected with the same client_id (give each forwarder and sink its own)"
+        }
+        TOPIC_NAME_INVALID => "topic name invalid",
+        0x91 => "packet identifier in use",
+        0x92 => "packet identifier not found",
+        0x93 => "more records under way than it allows",
+        PACKET_TOO_LARGE => "packet too large",
+        0x96 => "message rate too high",
+        0x97 => "quota exceeded",
+        0x98 => "administrative action",
+        PAYLOAD_FORMAT_INVALID => "payload format invalid",
+        0x9a => "it does not retain messages (set retain = false, and no status_topic)",
+        0x9b => "it does not support this QoS (set a lower `qos`)",
+        0x9c | 0x9d => "another server is to be used (change the `url`)",
+        0x9f => "connection rate exceeded",
+        0xa0 => "maximum connect time",
+        _ => return format!("reason code {code:#04x}"),
+    };
+    known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_are_told_apart() {
+        for code in [0x00, 0x10] {
+            assert_eq!(outcome(code), Outcome::Confirmed, "{code:#x}");
+        }
+        for code in [0x90, 0x95, 0x99] {
+            assert!(matches!(outcome(code), Outcome::Refused(_)), "{code:#x}");
+        }
+        for code in [0x80, 0x83, 0x87, 0x91, 0x92, 0x97, 0xff] {
+            assert!(matches!(outcome(code), Outcome::Retry(_)), "{code:#x}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_shown_as_the_specification_writes_it() {
+        assert_eq!(text(0xee), "reason code 0xee");
+    }
+}

@@ -1,0 +1,385 @@
+//! One connection after its CONNACK: packets out, acknowledgements in, each matched to its record.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::dial::{Reader, Writer, dial};
+use super::packet::{self, Incoming, Limits, PINGREQ, Publish};
+use super::reason;
+use crate::config::Mqtt;
+use crate::sink::{Outcome, Outcomes, Ticket};
+
+/// How long a broker may take to acknowledge a record, to answer a ping, or to let us in. One that
+/// was stopped for a while may go on within it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a broker may hear nothing from us, unless it has its own idea. A ping goes out twice in
+/// that time, also while records do: their acknowledgements have a clock of their own.
+const KEEP_ALIVE: u16 = 30;
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Records under way at `QoS` 1 and 2, where the broker allows more: enough for a distant broker,
+/// and few to repeat when the connection breaks.
+const IN_FLIGHT: usize = 4096;
+
+/// Bytes that are gathered for one write.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Room for acknowledgements that are read at once.
+const READ_BYTES: usize = 8 * 1024;
+
+/// How long a goodbye may take that nobody waits for.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A record on its way to the broker.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) ticket: Ticket,
+    pub(super) publish: Publish,
+}
+
+pub(super) struct Session {
+    reader: Reader,
+    writer: Writer,
+    requests: mpsc::Receiver<Request>,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    /// Something was written that may still be in the stream's own buffer.
+    unflushed: bool,
+    book: Book,
+    packet_bytes: usize,
+    /// What is said at a good end.
+    goodbye: &'static [u8],
+    ping_every: Duration,
+    last_ping: Instant,
+    awaits_pong: bool,
+}
+
+/// Which records are where.
+struct Book {
+    outcomes: Outcomes,
+    in_flight: HashMap<u16, Pending>,
+    receive_max: usize,
+    last_id: u16,
+    /// Records at `QoS` 0 with the position in the stream of bytes at which each ends.
+    unwritten: VecDeque<(u64, Ticket)>,
+    /// Bytes that were put into `outgoing`, and of these, those that were written.
+    put: u64,
+    written: u64,
+}
+
+/// A packet that is to be acknowledged.
+struct Pending {
+    /// `None`: a packet of our own.
+    ticket: Option<Ticket>,
+    since: Instant,
+}
+
+impl Session {
+    /// Connects and waits for the CONNACK.
+    pub(super) async fn open(
+        mqtt: &Mqtt,
+        requests: mpsc::Receiver<Request>,
+        outcomes: Outcomes,
+    ) -> Result<Self, String> {
+        let (reader, writer) = dial(mqtt).await?;
+        let mut session = Self {
+            reader,
+            writer,
+            requests,
+            incoming: BytesMut::with_capacity(READ_BYTES),
+            outgoing: packet::connect(mqtt, KEEP_ALIVE)?,
+            unflushed: false,
+            book: Book::new(outcomes),
+            packet_bytes: 0,
+            goodbye: packet::disconnect(mqtt),
+            ping_every: Duration::ZERO,
+            last_ping: Instant::now(),
+            awaits_pong: false,
+        };
+        let limits = timeout(PATIENCE, session.shake_hands(mqtt))
+            .await
+            .map_err(|_| format!("the broker did not answer CONNECT in {PATIENCE:?}"))??;
+        session.packet_bytes = limits.packet_bytes;
+        session.book.receive_max = IN_FLIGHT.min(limits.receive_max.into());
+        let keep_alive = match limits.keep_alive {
+            None | Some(0) => KEEP_ALIVE,
+            Some(seconds) => seconds.min(KEEP_ALIVE),
+        };
+        session.ping_every = Duration::from_secs(keep_alive.into()) / 2;
+        if let Some(topic) = &mqtt.status_topic {
+            session.publish(None, Publish::online(topic, mqtt))?;
+        }
+        Ok(session)
+    }
+
+    pub(super) fn packet_bytes(&self) -> usize {
+        self.packet_bytes
+    }
+
+    async fn shake_hands(&mut self, mqtt: &Mqtt) -> Result<Limits, String> {
+        let sent = async {
+            self.writer.write_all_buf(&mut self.outgoing).await?;
+            self.writer.flush().await
+        };
+        sent.await.map_err(lost)?;
+        loop {
+            if let Some(limits) = packet::take_connack(&mut self.incoming, mqtt)? {
+                return Ok(limits);
+            }
+            let read = self.reader.read_buf(&mut self.incoming).await;
+            read.and_then(more).map_err(lost)?;
+        }
+    }
+
+    /// Runs until the sink is dropped or the connection breaks; says why it ended first, then what
+    /// became of each record.
+    pub(super) async fn run(mut self, given_up: CancellationToken, end: Arc<OnceLock<String>>) {
+        let Err(why) = self.serve(&given_up).await else {
+            return;
+        };
+        let _ = end.set(why.clone());
+        self.requests.close();
+        self.book.give_up(&why);
+        while let Ok(request) = self.requests.try_recv() {
+            self.book.tell(request.ticket, Outcome::Retry(why.clone()));
+        }
+    }
+
+    async fn serve(&mut self, given_up: &CancellationToken) -> Result<(), String> {
+        let mut clock = clock();
+        loop {
+            let is_written = self.outgoing.is_empty();
+            let must_flush = is_written && self.unflushed;
+            let may_take = !must_flush && self.outgoing.len() < WRITE_BYTES && self.book.has_room();
+            tokio::select! {
+                biased;
+                () = given_up.cancelled() => {
+                    self.say_goodbye().await;
+                    return Ok(());
+                }
+                _ = clock.tick() => self.look_at_the_clock()?,
+                read = self.reader.read_buf(&mut self.incoming) => {
+                    read.and_then(more).map_err(lost)?;
+                    self.take_packets()?;
+                }
+                request = self.requests.recv(), if may_take => match request {
+                    Some(Request { ticket, publish }) => self.publish(Some(ticket), publish)?,
+                    None => return Ok(()),
+                },
+                pushed = push(&mut self.writer, &mut self.outgoing), if must_flush || !is_written => {
+                    self.book.written += pushed.map_err(lost)? as u64;
+                    self.unflushed = !is_written;
+                    if is_written {
+                        self.book.confirm_written();
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, ticket: Option<Ticket>, mut publish: Publish) -> Result<(), String> {
+        if publish.has_acknowledgement() {
+            publish.set_id(self.book.enter(ticket));
+            self.book.put += publish.write(&mut self.outgoing)? as u64;
+        } else {
+            self.book.put += publish.write(&mut self.outgoing)? as u64;
+            self.book
+                .unwritten
+                .extend(ticket.map(|ticket| (self.book.put, ticket)));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, packet: &[u8]) {
+        self.outgoing.extend_from_slice(packet);
+        self.book.put += packet.len() as u64;
+    }
+
+    fn take_packets(&mut self) -> Result<(), String> {
+        while let Some(incoming) = packet::take(&mut self.incoming)? {
+            match incoming {
+                Incoming::PubAck { id, reason } | Incoming::PubComp { id, reason } => {
+                    self.book.settle(id, reason)?;
+                }
+                Incoming::PubRec { id, reason } if reason::is_failure(reason) => {
+                    self.book.settle(id, reason)?;
+                }
+                Incoming::PubRec { id, .. } => {
+                    self.book.find(id)?;
+                    self.put(&packet::pubrel(id));
+                }
+                Incoming::Pong => self.awaits_pong = false,
+                Incoming::Goodbye { reason } => {
+                    let why = reason::text(reason);
+                    return Err(format!("the broker ended the connection: {why}"));
+                }
+            }
+        }
+        self.incoming.reserve(READ_BYTES);
+        Ok(())
+    }
+
+    fn look_at_the_clock(&mut self) -> Result<(), String> {
+        if self
+            .book
+            .oldest()
+            .is_some_and(|since| since.elapsed() > PATIENCE)
+        {
+            return Err(format!(
+                "no acknowledgement from the broker in {PATIENCE:?}"
+            ));
+        }
+        let since_ping = self.last_ping.elapsed();
+        if self.awaits_pong && since_ping > PATIENCE {
+            return Err(format!("no answer to a ping in {PATIENCE:?}"));
+        }
+        if !self.awaits_pong && since_ping >= self.ping_every {
+            self.put(&PINGREQ);
+            self.awaits_pong = true;
+            self.last_ping = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Only between packets can a DISCONNECT be read; with records under way it would be no good
+    /// end either.
+    async fn say_goodbye(&mut self) {
+        if self.outgoing.is_empty() && self.book.in_flight.is_empty() {
+            let goodbye = async {
+                self.writer.write_all(self.goodbye).await?;
+                self.writer.shutdown().await
+            };
+            // Nobody is there any more who could do something about an error.
+            let _ = timeout(GOODBYE, goodbye).await;
+        }
+    }
+}
+
+impl Book {
+    fn new(outcomes: Outcomes) -> Self {
+        Self {
+            outcomes,
+            in_flight: HashMap::new(),
+            receive_max: 0,
+            last_id: 0,
+            unwritten: VecDeque::new(),
+            put: 0,
+            written: 0,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < self.receive_max
+    }
+
+    /// Gives a packet the next free identifier. There is one: fewer are in flight than there are.
+    fn enter(&mut self, ticket: Option<Ticket>) -> u16 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.in_flight.contains_key(&self.last_id) {
+                break;
+            }
+        }
+        let since = Instant::now();
+        self.in_flight
+            .insert(self.last_id, Pending { ticket, since });
+        self.last_id
+    }
+
+    fn find(&self, id: u16) -> Result<&Pending, String> {
+        self.in_flight.get(&id).ok_or_else(|| unknown(id))
+    }
+
+    fn settle(&mut self, id: u16, reason: u8) -> Result<(), String> {
+        let pending = self.in_flight.remove(&id).ok_or_else(|| unknown(id))?;
+        match (pending.ticket, reason::outcome(reason)) {
+            (Some(ticket), outcome) => self.tell(ticket, outcome),
+            (None, Outcome::Confirmed) => {}
+            (None, Outcome::Refused(why) | Outcome::Retry(why)) => {
+                tracing::warn!("mqtt: status_topic: {why}");
+            }
+        }
+        Ok(())
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.in_flight.values().map(|pending| pending.since).min()
+    }
+
+    fn confirm_written(&mut self) {
+        let written = self.written;
+        while let Some(&(end, ticket)) = self.unwritten.front()
+            && end <= written
+        {
+            self.unwritten.pop_front();
+            self.tell(ticket, Outcome::Confirmed);
+        }
+    }
+
+    fn give_up(&mut self, why: &str) {
+        let in_flight = self
+            .in_flight
+            .drain()
+            .filter_map(|(_, pending)| pending.ticket);
+        let unwritten = self.unwritten.drain(..).map(|(_, ticket)| ticket);
+        for ticket in in_flight.chain(unwritten) {
+            let _ = self
+                .outcomes
+                .send((ticket, Outcome::Retry(format!("mqtt: {why}"))));
+        }
+    }
+
+    fn tell(&self, ticket: Ticket, outcome: Outcome) {
+        // The receiver is gone when this sink was given up: its records are sent again.
+        let _ = self.outcomes.send((ticket, outcome));
+    }
+}
+
+/// Writes what the stream takes, and gives the number of bytes; flushes it when there is nothing to
+/// write. Dropping the future loses nothing.
+async fn push(writer: &mut Writer, outgoing: &mut BytesMut) -> io::Result<usize> {
+    if outgoing.is_empty() {
+        return writer.flush().await.map(|()| 0);
+    }
+    match writer.write_buf(outgoing).await {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        written => written,
+    }
+}
+
+fn clock() -> Interval {
+    let mut clock = interval(TICK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    clock
+}
+
+/// Reading nothing means that the other side has ended the connection.
+fn more(read: usize) -> io::Result<()> {
+    match read {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
+fn lost(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
+        _ => format!("the connection broke: {error}"),
+    }
+}
+
+fn unknown(id: u16) -> String {
+    format!("the broker acknowledged packet {id}, which is not under way")
+}

@@ -1,0 +1,284 @@
+//! The MQTT sink against a real Mosquitto, read back by Mosquitto's own subscriber.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use central_forwarder::simulator::{TOPICS, sequence_of};
+use serde_json::Value;
+
+use support::authority::Authority;
+use support::eventually;
+use support::mosquitto::{Message, Mosquitto, Subscriber, free_port};
+use support::mqtt_stand::{MqttStand, drain, number, numbers};
+
+const A_WHILE: Duration = Duration::from_secs(60);
+const COUNT: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_six_topics_arrive_with_user_properties_and_content_type() {
+    const FRAMES: u64 = 40;
+    let Some(broker) = Mosquitto::open() else {
+        return;
+    };
+    let subscriber = Subscriber::start(&broker.address(), "central/#");
+    let url = format!("url = \"mqtt://{}\"", broker.address());
+    let stand = MqttStand::new(&TOPICS, 0, FRAMES, &url).await;
+    let forwarder = stand.start();
+    let all = TOPICS.len() * 40;
+    let messages = subscriber.wait_for(A_WHILE, "all records", |messages| messages.len() >= all);
+    drain(forwarder);
+    for topic in TOPICS {
+        let of_topic = messages
+            .iter()
+            .filter(|message| message.topic == format!("central/{topic}"));
+        let mut next = 1;
+        for message in of_topic {
+            check(message, topic, next);
+            next += 1;
+        }
+        assert_eq!(next, FRAMES + 1, "records of {topic}");
+    }
+    assert_eq!(messages.len(), all);
+    println!("{:?}", messages[0]);
+}
+
+fn check(message: &Message, topic: &str, number: u64) {
+    let record: Value = serde_json::from_str(&message.payload).expect("the payload is JSON");
+    assert_eq!(
+        sequence_of(topic, &record["data"]),
+        Some(number),
+        "{record}"
+    );
+    assert_eq!(record["topic"], topic);
+    assert_eq!(message.qos, 1);
+    assert!(!message.retained);
+    assert_eq!(message.content_type.as_deref(), Some("application/json"));
+    let property = |name| message.user_property(name);
+    assert_eq!(property("specversion"), Some("1.0"));
+    assert_eq!(property("id"), record["id"].as_str());
+    assert_eq!(property("source"), Some("/central/acme"));
+    assert_eq!(property("time"), record["time"].as_str());
+    assert_eq!(property("messagetype"), record["type"].as_str());
+    assert_eq!(property("account"), Some("acme"));
+    assert_eq!(property("topic"), Some(topic));
+    let event_type = format!("central.classic.{topic}");
+    assert_eq!(property("type"), Some(event_type.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_versions_deliver_at_each_qos() {
+    let Some(broker) = Mosquitto::open() else {
+        return;
+    };
+    for (version, qos) in [(3, 0), (3, 1), (3, 2), (5, 0), (5, 1), (5, 2)] {
+        let subscriber = Subscriber::start(&broker.address(), "central/#");
+        let sink = format!(
+            "url = \"mqtt://{}\"\nversion = {version}\nqos = {qos}",
+            broker.address()
+        );
+        let stand = MqttStand::new(&["monitoring"], 0, COUNT, &sink).await;
+        let forwarder = stand.start();
+        let what = format!("all records by version {version} at QoS {qos}");
+        let messages =
+            subscriber.wait_for(A_WHILE, &what, |messages| messages.len() as u64 >= COUNT);
+        let said = drain(forwarder);
+        assert!(said.contains(&format!("confirmed={COUNT}")), "{said}");
+        // The subscriber asks for 1 at most.
+        assert!(messages.iter().all(|message| message.qos == qos.min(1)));
+        assert_eq!(
+            numbers(&messages),
+            (1..=COUNT).collect::<Vec<_>>(),
+            "{what}"
+        );
+        assert_eq!(messages[0].content_type.is_some(), version == 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_said_and_never_shown() {
+    let passwords = tempfile::tempdir().unwrap();
+    let file = passwords.path().join("passwords");
+    let made = Command::new("mosquitto_passwd")
+        .args(["-b", "-c"])
+        .arg(&file)
+        .args(["ops", "the-right-one"])
+        .status();
+    if Mosquitto::open().is_none() {
+        return;
+    }
+    assert!(made.unwrap().success());
+    let settings = format!("allow_anonymous false\npassword_file {}", file.display());
+    let broker = Mosquitto::start(&settings).expect("there is one");
+    let login = ["-u", "ops", "-P", "the-right-one"];
+    let subscriber = Subscriber::start_with(&broker.address(), "central/#", &login);
+    for (version, password) in [(5, "hunter2"), (3, "hunter2"), (5, "the-right-one")] {
+        let sink = format!(
+            "url = \"mqtt://{}\"\nversion = {version}\nusername = \"ops\"\npassword = \"{password}\"",
+            broker.address()
+        );
+        let stand = MqttStand::new(&["audit"], 0, COUNT, &sink).await;
+        let mut forwarder = stand.start();
+        if password == "hunter2" {
+            let said = "the broker refused the connection: ";
+            forwarder.wait_for_stderr(A_WHILE, said);
+            forwarder.kill();
+        } else {
+            subscriber.wait_for(A_WHILE, "all records", |messages| {
+                messages.len() as u64 == COUNT
+            });
+        }
+        assert!(
+            !forwarder.stderr().contains(password),
+            "{}",
+            forwarder.stderr()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_over_the_brokers_limit_is_refused_and_holds_up_no_other() {
+    // The first is told at the connection, the second when the record has come.
+    for (setting, said) in [
+        ("max_packet_size 2000", "over the limit of 2000"),
+        ("message_size_limit 1500", "packet too large"),
+    ] {
+        let settings = format!("allow_anonymous true\n{setting}");
+        let Some(broker) = Mosquitto::start(&settings) else {
+            return;
+        };
+        let subscriber = Subscriber::start(&broker.address(), "central/#");
+        let url = format!("url = \"mqtt://{}\"", broker.address());
+        let stand = MqttStand::new(&["monitoring", "presence"], 0, COUNT, &url).await;
+        let mut forwarder = stand.start();
+        forwarder.wait_for_stderr(A_WHILE, said);
+        eventually(A_WHILE, "all frames are read", || {
+            let sent = stand.simulator.sent();
+            sent["monitoring"].frames == COUNT && sent["presence"].frames == COUNT
+        });
+        let log = drain(forwarder);
+        let refused = log.rsplit_once(" refused=").expect("a summary").1;
+        let refused = refused.split(' ').next().expect("a number");
+        let refused: u64 = refused.parse().expect("a number");
+        let messages = subscriber.wait_for(A_WHILE, "the others", |messages| {
+            messages.len() as u64 >= 2 * COUNT - refused
+        });
+        assert_eq!(messages.len() as u64, 2 * COUNT - refused, "{setting}");
+        assert!(refused > 0 && !messages.is_empty(), "{setting}: {refused}");
+        println!("{setting}: {refused} refused, {} arrived", messages.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_access_rules_forbid_waits_until_they_allow_it() {
+    let rules = tempfile::tempdir().unwrap();
+    let file = rules.path().join("rules");
+    fs::write(&file, "topic read #\n").unwrap();
+    let settings = format!("allow_anonymous true\nacl_file {}", file.display());
+    let Some(broker) = Mosquitto::start(&settings) else {
+        return;
+    };
+    let subscriber = Subscriber::start(&broker.address(), "central/#");
+    let url = format!("url = \"mqtt://{}\"", broker.address());
+    let stand = MqttStand::new(&["monitoring"], 0, COUNT, &url).await;
+    let mut forwarder = stand.start();
+    forwarder.wait_for_stderr(A_WHILE, "its access rules have to allow it");
+    assert!(subscriber.messages().is_empty());
+    fs::write(&file, "topic readwrite #\n").unwrap();
+    broker.signal("HUP");
+    let messages = subscriber.wait_for(A_WHILE, "all records", |messages| {
+        numbers(messages).into_iter().collect::<BTreeSet<_>>().len() as u64 == COUNT
+    });
+    assert_eq!(number(&messages[0]), 1);
+    let said = drain(forwarder);
+    assert!(said.contains("refused=0"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_a_client_certificate_and_websockets_deliver_and_a_stranger_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let authority = Authority::new();
+    let ca = file("ca.pem", &authority.pem);
+    let [(certificate, key), (our_certificate, our_key)] = ["localhost", "forwarder"].map(|name| {
+        let identity = authority.issue(name);
+        (
+            file(&format!("{name}.pem"), &identity.certificate),
+            file(&format!("{name}.key"), &identity.key),
+        )
+    });
+    let (tls, websockets) = (free_port(), free_port());
+    let settings = format!(
+        "allow_anonymous true\n\
+         listener {tls} 127.0.0.1\n\
+         cafile {ca}\ncertfile {certificate}\nkeyfile {key}\nrequire_certificate true\n\
+         listener {websockets} 127.0.0.1\nprotocol websockets"
+    );
+    let Some(broker) = Mosquitto::start(&settings) else {
+        return;
+    };
+    let proof = format!("certificate_file = {our_certificate:?}, key_file = {our_key:?}");
+    let trusted = format!("tls = {{ ca_file = {ca:?}, {proof} }}");
+    for sink in [
+        format!("url = \"mqtts://localhost:{tls}\"\n{trusted}"),
+        format!("url = \"ws://127.0.0.1:{websockets}/mqtt\""),
+    ] {
+        let subscriber = Subscriber::start(&broker.address(), "central/#");
+        let stand = MqttStand::new(&["monitoring"], 0, COUNT, &sink).await;
+        let forwarder = stand.start();
+        let messages =
+            subscriber.wait_for(A_WHILE, &sink, |messages| messages.len() as u64 >= COUNT);
+        drain(forwarder);
+        assert_eq!(numbers(&messages), (1..=COUNT).collect::<Vec<_>>());
+    }
+    let sink = format!("url = \"mqtts://localhost:{tls}\"\ntls = {{ {proof} }}");
+    let stand = MqttStand::new(&["monitoring"], 0, COUNT, &sink).await;
+    let mut forwarder = stand.start();
+    forwarder.wait_for_stderr(A_WHILE, "cannot agree on TLS with localhost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_topic_says_online_and_after_the_end_offline() {
+    let Some(broker) = Mosquitto::open() else {
+        return;
+    };
+    for version in [3, 5] {
+        for kill in [false, true] {
+            let topic = format!("status/{version}/{kill}");
+            let subscriber = Subscriber::start(&broker.address(), &topic);
+            let sink = format!(
+                "url = \"mqtt://{}\"\nversion = {version}\nstatus_topic = \"{topic}\"",
+                broker.address()
+            );
+            let stand = MqttStand::new(&["audit"], 0, COUNT, &sink).await;
+            let mut forwarder = stand.start();
+            let said = |messages: &[Message]| -> Vec<String> {
+                messages
+                    .iter()
+                    .map(|message| message.payload.clone())
+                    .collect()
+            };
+            subscriber.wait_for(A_WHILE, "online", |messages| said(messages) == ["online"]);
+            if kill {
+                forwarder.kill();
+            } else {
+                forwarder.terminate();
+                forwarder.wait(A_WHILE);
+            }
+            subscriber.wait_for(A_WHILE, "offline", |messages| {
+                said(messages) == ["online", "offline"]
+            });
+            let late = Subscriber::start(&broker.address(), &topic);
+            late.wait_for(A_WHILE, "offline, retained", |messages| {
+                said(messages) == ["offline"] && messages[0].retained
+            });
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! A Mosquitto of a test's own, which it may configure, stop, kill and pause; and Mosquitto's own
+//! subscriber, which shares no code with the forwarder.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{brokers, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running Mosquitto; it ends with this value.
+pub(crate) struct Mosquitto {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+}
+
+impl Mosquitto {
+    /// One that keeps its sessions over [`Self::stop`] and queues a million messages; `settings` are lines of
+    /// mosquitto.conf. Where there is no real Mosquitto the test is skipped.
+    pub(crate) fn start(settings: &str) -> Option<Self> {
+        brokers::mosquitto()?;
+        let folder = tempfile::tempdir().expect("a folder for the broker");
+        let port = free_port();
+        let config = format!(
+            "listener {port} 127.0.0.1\n\
+             user root\n\
+             persistence true\n\
+             persistence_location {}/\n\
+             max_queued_messages 1000000\n\
+             {settings}\n",
+            folder.path().display(),
+        );
+        fs::write(folder.path().join("mosquitto.conf"), config).expect("the config is writable");
+        let child = spawn(folder.path());
+        let broker = Self {
+            child,
+            folder,
+            port,
+        };
+        broker.wait_until_it_listens();
+        Some(broker)
+    }
+
+    /// One that is open to anybody.
+    pub(crate) fn open() -> Option<Self> {
+        Self::start("allow_anonymous true")
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// SIGTERM, and waits until it is gone.
+    pub(crate) fn stop(&mut self) {
+        self.signal("TERM");
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// After [`Self::kill`] or [`Self::stop`]: the same port and the same data.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(self.folder.path());
+        self.wait_until_it_listens();
+    }
+
+    /// Sends a signal by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name])
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("sh can be run");
+        assert!(done.success(), "SIG{name} could not be sent");
+    }
+
+    fn wait_until_it_listens(&self) {
+        eventually(PATIENCE, "Mosquitto listens", || {
+            TcpStream::connect(self.address()).is_ok()
+        });
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        // An error here means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody uses now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+fn spawn(folder: &Path) -> Child {
+    let start = |program: &str| {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("log"))
+            .expect("a file for the log");
+        Command::new(program)
+            .arg("-c")
+            .arg(folder.join("mosquitto.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+    };
+    // Debian's servers are in sbin, which is not on everybody's PATH.
+    match start("mosquitto") {
+        Err(error) if error.kind() == ErrorKind::NotFound => start("/usr/sbin/mosquitto"),
+        started => started,
+    }
+    .expect("mosquitto can be run")
+}
+
+/// One message as `mosquitto_sub` prints it.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) qos: u64,
+    pub(crate) retained: bool,
+    pub(crate) content_type: Option<String>,
+    pub(crate) payload: String,
+    user_properties: Value,
+}
+
+impl Message {
+    pub(crate) fn user_property(&self, name: &str) -> Option<&str> {
+        self.user_properties[name].as_str()
+    }
+}
+
+/// A `mosquitto_sub` with a session that outlives connections and brokers.
+pub(crate) struct Subscriber {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Subscriber {
+    /// Subscribes at `QoS` 1, and waits until the broker knows. At 2, `mosquitto_sub` 2.0 ends with
+    /// a protocol error after some hundred messages.
+    pub(crate) fn start(address: &str, filter: &str) -> Self {
+        Self::start_with(address, filter, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn start_with(address: &str, filter: &str, more: &[&str]) -> Self {
+        let (host, port) = address.split_once(':').expect("host:port");
+        let folder = tempfile::tempdir().expect("a folder for the output");
+        let create = |name| File::create(folder.path().join(name)).expect("a file for the output");
+        // It holds back what it prints until a message comes.
+        let child = Command::new("stdbuf")
+            .args(["-oL", "mosquitto_sub"])
+            .args(["-V", "5", "-h", host, "-p", port, "-t", filter, "-q", "1"])
+            .args(["-c", "-i", &super::fresh_name("subscriber")])
+            .args(["-x", "3600", "-d", "-F", "%j"])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(create("stdout"))
+            .stderr(create("stderr"))
+            .spawn()
+            .expect("mosquitto_sub of Debian's mosquitto-clients can be run");
+        let subscriber = Self { child, folder };
+        eventually(PATIENCE, "the broker acknowledges a subscription", || {
+            subscriber.printed().contains("Subscribed (mid")
+        });
+        subscriber
+    }
+
+    /// All that came, in order.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        let printed = self.printed();
+        let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
+        let lines = whole.lines().filter(|line| line.starts_with('{'));
+        lines.map(parse).collect()
+    }
+
+    /// Waits until what came satisfies a condition.
+    pub(crate) fn wait_for(
+        &self,
+        within: Duration,
+        what: &str,
+        mut enough: impl FnMut(&[Message]) -> bool,
+    ) -> Vec<Message> {
+        let mut messages = Vec::new();
+        eventually(within, what, || {
+            messages = self.messages();
+            enough(&messages)
+        });
+        messages
+    }
+
+    fn printed(&self) -> String {
+        let path: PathBuf = self.folder.path().join("stdout");
+        String::from_utf8_lossy(&fs::read(path).expect("the output is readable")).into_owned()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        // An error here means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn parse(line: &str) -> Message {
+    let line: Value = serde_json::from_str(line).expect("mosquitto_sub prints JSON");
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Message {
+        topic: text(&line["topic"]).expect("a topic"),
+        qos: line["qos"].as_u64().expect("a QoS"),
+        retained: line["retain"] == 1,
+        content_type: text(&line["properties"]["content-type"]),
+        payload: text(&line["payload"]).expect("a payload"),
+        user_properties: line["properties"]["user-properties"].clone(),
+    }
+}
