@@ -209,14 +209,10 @@ topics = ["audit", "@gaps"]
 accounts = ["acme", "globex"]
 sink = "work"
 destination = "central.{topic}"
-split = true
-elements = ["aps"]
-where = [{ path = "data.status", equals = "DOWN" }]
 
 [[routes]]
 topics = "@dead-letters"
 sink = "screen"
-format = "cloudevents"
 "#;
     let no = |place: &str, what: &str| {
         format!("c.toml:{place}: {what} is not supported by this version (leave it out)")
@@ -230,11 +226,7 @@ format = "cloudevents"
         no("29:1", "sinks.screen.max_backlog:"),
         no("30:1", "sinks.screen.on_full:"),
         no("33:20", "routes[0].topics[1]: `@gaps`"),
-        no("37:1", "routes[0].split:"),
-        no("38:1", "routes[0].elements:"),
-        no("39:1", "routes[0].where:"),
-        no("42:1", "routes[1].topics: `@dead-letters`"),
-        no("44:1", "routes[1].format: `cloudevents`"),
+        no("39:1", "routes[1].topics: `@dead-letters`"),
     ];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
 }

@@ -1,16 +1,19 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
 
 mod accounts;
-mod hint;
+mod diff;
+pub(crate) mod hint;
 mod layers;
 mod load;
 mod misfit;
 mod not_yet;
 mod overrides;
+mod pick;
 mod raw;
 mod remark;
 mod report;
 mod routes;
+mod schemas;
 pub mod secret;
 mod sinks;
 pub mod template;
@@ -18,6 +21,7 @@ mod tree;
 mod units;
 mod validate;
 mod warnings;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,10 +29,14 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::diff::needs_restart;
 pub use self::load::{Loaded, OptionCheck, load};
+pub use self::pick::{Condition, Literal, Pick, Test};
 pub use self::remark::{Mistakes, Place, Remark};
+pub use self::schemas::Schemas;
 use self::secret::Secret;
 use self::template::Template;
+pub use self::written::Written;
 
 /// Where the config is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/central-forwarder/central-forwarder.toml";
@@ -55,6 +63,7 @@ pub struct Config {
     pub accounts: BTreeMap<String, Account>,
     pub sinks: BTreeMap<String, Sink>,
     pub routes: Vec<Route>,
+    pub schemas: Schemas,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +155,7 @@ pub struct File {
 }
 
 /// An event goes to every route that it matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub topics: Selector,
     pub accounts: Selector,
@@ -158,6 +167,8 @@ pub struct Route {
     pub key: Option<Template>,
     pub format: Format,
     pub json: JsonStyle,
+    /// Which payloads, and which parts of them.
+    pub pick: Pick,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +182,7 @@ pub enum Selector {
 pub enum Format {
     #[default]
     Json,
+    CloudEvents,
     Protobuf,
     Frame,
 }

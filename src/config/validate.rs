@@ -9,7 +9,7 @@ use super::layers::join;
 use super::raw::{self, Raw, SecretSource, SinkType, Size};
 use super::report::Report;
 use super::secret::Secret;
-use super::{Config, Journal, Log, OptionCheck, routes};
+use super::{Config, Journal, Log, OptionCheck, routes, schemas};
 
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -50,6 +50,7 @@ pub(super) fn config(
     let accounts = tables.accounts(raw.accounts);
     let sinks = tables.sinks(raw.sinks);
     let routes = routes::routes(raw.routes, &kinds, report);
+    let schemas = schemas::schemas(raw.schemas, report);
     Some(Config {
         state_dir,
         log,
@@ -60,6 +61,7 @@ pub(super) fn config(
         accounts: accounts?,
         sinks: sinks?,
         routes: routes?,
+        schemas,
     })
 }
 

@@ -6,6 +6,7 @@
 //! record on, in order.
 
 mod feed;
+mod plan;
 mod prepare;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,11 @@ use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
-pub use self::prepare::{Decoder, Preparer};
+pub use self::plan::{Plan, Plans};
+pub use self::prepare::Preparer;
 
 use self::feed::Feed;
-use self::prepare::{Item, Prepared};
+use self::prepare::{Item, Prepared, Resume};
 use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
@@ -146,6 +148,8 @@ struct Delivery<S: Sink> {
     cursor: Arc<Mutex<Cursor>>,
     committer: Committer,
     mode: watch::Receiver<Mode>,
+    /// Of the plan that held when the last feed began.
+    generation: u64,
     window: Window,
     summary: Summary,
 }
@@ -170,6 +174,7 @@ impl<S: Sink> Delivery<S> {
             cursor: Arc::new(Mutex::new(cursor)),
             committer,
             mode,
+            generation: 0,
             window: Window::new(from),
             summary: Summary::new(from.offset),
         }
@@ -221,9 +226,15 @@ impl<S: Sink> Delivery<S> {
         Ok(())
     }
 
-    fn feed(&self) -> Feed {
+    fn feed(&mut self) -> Feed {
         let (cursor, preparer) = (Arc::clone(&self.cursor), Arc::clone(&self.preparer));
-        Feed::start(cursor, preparer, self.window.settled_to())
+        // What is settled was counted since the feed before began, if no plan came in between.
+        let from = Resume {
+            at: self.window.settled_to(),
+            generation: self.generation,
+        };
+        self.generation = preparer.generation();
+        Feed::start(cursor, preparer, from)
     }
 
     fn is_done(&self) -> bool {

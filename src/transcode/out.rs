@@ -76,7 +76,8 @@ impl<'o> Out<'o> {
         // Doubled is only what this value has written: a batch before it would be zeroed again for
         // each of its strings.
         let written = self.at - self.start;
-        self.buffer.resize(self.at + bytes.max(GROWTH).max(written), 0);
+        self.buffer
+            .resize(self.at + bytes.max(GROWTH).max(written), 0);
     }
 
     #[inline]
