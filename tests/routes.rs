@@ -27,7 +27,7 @@ const A_WHILE: Duration = Duration::from_secs(30);
 /// The published schema.
 const MONITORING: &str = include_str!("../proto/classic/monitoring.proto");
 
-/// customer_id, and an access point with a status and a field that no schema knows.
+/// `customer_id`, and an access point with a status and a field that no schema knows.
 const PAYLOAD: &[u8] = b"\x0a\x02c1\x22\x0c\x12\x02S1\x30\x4d\xa2\x38\x03new";
 
 /// A schema that is ahead of the published one.
@@ -57,9 +57,9 @@ fn config(folder: &Path, endpoint: &str, more: &str) -> String {
     let file = folder.join("c.toml");
     let text = format!(
         "[accounts.acme]\ngeneration = \"classic\"\nendpoint = \"{endpoint}\"\nkey = \"k\"\n\
-         topics = [\"monitoring\"]\n\n[sinks.out]\ntype = \"file\"\npath = {:?}\n\n\
+         topics = [\"monitoring\"]\n\n[sinks.out]\ntype = \"file\"\npath = \"{}\"\n\n\
          [[routes]]\ntopics = [\"monitoring\"]\nsink = \"out\"\n{more}",
-        folder.join("out.ndjson")
+        folder.join("out.ndjson").display()
     );
     fs::write(&file, text).unwrap();
     file.to_str().unwrap().to_owned()
@@ -227,7 +227,7 @@ async fn a_schema_that_is_dropped_in_shows_after_a_reload_and_a_broken_one_chang
     let mut forwarder = Forwarder::start(&["run", "-c", &file]);
     let out = folder.path().join("out.ndjson");
     let records = || fs::read_to_string(&out).unwrap_or_default();
-    eventually(A_WHILE, "records", || records().contains("\n"));
+    eventually(A_WHILE, "records", || records().contains('\n'));
     assert!(records().contains(r#"{"serial":"S1","status":77}"#));
 
     let schema = folder.path().join("monitoring.proto");

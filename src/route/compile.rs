@@ -80,6 +80,7 @@ fn paths(template: &Template) -> impl Iterator<Item = &[String]> {
 }
 
 /// Every element that is named and that none of the payloads has.
+#[must_use]
 pub fn unknown_elements(pick: &Pick, tables: &Tables, payloads: &[MessageId]) -> Vec<Remark> {
     let fields = payloads
         .iter()

@@ -16,12 +16,11 @@ pub(super) fn holds(
 ) -> Result<bool, DecodeError> {
     let any = |matches: &dyn Fn(&Found<'_>) -> bool| {
         let mut any = false;
-        match path {
-            Some(path) => path.visit(tables, bytes, |found| {
+        if let Some(path) = path {
+            path.visit(tables, bytes, |found| {
                 any = matches(&found);
                 !any
-            })?,
-            None => {}
+            })?;
         }
         Ok(any)
     };

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use protox::Compiler;
 use protox::file::{
@@ -124,8 +124,8 @@ impl Loader<'_> {
             .filter(|file| file.path().is_some())
             .map(|file| file.name().to_owned())
             .collect();
-        let compiled = compiler.include_imports(true).file_descriptor_set();
-        for file in compiled.file {
+        let set = compiler.include_imports(true).file_descriptor_set();
+        for file in set.file {
             if own.contains(file.name()) {
                 self.overlay(file);
             }
@@ -189,7 +189,7 @@ impl Loader<'_> {
                 }
                 (Some(_), false) => {
                     let messages: Vec<_> = schema.pool.all_messages().collect();
-                    let known = messages.iter().map(|message| message.full_name());
+                    let known = messages.iter().map(MessageDescriptor::full_name);
                     let advice = hint::advice(message, known, || {
                         "write PACKAGE.MESSAGE, as in the .proto file".to_owned()
                     });

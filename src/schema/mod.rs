@@ -170,11 +170,11 @@ impl Schema {
 
     /// The full names of the messages that topics are known to carry.
     pub fn payloads(&self, takes: impl Fn(&str) -> bool) -> Vec<&str> {
-        let taken = self
+        let streams = self
             .streams
             .iter()
             .filter(|(stream, _)| takes(stream.topic()));
-        let mut payloads: Vec<&str> = taken.map(|(_, name)| name.as_str()).collect();
+        let mut payloads: Vec<&str> = streams.map(|(_, name)| name.as_str()).collect();
         if payloads.contains(&LOCATION) {
             payloads.push(GEOFENCE);
         }

@@ -273,7 +273,7 @@ impl<'a> Walk<'a, '_> {
                 if other.number != field.number {
                     reader.skip(tag, DEPTH_LIMIT)?;
                 } else if field.is_message() {
-                    let range = self.range(field, &mut reader)?;
+                    let range = Self::range(field, &mut reader)?;
                     if !self.behind(field, rest, &Pieces::one(range))? {
                         return Ok(false);
                     }
@@ -302,7 +302,7 @@ impl<'a> Walk<'a, '_> {
                 if other.number == field.number {
                     last = Some(reader.at..end);
                     if field.is_message() {
-                        found.push(self.range(field, &mut reader)?);
+                        found.push(Self::range(field, &mut reader)?);
                         continue;
                     }
                 } else if other.oneof.is_some() && other.oneof == field.oneof {
@@ -343,7 +343,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// The place of a message's fields.
-    fn range(&self, field: &Field, reader: &mut Reader) -> Result<Range<usize>, Fault> {
+    fn range(field: &Field, reader: &mut Reader) -> Result<Range<usize>, Fault> {
         match field.kind {
             Form::Group => reader.group(field.number, DEPTH_LIMIT),
             _ => reader.delimited(),

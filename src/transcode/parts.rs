@@ -56,19 +56,16 @@ pub fn parts<'t>(
     let mut counts: Vec<(u32, u32)> = Vec::new();
     each_field(tables, id, payload, |field, _, range| {
         let Some(field) = field else { return };
-        let index = match counts
-            .iter_mut()
-            .find(|(number, _)| *number == field.number)
-        {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                counts.push((field.number, 0));
-                0
-            }
-        };
+        let known = counts
+            .iter()
+            .position(|(number, _)| *number == field.number);
+        let place = known.unwrap_or_else(|| {
+            counts.push((field.number, 0));
+            counts.len() - 1
+        });
+        let (_, count) = &mut counts[place];
+        let index = *count;
+        *count += 1;
         found.push(Part {
             name: field.name(),
             index,
@@ -167,7 +164,7 @@ mod tests {
     use super::*;
     use crate::schema;
 
-    /// customer_id, two aps with a switch between them, and the timestamp.
+    /// `customer_id` and two aps.
     const PAYLOAD: &[u8] = b"\x0a\x02c1\x22\x04\x12\x02S1\x22\x04\x12\x02S2";
 
     fn monitoring(tables: &Tables) -> MessageId {

@@ -179,8 +179,7 @@ impl Tables {
 
     /// All messages.
     pub fn ids(&self) -> impl Iterator<Item = MessageId> + use<> {
-        let count = u32::try_from(self.names.len()).expect("messages are counted in 32 bits");
-        (0..count).map(MessageId)
+        (0..).take(self.names.len()).map(MessageId)
     }
 
     /// The names of an enum's values.

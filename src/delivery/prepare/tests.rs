@@ -54,7 +54,7 @@ fn config(route: &str) -> Config {
     if !route.contains("topics") {
         text.push_str("topics = \"*\"\n");
     }
-    write!(text, "{route}\n").unwrap();
+    writeln!(text, "{route}").unwrap();
     fs::write(&file, text).unwrap();
     let loaded = config::load(&[file], [].into_iter(), |_, _| Ok(()));
     loaded
@@ -85,9 +85,9 @@ fn made_from(preparer: &Preparer, batch: &Batch, record: u32) -> Result<Vec<Made
         at: Position { offset: 7, record },
         generation: 0,
     };
-    let mut prepared = preparer.prepare(batch, from);
+    let mut batch = preparer.prepare(batch, from);
     let mut all = Vec::new();
-    while let Some(item) = prepared.next() {
+    while let Some(item) = batch.next() {
         match item {
             Item::Record { then, record, .. } => all.push(Made {
                 then,
