@@ -30,6 +30,7 @@ fn open(location: Location) -> (Journal, Cursor) {
         location,
         segment_bytes: 64 << 20,
         sync_interval: Duration::from_millis(100),
+        max_bytes: None,
     };
     let (journal, mut cursors) =
         Journal::open(&options, &[("lake", Start::End)]).expect("the journal opens");

@@ -11,12 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::central::{self, Settings, Source, subscription};
 use crate::config::{self, Config};
-use crate::delivery::{self, Plans, Preparer, Summary};
+use crate::delivery::{self, Ends, Plans, Preparer, Summary};
 use crate::frame::{Stream, SubscriptionId};
 use crate::journal::{self, Journal, Location, Start};
 use crate::route::Alphabet;
+use crate::sink::amqp::AmqpSink;
 use crate::sink::kafka::KafkaSink;
 use crate::sink::stream::{StreamSink, Target};
+
+/// Without a `state_dir` dead letters are for the log and the count alone: they are kept no longer
+/// than the process.
+const DEAD_LETTERS_IN_MEMORY: u64 = 8 << 20;
 
 /// Why the daemon could not start or end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,7 @@ pub async fn run(
 /// All that is under way.
 struct Running {
     journal: Journal,
+    dead_letters: Journal,
     subscriptions: JoinSet<subscription::Ended>,
     handles: Vec<subscription::Handle>,
     stop_reading: CancellationToken,
@@ -74,25 +80,31 @@ struct Running {
 
 impl Running {
     fn start(config: &Config, plans: &Plans) -> Result<Self, Error> {
-        log_delivery_class(config);
+        log_start(config);
         let names: Vec<_> = config
             .sinks
             .keys()
             .map(|name| (name.as_str(), Start::End))
             .collect();
         let (journal, cursors) = Journal::open(&journal_options(config), &names)?;
+        let dead_letters = open_dead_letters(config)?;
         let deliveries = config
             .sinks
             .iter()
             .zip(cursors)
             .map(|((name, sink), cursor)| {
                 let preparer = Preparer::new(plans.clone(), name, alphabet(sink));
-                start_delivery(name, sink, preparer, cursor)
+                let ends = Ends {
+                    cursor,
+                    dead_letters: &dead_letters,
+                };
+                start_delivery(name, sink, preparer, ends)
             });
         let deliveries = deliveries.collect();
 
         let mut running = Self {
             journal,
+            dead_letters,
             subscriptions: JoinSet::new(),
             handles: Vec::new(),
             stop_reading: CancellationToken::new(),
@@ -163,6 +175,7 @@ impl Running {
                 sinks.insert(name, summary);
             }
         }
+        self.dead_letters.close().await?;
         self.journal.close().await?;
         Ok(Report { frames, sinks })
     }
@@ -193,18 +206,17 @@ fn start_delivery(
     name: &str,
     sink: &config::Sink,
     preparer: Preparer,
-    cursor: journal::Cursor,
+    ends: Ends<'_>,
 ) -> delivery::Handle {
     let name = name.to_owned();
     match sink {
         config::Sink::Kafka(kafka) => {
-            delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, cursor)
+            delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, ends)
         }
-        config::Sink::Stdout => {
-            delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, cursor)
-        }
+        config::Sink::Amqp(amqp) => delivery::spawn::<AmqpSink>(name, amqp.clone(), preparer, ends),
+        config::Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, ends),
         config::Sink::File(file) => {
-            delivery::spawn::<StreamSink>(name, Target::File(file.path.clone()), preparer, cursor)
+            delivery::spawn::<StreamSink>(name, Target::File(file.path.clone()), preparer, ends)
         }
     }
 }
@@ -212,6 +224,7 @@ fn start_delivery(
 fn alphabet(sink: &config::Sink) -> Alphabet {
     match sink {
         config::Sink::Kafka(_) => Alphabet::KafkaTopic,
+        config::Sink::Amqp(_) => Alphabet::AmqpRoutingKey,
         config::Sink::Stdout | config::Sink::File(_) => Alphabet::Any,
     }
 }
@@ -227,10 +240,36 @@ fn journal_options(config: &Config) -> journal::Options {
         location,
         segment_bytes: config.journal.segment_bytes,
         sync_interval: config.journal.sync_interval,
+        max_bytes: None,
     }
 }
 
-fn log_delivery_class(config: &Config) {
+/// With a cursor for each sink, so that its letters are kept until it has been dealt with them.
+fn open_dead_letters(config: &Config) -> Result<Journal, journal::OpenError> {
+    let location = match &config.state_dir {
+        Some(folder) => Location::Directory(folder.join("dead-letters")),
+        None => Location::Memory {
+            bytes: DEAD_LETTERS_IN_MEMORY,
+        },
+    };
+    let options = journal::Options {
+        location,
+        max_bytes: Some(config.journal.dead_letter_bytes),
+        ..journal_options(config)
+    };
+    let sinks = config.sinks.keys();
+    let names: Vec<_> = sinks.map(|name| (name.as_str(), Start::Oldest)).collect();
+    Journal::open(&options, &names).map(|(journal, _)| journal)
+}
+
+fn log_start(config: &Config) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        accounts = config.accounts.len(),
+        sinks = config.sinks.len(),
+        routes = config.routes.len(),
+        "central-forwarder starts"
+    );
     let class = match config.state_dir {
         Some(_) => "at least once: frames are safe in the journal on disk",
         None => "at most once: there is no state_dir, frames are in memory only",
@@ -241,7 +280,9 @@ fn log_delivery_class(config: &Config) {
 }
 
 fn log_summary(sink: &str, summary: &Summary, end: u64) {
-    let millis = |quantile| summary.latency.value_at_quantile(quantile) / 1000;
+    let millis = |quantile| {
+        Duration::from_micros(summary.latency.value_at_quantile(quantile)).as_secs_f64() * 1000.0
+    };
     tracing::info!(
         sink,
         confirmed = summary.confirmed,

@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use crate::rfc3339::Rfc3339;
+
 /// One WebSocket message of Central, byte for byte, and where and when it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -118,6 +120,13 @@ impl Timestamp {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// With six digits behind the seconds; `None` outside the years 1 to 9999.
+    #[must_use]
+    pub fn rfc3339(self) -> Option<Rfc3339> {
+        let nanos = self.0.rem_euclid(1_000_000) * 1000;
+        Rfc3339::new(self.0.div_euclid(1_000_000), u32::try_from(nanos).ok()?, 6)
     }
 }
 

@@ -6,7 +6,6 @@ mod subject;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::frame::{Stream, Timestamp};
-use crate::rfc3339::Rfc3339;
 use crate::schema::{Envelope, EnvelopeError, UnknownType};
 use crate::transcode::{self, DecodeError, JsonStyle, Tables};
 
@@ -73,7 +72,7 @@ pub fn write(
     to.extend_from_slice(b",\"timestamp\":");
     transcode::write_integer(envelope.timestamp, to);
     member(to, "time", envelope.time.rfc3339().as_deref());
-    let received_at = about.received_at.and_then(received);
+    let received_at = about.received_at.and_then(Timestamp::rfc3339);
     member(to, "received_at", received_at.as_deref());
     member(to, "type", not_empty(subject.message_type()));
     if let Some(element) = &subject.element {
@@ -117,11 +116,6 @@ fn member(to: &mut Vec<u8>, name: &str, value: Option<&str>) {
 
 fn not_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-fn received(at: Timestamp) -> Option<Rfc3339> {
-    let nanos = at.0.rem_euclid(1_000_000) * 1000;
-    Rfc3339::new(at.0.div_euclid(1_000_000), u32::try_from(nanos).ok()?, 6)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -76,13 +77,18 @@ fn check_names_five_mistakes_at_once_with_their_places() {
 
 #[test]
 fn check_says_what_there_is() {
-    let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/config/quickstart.toml");
-    let output = run(&["check", "-c", quickstart], b"");
-    assert_eq!(
-        text(&output.stdout),
-        "ok: 1 account, 6 subscriptions, 1 sink, 1 route\n"
-    );
-    assert_eq!(output.status.code(), Some(0));
+    for example in ["quickstart.toml", "rabbitmq.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("config")
+            .join(example);
+        let output = run(&["check", "-c", path.to_str().unwrap()], b"");
+        assert_eq!(
+            text(&output.stdout),
+            "ok: 1 account, 6 subscriptions, 1 sink, 1 route\n"
+        );
+        assert_eq!(text(&output.stderr), "", "{example}");
+        assert_eq!(output.status.code(), Some(0));
+    }
 }
 
 #[test]

@@ -221,7 +221,6 @@ sink = "screen"
         no("2:2", "admin:"),
         no("10:1", "accounts.acme.proxy:"),
         no("13:1", "accounts.globex.generation: `new`"),
-        no("19:1", "sinks.work.type: `amqp`"),
         no("24:1", "sinks.iot.type: `mqtt`"),
         no("29:1", "sinks.screen.max_backlog:"),
         no("30:1", "sinks.screen.on_full:"),
@@ -229,6 +228,48 @@ sink = "screen"
         no("39:1", "routes[1].topics: `@dead-letters`"),
     ];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
+}
+
+#[test]
+fn an_amqp_url_is_taken_apart() {
+    let amqp = |lines: &str| {
+        let lines = format!("type = \"amqp\"\n{lines}");
+        let config = with("type = \"kafka\"\nbrokers = [\"kafka-1:9092\"]", &lines).config();
+        match &config.sinks["lake"] {
+            Sink::Amqp(amqp) => amqp.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let parts = |amqp: &config::Amqp| -> Vec<_> {
+        let parts = |server: &config::AmqpServer| {
+            let password = server.password.expose();
+            let login = format!("{}:{password}", server.user);
+            (
+                login,
+                server.host.clone(),
+                server.port,
+                server.vhost.clone(),
+            )
+        };
+        amqp.servers.iter().map(parts).collect()
+    };
+    let expected = |login: &str, host: &str, port: u16, vhost: &str| {
+        (login.to_owned(), host.to_owned(), port, vhost.to_owned())
+    };
+    let both = amqp("url = [\"amqp://u%40x:p%2fw@rabbit-1\", \"amqps://[::1]/a%2fb\"]");
+    assert_eq!(
+        parts(&both),
+        [
+            expected("u@x:p/w", "rabbit-1", 5672, "/"),
+            expected("guest:guest", "::1", 5671, "a/b"),
+        ]
+    );
+    assert!(!format!("{both:?}").contains("p/w"));
+    let secret = amqp("url = \"amqp://u@h:1/%2f\"\npassword = { env = \"ACME_KEY\" }");
+    assert_eq!(parts(&secret), [expected("u:hunter2", "h", 1, "/")]);
+    assert_eq!(secret.heartbeat, Duration::from_secs(30));
+    assert_eq!(secret.confirm_timeout, Duration::from_secs(30));
+    assert_eq!((secret.exchange.name.as_str(), secret.queue), ("", None));
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn on_disk(folder: &Path) -> Options {
         location: Location::Directory(folder.to_owned()),
         segment_bytes: 1 << 20,
         sync_interval: Duration::from_millis(5),
+        max_bytes: None,
     }
 }
 
@@ -29,6 +30,7 @@ fn in_memory(bytes: u64) -> Options {
         location: Location::Memory { bytes },
         segment_bytes: 64 << 20,
         sync_interval: Duration::from_millis(5),
+        max_bytes: None,
     }
 }
 

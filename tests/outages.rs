@@ -88,6 +88,7 @@ impl Stand {
             location: Location::Directory(copy.path().to_owned()),
             segment_bytes: 64 << 20,
             sync_interval: Duration::from_millis(100),
+            max_bytes: None,
         };
         let (journal, mut cursors) = Journal::open(&options, &[("oracle", Start::Oldest)]).unwrap();
         let mut cursor = cursors.pop().unwrap();

@@ -12,13 +12,14 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 
-use support::{brokers, fresh_name};
+use support::brokers::RabbitMq;
+use support::fresh_name;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PERSISTENT: u8 = 2;
 
-async fn channel(address: &str) -> (Connection, Channel) {
-    let url = format!("amqp://guest:guest@{address}/%2f");
+async fn channel(rabbitmq: &RabbitMq) -> (Connection, Channel) {
+    let url = rabbitmq.url();
     let connection = Connection::connect(&url, ConnectionProperties::default());
     let connection = connection.await.expect("RabbitMQ lets us in");
     let channel = connection.create_channel().await.expect("a channel");
@@ -47,10 +48,10 @@ async fn publish(channel: &Channel, queue: &str, payload: &[u8]) -> Confirmation
 
 #[tokio::test]
 async fn a_message_is_confirmed_and_read_back() {
-    let Some(address) = brokers::rabbitmq() else {
+    let Some(rabbitmq) = RabbitMq::real() else {
         return;
     };
-    let (_connection, channel) = channel(&address).await;
+    let (_connection, channel) = channel(&rabbitmq).await;
     let queue = fresh_name("smoke");
     let options = QueueDeclareOptions {
         durable: true,
@@ -99,10 +100,10 @@ async fn a_message_is_confirmed_and_read_back() {
 
 #[tokio::test]
 async fn a_mandatory_message_without_a_queue_comes_back() {
-    let Some(address) = brokers::rabbitmq() else {
+    let Some(rabbitmq) = RabbitMq::real() else {
         return;
     };
-    let (_connection, channel) = channel(&address).await;
+    let (_connection, channel) = channel(&rabbitmq).await;
 
     let confirmation = publish(&channel, &fresh_name("nowhere"), b"hello").await;
     let returned = confirmation

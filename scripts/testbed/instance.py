@@ -53,6 +53,10 @@ class Broker:
         """Whether the broker serves clients: asked in its own protocol."""
         raise NotImplementedError
 
+    def block_publishers(self, block: bool) -> None:
+        """Raises an alarm that stops publishers, or ends it."""
+        raise Failed("cannot block publishers")
+
     def environment(self) -> dict[str, str]:
         """What the tests are told about a broker that runs."""
         return {f"CF_TEST_{self.kind.upper()}": self.address}

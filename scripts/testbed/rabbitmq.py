@@ -1,16 +1,23 @@
 """RabbitMQ, as Debian packages it, with an Erlang port mapper of its own."""
 
+import os
 import subprocess
 from pathlib import Path
 
-from testbed.instance import Broker
+from testbed.instance import Broker, Failed
 from testbed.machine import need_program
 from testbed.process import ask, is_free, wait_until
 
 # Debian puts a wrapper before this script, which drops to the user rabbitmq: that user may be
 # unable to enter the folder of this repository. The script itself runs as anybody.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+CONTROL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
+CONTROL_SECONDS = 60.0
 PORT_MAPPER_SECONDS = 10.0
+
+# Of the machine's memory: the alarm is raised at once, and RabbitMQ's own default.
+NO_MEMORY = "0"
+USUAL_MEMORY = "0.4"
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 FRAME_HEADER = 7
@@ -62,6 +69,19 @@ class RabbitMq(Broker):
             # The script then becomes the Erlang machine: the pid that we know is the broker's.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
+
+    def block_publishers(self, block: bool) -> None:
+        fraction = NO_MEMORY if block else USUAL_MEMORY
+        asked = subprocess.run(
+            [str(CONTROL), "set_vm_memory_high_watermark", fraction],
+            env=os.environ | self.settings(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CONTROL_SECONDS,
+        )
+        if asked.returncode != 0:
+            raise Failed(f"rabbitmqctl: {asked.stdout}{asked.stderr}")
 
     def answers(self) -> bool:
         """It opens the AMQP conversation: RabbitMQ listens only when all else is up."""

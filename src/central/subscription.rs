@@ -249,7 +249,7 @@ impl Feed {
             payload,
         };
         match self.appender.append(&frame).await {
-            Ok(()) => {
+            Ok(_) => {
                 self.counters.frame(frame.payload.len(), frame.received_at);
                 Ok(())
             }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 use crate::config::{Log, LogFormat};
 
@@ -10,12 +11,18 @@ use crate::config::{Log, LogFormat};
 pub(super) fn install(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_writer(stderr)
-        .with_env_filter(EnvFilter::new(&log.filter))
+        .with_env_filter(EnvFilter::new(&log.filter).add_directive(without_lapin()))
         .with_target(false);
     match log.format {
         LogFormat::Text => builder.with_ansi(wants_colour()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+}
+
+/// lapin logs whole messages when they come back, and the password when its frames are traced; what
+/// fails, its errors tell us.
+fn without_lapin() -> Directive {
+    "lapin=off".parse().expect("a directive as documented")
 }
 
 fn wants_colour() -> bool {

@@ -1,11 +1,13 @@
 //! One file a subcommand: parse, call the library, print.
 
 pub mod check;
+pub mod dead_letters;
 pub mod decode;
 pub mod demo;
 mod logging;
 pub mod run;
 pub mod simulate;
+mod stored;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Decode(decode::Args),
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     Simulate(simulate::Args),
 }
 
@@ -72,6 +76,7 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Decode(args) => return Ok(decode::run(&args)),
         Command::Check(args) => check::run(&args),
+        Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
         Command::Run(args) => block_on(run::run(args))?.map_err(|error| match error {
             run::Error::Config(_) => Failure::usage(error),
             _ => Failure::at_run_time(error),

@@ -140,7 +140,7 @@ fn fits_a_header(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
-fn check_certificates(file: &Path) -> Result<(), String> {
+pub(super) fn check_certificates(file: &Path) -> Result<(), String> {
     let text = fs::read(file).map_err(|error| {
         format!(
             "cannot read the file {}: {error} (correct the path or the permissions)",

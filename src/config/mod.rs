@@ -1,6 +1,7 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
 
 mod accounts;
+mod amqp;
 mod diff;
 pub(crate) mod hint;
 mod layers;
@@ -98,6 +99,8 @@ pub struct Journal {
     pub segment_bytes: u64,
     /// Bytes that the journal may hold when there is no `state_dir`.
     pub memory_bytes: u64,
+    /// Bytes of dead letters; beyond, the oldest are dropped.
+    pub dead_letter_bytes: u64,
 }
 
 impl Default for Journal {
@@ -106,6 +109,7 @@ impl Default for Journal {
             sync_interval: Duration::from_millis(100),
             segment_bytes: 64 << 20,
             memory_bytes: 256 << 20,
+            dead_letter_bytes: 1 << 30,
         }
     }
 }
@@ -137,6 +141,7 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
     Kafka(Kafka),
+    Amqp(Amqp),
     Stdout,
     File(File),
 }
@@ -147,6 +152,72 @@ pub struct Kafka {
     pub brokers: Vec<String>,
     /// librdkafka properties, which win over our own choices.
     pub options: BTreeMap<String, Secret>,
+}
+
+/// `RabbitMQ`, or another broker of AMQP 0-9-1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amqp {
+    /// Tried in this order, until one answers; never empty.
+    pub servers: Vec<AmqpServer>,
+    pub tls: ClientTls,
+    pub exchange: Exchange,
+    pub queue: Option<Queue>,
+    pub heartbeat: Duration,
+    /// The longest time that a record may be unconfirmed before the connection is given up.
+    pub confirm_timeout: Duration,
+    /// Records that may be unconfirmed at a time.
+    pub max_in_flight: usize,
+    /// How long the broker may keep a record in a queue; `None`: for ever.
+    pub expiration: Option<Duration>,
+    pub priority: Option<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmqpServer {
+    pub tls: bool,
+    /// A name or an address, without brackets.
+    pub host: String,
+    pub port: u16,
+    pub vhost: String,
+    pub user: String,
+    pub password: Secret,
+}
+
+/// Whom a client believes, and who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// PEM; trusted beside the system's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate and key, both PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// Empty: the broker's default exchange, where a routing key is the name of a queue.
+    pub name: String,
+    pub kind: ExchangeKind,
+    /// Made where it is not there; `false`: it must be there.
+    pub declare: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExchangeKind {
+    #[default]
+    Topic,
+    Direct,
+    Fanout,
+    Headers,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    pub name: String,
+    /// Made, durable, where it is not there; `false`: it must be there.
+    pub declare: bool,
+    /// The key by which it is bound to the exchange; `None`: it is not bound by us.
+    pub binding: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::secret::Secret;
 use super::template::Template;
-use super::{Format, JsonStyle, Literal, LogFormat, units};
+use super::{ExchangeKind, Format, JsonStyle, Literal, LogFormat, units};
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -39,6 +39,7 @@ pub(super) struct Journal {
     pub(super) sync_interval: Option<Span>,
     pub(super) segment_bytes: Option<Size>,
     pub(super) memory_bytes: Option<Size>,
+    pub(super) dead_letter_bytes: Option<Size>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -75,12 +76,48 @@ pub(super) struct Sink {
     pub(super) brokers: Option<Names>,
     pub(super) options: Option<BTreeMap<String, Setting>>,
     pub(super) path: Option<PathBuf>,
+    pub(super) url: Option<Names>,
+    pub(super) password: Option<SecretSource>,
+    pub(super) tls: Option<ClientTls>,
+    pub(super) exchange: Option<Exchange>,
+    pub(super) queue: Option<Queue>,
+    pub(super) heartbeat: Option<Span>,
+    pub(super) confirm_timeout: Option<Span>,
+    pub(super) max_in_flight: Option<i64>,
+    pub(super) expiration: Option<Span>,
+    pub(super) priority: Option<i64>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[expect(clippy::struct_field_names, reason = "these are the config's keys")]
+pub(super) struct ClientTls {
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) certificate_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Exchange {
+    pub(super) name: Option<String>,
+    pub(super) kind: Option<ExchangeKind>,
+    pub(super) declare: Option<bool>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Queue {
+    pub(super) name: Option<String>,
+    pub(super) declare: Option<bool>,
+    pub(super) binding: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum SinkType {
     Kafka,
+    Amqp,
     Stdout,
     File,
 }
@@ -89,6 +126,7 @@ impl fmt::Display for SinkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kafka => "kafka",
+            Self::Amqp => "amqp",
             Self::Stdout => "stdout",
             Self::File => "file",
         })

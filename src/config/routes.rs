@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::accounts::unknown_topic;
+use super::amqp::MAX_SHORT_STRING;
 use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
@@ -88,6 +89,13 @@ fn route(
     }
     let destination = match sinks.get(&sink) {
         Some(SinkType::Kafka) => kafka_destination(path, raw.destination, report),
+        Some(SinkType::Amqp) => {
+            if raw.key.is_some() {
+                let text = "has no meaning for a sink of type amqp (leave it out)";
+                report.mistake(&join(path, "key"), text);
+            }
+            routing_key(path, raw.destination, report)
+        }
         Some(kind @ (SinkType::Stdout | SinkType::File)) => {
             let given = [
                 ("destination", raw.destination.is_some()),
@@ -172,31 +180,65 @@ fn kafka_destination(
     destination: Option<Template>,
     report: &mut Report,
 ) -> Option<Template> {
-    let advice = "write destination = \"central.{topic}\"";
-    let template = report.require(path, "destination", destination, advice)?;
+    let template = required_destination(path, destination, report)?;
     let at = join(path, "destination");
-    if let Err(why) = template.check_destination() {
-        report.mistake(&at, why.to_string());
-    }
-    let literals = || {
-        template
-            .segments()
-            .iter()
-            .filter_map(|segment| match segment {
-                Segment::Literal(text) => Some(text.as_str()),
-                Segment::Placeholder(_) => None,
-            })
-    };
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if let Some(odd) = literals().flat_map(str::chars).find(|c| !allowed(*c)) {
+    let odd = literals(&template)
+        .flat_map(str::chars)
+        .find(|c| !allowed(*c));
+    if let Some(odd) = odd {
         let text = format!("a Kafka topic cannot hold `{odd}` (use letters, digits, ., _ and -)");
         report.mistake(&at, text);
     }
-    if literals().map(str::len).sum::<usize>() > MAX_KAFKA_TOPIC {
+    if literals(&template).map(str::len).sum::<usize>() > MAX_KAFKA_TOPIC {
         report.mistake(
             &at,
             format!("is longer than {MAX_KAFKA_TOPIC} characters (shorten it)"),
         );
     }
     Some(template)
+}
+
+fn routing_key(path: &str, destination: Option<Template>, report: &mut Report) -> Option<Template> {
+    let template = required_destination(path, destination, report)?;
+    let at = join(path, "destination");
+    let wildcard = literals(&template)
+        .flat_map(str::chars)
+        .find(|c| matches!(c, '*' | '#'));
+    if let Some(wildcard) = wildcard {
+        let text =
+            format!("`{wildcard}` belongs into a binding, not into a routing key (remove it)");
+        report.mistake(&at, text);
+    }
+    if literals(&template).map(str::len).sum::<usize>() > MAX_SHORT_STRING {
+        report.mistake(
+            &at,
+            format!("is longer than {MAX_SHORT_STRING} bytes (shorten it)"),
+        );
+    }
+    Some(template)
+}
+
+fn required_destination(
+    path: &str,
+    destination: Option<Template>,
+    report: &mut Report,
+) -> Option<Template> {
+    let advice = "write destination = \"central.{topic}\"";
+    let template = report.require(path, "destination", destination, advice)?;
+    if let Err(why) = template.check_destination() {
+        report.mistake(&join(path, "destination"), why.to_string());
+    }
+    Some(template)
+}
+
+/// The operator's own text in a template.
+fn literals(template: &Template) -> impl Iterator<Item = &str> {
+    template
+        .segments()
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Literal(text) => Some(text.as_str()),
+            Segment::Placeholder(_) => None,
+        })
 }

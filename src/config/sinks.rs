@@ -37,12 +37,26 @@ impl Tables<'_> {
     }
 
     fn sink(&mut self, path: &str, raw: raw::Sink) -> Option<Sink> {
-        let advice = "write type = \"kafka\", \"stdout\" or \"file\"";
+        let advice = "write type = \"kafka\", \"amqp\", \"stdout\" or \"file\"";
         let kind = self.report.require(path, "type", raw.kind, advice)?;
         let own = [
             ("brokers", raw.brokers.is_some(), SinkType::Kafka),
             ("options", raw.options.is_some(), SinkType::Kafka),
             ("path", raw.path.is_some(), SinkType::File),
+            ("url", raw.url.is_some(), SinkType::Amqp),
+            ("password", raw.password.is_some(), SinkType::Amqp),
+            ("tls", raw.tls.is_some(), SinkType::Amqp),
+            ("exchange", raw.exchange.is_some(), SinkType::Amqp),
+            ("queue", raw.queue.is_some(), SinkType::Amqp),
+            ("heartbeat", raw.heartbeat.is_some(), SinkType::Amqp),
+            (
+                "confirm_timeout",
+                raw.confirm_timeout.is_some(),
+                SinkType::Amqp,
+            ),
+            ("max_in_flight", raw.max_in_flight.is_some(), SinkType::Amqp),
+            ("expiration", raw.expiration.is_some(), SinkType::Amqp),
+            ("priority", raw.priority.is_some(), SinkType::Amqp),
         ];
         for (key, given, owner) in own {
             if given && owner != kind {
@@ -52,6 +66,7 @@ impl Tables<'_> {
             }
         }
         match kind {
+            SinkType::Amqp => self.amqp(path, raw).map(Sink::Amqp),
             SinkType::Stdout => Some(Sink::Stdout),
             SinkType::File => {
                 let advice = "write path = \"/var/log/central.ndjson\"";

@@ -115,6 +115,12 @@ fn journal(raw: &raw::Journal, report: &mut Report) -> Journal {
             default.memory_bytes,
             MIN_MEMORY_BYTES,
         ),
+        dead_letter_bytes: size(
+            "dead_letter_bytes",
+            &raw.dead_letter_bytes,
+            default.dead_letter_bytes,
+            MIN_MEMORY_BYTES,
+        ),
     }
 }
 

@@ -68,6 +68,18 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
     if !config.routes.iter().any(|route| route.sink == name) {
         report.warn(&path, "no route leads here (add a route, or leave it out)");
     }
+    if let Sink::Amqp(amqp) = sink {
+        let own_key = join(&path, "password");
+        let key = match report.tree.find(&own_key) {
+            Some(_) => own_key,
+            None => join(&path, "url"),
+        };
+        // The password that every RabbitMQ begins with is no secret.
+        let mut secrets = amqp.servers.iter().map(|server| &server.password);
+        if let Some(secret) = secrets.find(|secret| secret.expose() != "guest") {
+            warn_literal(&key, secret, report);
+        }
+    }
     if let Sink::Kafka(kafka) = sink {
         let options = join(&path, "options");
         for (option, value) in &kafka.options {

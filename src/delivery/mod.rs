@@ -4,8 +4,12 @@
 //! This is the only place that retries towards a broker. When a try fails, or the connection breaks,
 //! the sink is given up, and after a backoff a new one is sent everything from the first unsettled
 //! record on, in order.
+//!
+//! What a broker refuses for good and what cannot be decoded becomes a dead letter; the cursor moves
+//! over it once the letter is synced.
 
 mod feed;
+mod letters;
 mod plan;
 mod prepare;
 #[cfg(test)]
@@ -24,11 +28,12 @@ pub use self::plan::{Plan, Plans};
 pub use self::prepare::Preparer;
 
 use self::feed::Feed;
+use self::letters::Letters;
 use self::prepare::{Item, Prepared, Resume};
 use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
-use crate::journal::{Committer, Cursor};
+use crate::journal::{Committer, Cursor, Journal};
 use crate::sink::{Broken, Outcome, Sink, Ticket};
 
 /// Records that may be unsettled at a time; beyond, sending waits.
@@ -43,7 +48,8 @@ const BURST: usize = 256;
 /// Outcomes taken from the queue at a time.
 const OUTCOMES: usize = 1024;
 
-/// Significant digits of latencies.
+/// Latencies are kept from a microsecond to a day, to two digits; a longer one counts as a day.
+const LONGEST_LATENCY: Duration = Duration::from_secs(24 * 60 * 60);
 const LATENCY_DIGITS: u8 = 2;
 
 /// The pauses between tries to reach a broker.
@@ -118,10 +124,22 @@ impl Summary {
             refused: 0,
             undecodable: 0,
             resent: 0,
-            latency: Histogram::new(LATENCY_DIGITS).expect("two digits are within its range"),
+            latency: latencies(),
             settled_to,
         }
     }
+}
+
+fn latencies() -> Histogram<u64> {
+    let longest = u64::try_from(LONGEST_LATENCY.as_micros()).unwrap_or(u64::MAX);
+    Histogram::new_with_max(longest, LATENCY_DIGITS).expect("the bounds are within its range")
+}
+
+/// What a delivery reads, and where it puts what it cannot deliver.
+#[derive(Debug)]
+pub struct Ends<'a> {
+    pub cursor: Cursor,
+    pub dead_letters: &'a Journal,
 }
 
 /// Starts the task that delivers to one sink.
@@ -129,10 +147,10 @@ pub fn spawn<S: Sink>(
     sink: String,
     config: S::Config,
     preparer: Preparer,
-    cursor: Cursor,
+    ends: Ends<'_>,
 ) -> Handle {
     let (mode, asked) = watch::channel(Mode::Run);
-    let task = Delivery::<S>::new(sink.clone(), config, preparer, cursor, asked);
+    let task = Delivery::<S>::new(sink.clone(), config, preparer, ends, asked);
     Handle {
         sink,
         mode,
@@ -151,6 +169,7 @@ struct Delivery<S: Sink> {
     /// Of the plan that held when the last feed began.
     generation: u64,
     window: Window,
+    letters: Letters,
     summary: Summary,
 }
 
@@ -159,19 +178,20 @@ impl<S: Sink> Delivery<S> {
         sink: String,
         config: S::Config,
         preparer: Preparer,
-        cursor: Cursor,
+        ends: Ends<'_>,
         mode: watch::Receiver<Mode>,
     ) -> Self {
-        let committer = cursor.committer();
+        let committer = ends.cursor.committer();
         let from = Position {
             offset: committer.committed(),
             record: 0,
         };
         Self {
+            letters: Letters::new(sink.clone(), committer.clone(), ends.dead_letters),
             sink,
             config,
             preparer: Arc::new(preparer),
-            cursor: Arc::new(Mutex::new(cursor)),
+            cursor: Arc::new(Mutex::new(ends.cursor)),
             committer,
             mode,
             generation: 0,
@@ -201,7 +221,7 @@ impl<S: Sink> Delivery<S> {
                 break;
             }
         }
-        self.summary.settled_to = self.window.settled_to().offset;
+        self.summary.settled_to = self.committer.committed();
         self.summary
     }
 
@@ -217,9 +237,15 @@ impl<S: Sink> Delivery<S> {
                 biased;
                 _ = outcomes.recv_many(&mut settled, OUTCOMES) => self.settle_all(&mut settled)?,
                 asked = self.mode.changed() => if asked.is_err() { return Ok(()) },
+                () = self.letters.work() => self.commit(),
                 prepared = feed.next(), if batch.is_none() => batch = Some(prepared?),
                 () = ready(()), if batch.is_some() && self.has_room() => {
-                    self.send_burst(&mut sink, &mut batch).await?;
+                    // A broker that takes nothing for a while must not keep us from ending.
+                    let mut mode = self.mode.clone();
+                    tokio::select! {
+                        sent = self.send_burst(&mut sink, &mut batch) => sent?,
+                        _ = mode.wait_for(|mode| *mode == Mode::Stop) => return Ok(()),
+                    }
                 }
             }
         }
@@ -240,13 +266,14 @@ impl<S: Sink> Delivery<S> {
     fn is_done(&self) -> bool {
         match *self.mode.borrow() {
             Mode::Run => false,
-            Mode::Drain(end) => self.window.settled_to().offset >= end,
+            Mode::Drain(end) => self.committer.committed() >= end,
             Mode::Stop => true,
         }
     }
 
     fn has_room(&self) -> bool {
-        self.window.len() < WINDOW_RECORDS && self.window.bytes() < WINDOW_BYTES
+        self.window.len() + self.letters.len() < WINDOW_RECORDS
+            && self.window.bytes() < WINDOW_BYTES
     }
 
     /// Hands over the next records of a batch, and takes the batch away after its last one.
@@ -269,17 +296,20 @@ impl<S: Sink> Delivery<S> {
             };
             match item {
                 Item::Record {
+                    offset,
                     then,
                     received_at,
                     record,
                 } => {
-                    let ticket = self.window.admit(then, record.payload.len(), received_at);
+                    let bytes = record.payload.len();
+                    let ticket = self.window.admit(offset, then, bytes, received_at);
                     sink.send(ticket, &record).await?;
                 }
-                Item::Undecodable { then, why } => {
+                Item::Undecodable { offset, then, why } => {
+                    let ticket = self.window.admit(offset, then, 0, Timestamp::now());
+                    self.window
+                        .refuse(ticket, format!("cannot be decoded: {why}"));
                     self.summary.undecodable += 1;
-                    tracing::error!(sink = self.sink, "skipped a frame: {why}");
-                    self.window.pass(then);
                 }
                 Item::Nothing { then } => self.window.pass(then),
             }
@@ -292,7 +322,7 @@ impl<S: Sink> Delivery<S> {
         for (ticket, outcome) in outcomes.drain(..) {
             match outcome {
                 Outcome::Confirmed => self.confirmed(ticket, now),
-                Outcome::Refused(why) => self.refused(ticket, &why),
+                Outcome::Refused(why) => self.refused(ticket, why),
                 Outcome::Retry(why) => return Err(Broken(why)),
             }
         }
@@ -301,7 +331,7 @@ impl<S: Sink> Delivery<S> {
     }
 
     fn confirmed(&mut self, ticket: Ticket, now: Timestamp) {
-        let Some(received_at) = self.window.settle(ticket) else {
+        let Some(received_at) = self.window.confirm(ticket) else {
             return;
         };
         self.summary.confirmed += 1;
@@ -309,23 +339,37 @@ impl<S: Sink> Delivery<S> {
         self.summary.latency.saturating_record(micros);
     }
 
-    fn refused(&mut self, ticket: Ticket, why: &str) {
-        if self.window.settle(ticket).is_some() {
+    fn refused(&mut self, ticket: Ticket, why: String) {
+        if self.window.refuse(ticket, why).is_some() {
             self.summary.refused += 1;
-            tracing::error!(
-                sink = self.sink,
-                "the broker refused a record for good: {why}"
-            );
         }
     }
 
-    fn commit(&self) {
-        self.committer.commit(self.window.settled_to().offset);
+    /// The cursor moves over what is settled, but for letters that are not safe yet.
+    fn commit(&mut self) {
+        while let Some(refused) = self.window.next_refused() {
+            self.letters.push(refused);
+        }
+        let settled_to = self.window.settled_to().offset;
+        let safe_to = self.letters.first_unsafe().unwrap_or(settled_to);
+        self.committer.commit(settled_to.min(safe_to));
     }
 
     /// Waits for the pause to pass; `true` if the end was asked for instead.
     async fn stopped_within(&mut self, pause: Duration) -> bool {
-        let asked = self.mode.wait_for(|mode| *mode == Mode::Stop);
-        tokio::time::timeout(pause, asked).await.is_ok() || self.is_done()
+        let mut passed = std::pin::pin!(tokio::time::sleep(pause));
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.mode) => return true,
+                () = &mut passed => return self.is_done(),
+                () = self.letters.work() => self.commit(),
+            }
+        }
     }
+}
+
+/// Waits until the end is asked for, or nobody can ask any more.
+async fn stopped(mode: &mut watch::Receiver<Mode>) {
+    let _ = mode.wait_for(|mode| *mode == Mode::Stop).await;
 }

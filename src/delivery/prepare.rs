@@ -48,9 +48,10 @@ pub(super) struct Prepared {
     next: usize,
 }
 
-/// What is to be done next, and the position behind it.
+/// What is to be done next with a frame, and the position behind it.
 #[derive(Debug)]
 struct Step {
+    offset: u64,
     then: Position,
     what: What,
 }
@@ -78,12 +79,18 @@ struct Spans {
 #[derive(Debug)]
 pub(super) enum Item<'a> {
     Record {
+        /// Its frame's.
+        offset: u64,
         then: Position,
         received_at: Timestamp,
         record: Record<'a>,
     },
     /// A frame, or one route of it, that cannot be decoded.
-    Undecodable { then: Position, why: &'a str },
+    Undecodable {
+        offset: u64,
+        then: Position,
+        why: &'a str,
+    },
     /// No route wants it.
     Nothing { then: Position },
 }
@@ -93,14 +100,15 @@ impl Prepared {
     pub(super) fn next(&mut self) -> Option<Item<'_>> {
         let step = self.steps.get(self.next)?;
         self.next += 1;
-        let then = step.then;
+        let (offset, then) = (step.offset, step.then);
         Some(match &step.what {
             What::Record(spans) => Item::Record {
+                offset,
                 then,
                 received_at: spans.received_at,
                 record: self.record(spans),
             },
-            What::Undecodable(why) => Item::Undecodable { then, why },
+            What::Undecodable(why) => Item::Undecodable { offset, then, why },
             What::Nothing => Item::Nothing { then },
         })
     }
@@ -146,6 +154,7 @@ impl Preparer {
         };
         let mut maker = Maker {
             plan: &plan,
+            sink: &self.sink,
             routes: plan.routes(&self.sink),
             alphabet: self.alphabet,
             from,
@@ -161,6 +170,7 @@ impl Preparer {
 /// Makes the records of one batch.
 struct Maker<'p> {
     plan: &'p Plan,
+    sink: &'p str,
     routes: Option<&'p Routes>,
     alphabet: Alphabet,
     from: Position,
@@ -169,17 +179,18 @@ struct Maker<'p> {
 
 impl<'p> Maker<'p> {
     fn add_frame(&mut self, entry: &Entry) {
+        let offset = entry.offset;
         let behind = Position {
-            offset: entry.offset + 1,
+            offset: offset + 1,
             record: 0,
         };
         let before = self.prepared.steps.len();
         if let Err(error) = self.add_records(entry) {
-            let why = undecodable(entry, &error);
-            self.prepared.push(behind, What::Undecodable(why));
+            let why = What::Undecodable(error.to_string());
+            self.prepared.push(offset, behind, why);
         }
         if self.prepared.steps.len() == before {
-            return self.prepared.push(behind, What::Nothing);
+            return self.prepared.push(offset, behind, What::Nothing);
         }
         if let Some(last) = self.prepared.steps.last_mut() {
             last.then = behind;
@@ -189,7 +200,11 @@ impl<'p> Maker<'p> {
     /// Adds what each route makes of a frame. An error is one of the whole frame.
     fn add_records(&mut self, entry: &Entry) -> Result<(), RecordError> {
         let frame = &entry.frame;
-        let routes = self.routes.into_iter();
+        let concerns_another = entry
+            .refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.sink != self.sink);
+        let routes = self.routes.filter(|_| !concerns_another).into_iter();
         let mut routes = routes
             .flat_map(|routes| routes.matching(&frame.subscription))
             .peekable();
@@ -202,9 +217,9 @@ impl<'p> Maker<'p> {
             record: 0,
         };
         for route in routes {
-            if let Err(error) = self.add_route(route, &opened, entry, &mut at) {
+            if let Err(error) = self.add_route(route, &opened, &mut at) {
                 at.record += 1;
-                self.push_undecodable(at, entry, &error);
+                self.push_undecodable(at, &error);
             }
         }
         Ok(())
@@ -214,7 +229,6 @@ impl<'p> Maker<'p> {
         &mut self,
         route: &'p Route,
         opened: &Opened<'_>,
-        entry: &Entry,
         at: &mut Position,
     ) -> Result<(), RecordError> {
         let config = &route.config;
@@ -229,19 +243,19 @@ impl<'p> Maker<'p> {
                 continue;
             }
             match self.record(route, opened, &subject) {
-                Ok(Some(spans)) => self.prepared.push(*at, What::Record(spans)),
+                Ok(Some(spans)) => self.prepared.push(at.offset, *at, What::Record(spans)),
                 Ok(None) => {}
-                Err(error) => self.push_undecodable(*at, entry, &error),
+                Err(error) => self.push_undecodable(*at, &error),
             }
         }
         Ok(())
     }
 
-    fn push_undecodable(&mut self, then: Position, entry: &Entry, error: &RecordError) {
-        // `then` is the position behind it.
+    /// `then` is the position behind it.
+    fn push_undecodable(&mut self, then: Position, error: &RecordError) {
         if then > self.from {
-            let why = undecodable(entry, error);
-            self.prepared.push(then, What::Undecodable(why));
+            let why = What::Undecodable(error.to_string());
+            self.prepared.push(then.offset, then, why);
         }
     }
 
@@ -419,8 +433,8 @@ impl<'a> Opened<'a> {
 }
 
 impl Prepared {
-    fn push(&mut self, then: Position, what: What) {
-        self.steps.push(Step { then, what });
+    fn push(&mut self, offset: u64, then: Position, what: What) {
+        self.steps.push(Step { offset, then, what });
     }
 
     fn append(&mut self, write: impl FnOnce(&mut String)) -> Range<usize> {
@@ -445,9 +459,4 @@ fn content_type(format: Format) -> &'static str {
         Format::Protobuf => "application/protobuf",
         Format::Frame => "application/octet-stream",
     }
-}
-
-fn undecodable(entry: &Entry, error: &RecordError) -> String {
-    let subscription = &entry.frame.subscription;
-    format!("{error} (frame {} of {subscription})", entry.offset)
 }

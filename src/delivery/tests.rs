@@ -63,6 +63,7 @@ impl Sink for ScriptedSink {
 /// A journal with numbered frames, and a delivery that is to send all of them.
 struct Stand {
     journal: Journal,
+    dead_letters: Journal,
     log: Arc<Log>,
     delivery: Handle,
 }
@@ -73,7 +74,9 @@ impl Stand {
             location: Location::Memory { bytes: 1 << 20 },
             segment_bytes: 1 << 20,
             sync_interval: Duration::from_millis(1),
+            max_bytes: None,
         };
+        let (dead_letters, _) = Journal::open(&options, &[]).unwrap();
         let (journal, mut cursors) = Journal::open(&options, &[("sink", Start::End)]).unwrap();
         for number in 0..frames {
             journal.appender().append(&frame(number)).await.unwrap();
@@ -88,10 +91,14 @@ impl Stand {
             "sink",
             Alphabet::Any,
         );
-        let cursor = cursors.pop().unwrap();
-        let delivery = spawn::<ScriptedSink>("sink".to_owned(), Arc::clone(&log), preparer, cursor);
+        let ends = Ends {
+            cursor: cursors.pop().unwrap(),
+            dead_letters: &dead_letters,
+        };
+        let delivery = spawn::<ScriptedSink>("sink".to_owned(), Arc::clone(&log), preparer, ends);
         Self {
             journal,
+            dead_letters,
             log,
             delivery,
         }
@@ -103,6 +110,8 @@ impl Stand {
         let ended = timeout(A_WHILE, self.delivery.ended()).await;
         let summary = ended.expect("it drains").expect("it does not panic");
         let sent = self.log.sent.lock().unwrap().clone();
+        let letters = self.dead_letters.progress().borrow().synced;
+        assert_eq!(letters, summary.refused + summary.undecodable);
         (summary, sent)
     }
 }
@@ -155,6 +164,11 @@ async fn all_records_are_sent_once_and_in_order_while_all_is_well() {
     let (summary, sent) = stand.drain().await;
     assert_eq!(sent, numbers(0..1000));
     assert_eq!((summary.confirmed, summary.resent), (1000, 0));
+    assert_eq!(summary.latency.len(), 1000);
+    assert!(
+        summary.latency.max() >= 10,
+        "microseconds since the frames were made"
+    );
     assert_eq!(summary.settled_to, 1000);
 }
 

@@ -1,6 +1,8 @@
 //! Which records are on their way, and how far the cursor may move.
 //!
-//! Confirmations come in any order; the cursor moves over the unbroken run of settled records.
+//! Confirmations come in any order; the cursor moves over the unbroken run of settled records. A
+//! refused record is settled too, and becomes a dead letter once that run has come to it: what lies
+//! behind the run may be sent again, and refused again.
 
 use std::collections::VecDeque;
 
@@ -23,15 +25,33 @@ pub(super) struct Window {
     first: u64,
     bytes: usize,
     settled_to: Position,
+    /// The refused records that the unbroken run has passed.
+    refused: VecDeque<Refused>,
+}
+
+/// A record that is not to be had by the sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Its frame's.
+    pub(super) offset: u64,
+    pub(super) reason: String,
 }
 
 #[derive(Debug)]
 struct Slot {
+    offset: u64,
     /// What is true once this slot and all before it are settled.
     then: Position,
     bytes: usize,
     received_at: Timestamp,
-    settled: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    Confirmed,
+    Refused(String),
 }
 
 impl Window {
@@ -41,18 +61,27 @@ impl Window {
             first: 0,
             bytes: 0,
             settled_to: from,
+            refused: VecDeque::new(),
         }
     }
 
-    /// Takes in a record that is about to be sent; `then` is the position behind it.
-    pub(super) fn admit(&mut self, then: Position, bytes: usize, received_at: Timestamp) -> Ticket {
+    /// Takes in a record that is about to be sent, of the frame at `offset`; `then` is the position
+    /// behind it.
+    pub(super) fn admit(
+        &mut self,
+        offset: u64,
+        then: Position,
+        bytes: usize,
+        received_at: Timestamp,
+    ) -> Ticket {
         let ticket = Ticket(self.first + self.slots.len() as u64);
         self.bytes += bytes;
         self.slots.push_back(Slot {
+            offset,
             then,
             bytes,
             received_at,
-            settled: false,
+            state: State::Open,
         });
         ticket
     }
@@ -65,20 +94,39 @@ impl Window {
         }
     }
 
-    /// Notes that a record needs no more care, and tells when its frame was received; `None` if the
-    /// ticket is not, or no longer, awaited.
-    pub(super) fn settle(&mut self, ticket: Ticket) -> Option<Timestamp> {
+    /// Notes that the sink has a record, and tells when its frame was received; `None` if the ticket
+    /// is not, or no longer, awaited.
+    pub(super) fn confirm(&mut self, ticket: Ticket) -> Option<Timestamp> {
+        self.settle(ticket, State::Confirmed)
+    }
+
+    /// Notes that the sink will never have a record; otherwise the same.
+    pub(super) fn refuse(&mut self, ticket: Ticket, reason: String) -> Option<Timestamp> {
+        self.settle(ticket, State::Refused(reason))
+    }
+
+    fn settle(&mut self, ticket: Ticket, state: State) -> Option<Timestamp> {
         let index = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
-        let slot = self.slots.get_mut(index).filter(|slot| !slot.settled)?;
-        slot.settled = true;
+        let slot = self.slots.get_mut(index).filter(|slot| slot.is_open())?;
+        slot.state = state;
         let received_at = slot.received_at;
         self.bytes -= slot.bytes;
-        while let Some(slot) = self.slots.front().filter(|slot| slot.settled) {
-            self.settled_to = slot.then;
+        while self.slots.front().is_some_and(|slot| !slot.is_open())
+            && let Some(slot) = self.slots.pop_front()
+        {
             self.first += 1;
-            self.slots.pop_front();
+            self.settled_to = slot.then;
+            if let State::Refused(reason) = slot.state {
+                let offset = slot.offset;
+                self.refused.push_back(Refused { offset, reason });
+            }
         }
         Some(received_at)
+    }
+
+    /// The next refused record that the unbroken run has passed.
+    pub(super) fn next_refused(&mut self) -> Option<Refused> {
+        self.refused.pop_front()
     }
 
     /// Gives up all tries that are under way and tells where to begin again.
@@ -105,6 +153,12 @@ impl Window {
     }
 }
 
+impl Slot {
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -117,14 +171,19 @@ mod tests {
         Position { offset, record: 0 }
     }
 
+    /// The only record of the frame before `then`.
+    fn admit(window: &mut Window, then: u64, bytes: usize) -> Ticket {
+        window.admit(then - 1, at(then), bytes, NOW)
+    }
+
     #[test]
     fn the_position_moves_over_the_unbroken_run_only() {
         let mut window = Window::new(at(10));
-        let [a, b, c] = [11, 12, 13].map(|then| window.admit(at(then), 1, NOW));
-        assert!(window.settle(c).is_some());
-        assert!(window.settle(b).is_some());
+        let [a, b, c] = [11, 12, 13].map(|then| admit(&mut window, then, 1));
+        assert!(window.confirm(c).is_some());
+        assert!(window.confirm(b).is_some());
         assert_eq!(window.settled_to(), at(10));
-        assert_eq!(window.settle(a), Some(NOW));
+        assert_eq!(window.confirm(a), Some(NOW));
         assert_eq!(window.settled_to(), at(13));
         assert_eq!(window.len(), 0);
     }
@@ -134,24 +193,44 @@ mod tests {
         let mut window = Window::new(at(0));
         window.pass(at(1));
         assert_eq!(window.settled_to(), at(1));
-        let ticket = window.admit(at(2), 1, NOW);
+        let ticket = admit(&mut window, 2, 1);
         window.pass(at(3));
         assert_eq!(window.settled_to(), at(1));
-        window.settle(ticket);
+        window.confirm(ticket);
         assert_eq!(window.settled_to(), at(3));
     }
 
     #[test]
     fn a_late_outcome_of_a_try_that_was_given_up_settles_nothing() {
         let mut window = Window::new(at(0));
-        let old = window.admit(at(1), 7, NOW);
+        let old = admit(&mut window, 1, 7);
         assert_eq!(window.give_up(), at(0));
         assert_eq!(window.bytes(), 0);
-        let new = window.admit(at(1), 7, NOW);
-        assert_eq!(window.settle(old), None);
+        let new = admit(&mut window, 1, 7);
+        assert_eq!(window.confirm(old), None);
         assert_eq!(window.settled_to(), at(0));
-        assert!(window.settle(new).is_some());
-        assert_eq!(window.settle(new), None, "an outcome counts once");
+        assert!(window.confirm(new).is_some());
+        assert_eq!(window.confirm(new), None, "an outcome counts once");
+    }
+
+    #[test]
+    fn a_refused_record_is_given_out_once_the_run_has_passed_it() {
+        let mut window = Window::new(at(0));
+        let [a, b] = [1, 2].map(|then| admit(&mut window, then, 1));
+        assert_eq!(window.refuse(b, "no".to_owned()), Some(NOW));
+        assert_eq!(window.next_refused(), None);
+        assert_eq!(window.give_up(), at(0));
+        let [c, d] = [1, 2].map(|then| admit(&mut window, then, 1));
+        assert_eq!(window.refuse(a, "late".to_owned()), None);
+        window.refuse(d, "no again".to_owned());
+        window.confirm(c);
+        let refused = Refused {
+            offset: 1,
+            reason: "no again".to_owned(),
+        };
+        assert_eq!(window.settled_to(), at(2));
+        assert_eq!(window.next_refused(), Some(refused));
+        assert_eq!(window.next_refused(), None);
     }
 
     proptest! {
@@ -160,11 +239,11 @@ mod tests {
             order in Just((0..40u64).collect::<Vec<_>>()).prop_shuffle(),
         ) {
             let mut window = Window::new(at(0));
-            let tickets: Vec<_> = (1..=40).map(|then| window.admit(at(then), 1, NOW)).collect();
+            let tickets: Vec<_> = (1..=40).map(|then| admit(&mut window, then, 1)).collect();
             let mut settled = [false; 40];
             for index in order {
                 let index = usize::try_from(index).unwrap();
-                window.settle(tickets[index]);
+                window.confirm(tickets[index]);
                 settled[index] = true;
                 let run = settled.iter().take_while(|settled| **settled).count();
                 prop_assert_eq!(window.settled_to(), at(run as u64));

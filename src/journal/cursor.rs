@@ -9,16 +9,21 @@ use tokio::sync::watch;
 
 use super::cursor_file::{CursorFile, Found, Mark, Stored};
 use super::reader::{Place, Reader, Window};
-use super::record::{HEADER_BYTES, Header};
+use super::record::{HEADER_BYTES, Header, Refusal};
 use super::storage::read_up_to;
 use super::{OpenError, Progress, Shared, Start, lock, segment};
 use crate::frame::Frame;
+
+/// How much is read at once to find one record.
+const ONE_RECORD_BYTES: usize = 64 << 10;
 
 /// A frame and its number in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub offset: u64,
     pub frame: Frame,
+    /// It is a dead letter, and concerns the sink that refused it alone.
+    pub refusal: Option<Box<Refusal>>,
 }
 
 /// Frames in the order in which they were appended. Their payloads share one buffer.
@@ -101,6 +106,18 @@ impl Committer {
     #[must_use]
     pub fn committed(&self) -> u64 {
         self.registered.committed()
+    }
+
+    /// Reads one record again that was read and is not done; `None` if it is gone. Works on the disk.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_again(&self, offset: u64) -> io::Result<Option<Entry>> {
+        let place = self.registered.place(&self.shared, offset);
+        let mut reader = Reader::new(Arc::clone(&self.shared));
+        let window = reader.read(place, ONE_RECORD_BYTES)?;
+        let mut entries = window.entries.into_iter();
+        Ok(entries.next().filter(|entry| entry.offset == offset))
     }
 }
 
@@ -198,10 +215,7 @@ impl Cursor {
     pub fn seek(&mut self, offset: u64) {
         self.skipped = 0;
         self.damaged = 0;
-        self.place = match self.registered.mark_before(offset) {
-            Some(mark) => Place::near(mark, offset),
-            None => Place::of(&self.shared, offset),
-        };
+        self.place = self.registered.place(&self.shared, offset);
     }
 
     /// A handle that says how far the sink has come.
@@ -290,6 +304,14 @@ impl Registered {
             .is_none_or(|last| last.offset < mark.offset)
         {
             committed.marks.push_back(mark);
+        }
+    }
+
+    /// Where to read on at `offset`.
+    fn place(&self, shared: &Shared, offset: u64) -> Place {
+        match self.mark_before(offset) {
+            Some(mark) => Place::near(mark, offset),
+            None => Place::of(shared, offset),
         }
     }
 

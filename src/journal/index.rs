@@ -85,6 +85,10 @@ impl Index {
         self.segments.values()
     }
 
+    pub(super) fn bases(&self) -> impl Iterator<Item = (u64, &Segment)> {
+        self.segments.iter().map(|(base, segment)| (*base, segment))
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.len).sum()
     }

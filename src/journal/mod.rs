@@ -31,7 +31,7 @@
 //! | 0 | 4 | magic, `F7 43 46 31`: where a reader finds its feet again after damage |
 //! | 4 | 4 | CRC32C of everything after it, up to the record's end |
 //! | 8 | 4 | length of the body |
-//! | 12 | 1 | kind: 1 is a frame; a reader passes over kinds that it does not know |
+//! | 12 | 1 | kind: 1 is a frame, 2 a dead letter; a reader passes over kinds that it does not know |
 //! | 13 | 3 | zero |
 //! | 16 | 8 | offset: the record's number, one more than that of the record before |
 //! | 24 | 8 | when it was received: microseconds since the Unix epoch, signed |
@@ -39,6 +39,13 @@
 //!
 //! The body of a frame: length of the account's name (2), length of the stream's text form (2), the
 //! name, the text form ([`Stream`](crate::frame::Stream)'s `Display`), and the payload up to the end.
+//!
+//! A dead letter is a frame that a sink refused for good or that cannot be decoded. Its body is that
+//! of the frame, and before the payload: when it was refused (8, as above), how often (4), length of
+//! the sink's name (2), length of the reason (2), the name, the reason. Dead letters are a journal of
+//! their own, in a folder `dead-letters` beside this one, with a cursor for each sink: the letters
+//! before it were dealt with. A dead letter in the main journal is one that is to be tried again: it
+//! concerns that sink alone.
 //!
 //! # Cursor
 //!
@@ -75,13 +82,15 @@
 //! last good record of the last segment is a torn tail, and is cut. Records that are damaged
 //! elsewhere are passed over to the next good one, and reported by the cursor that meets them.
 //!
-//! *In memory* ([`Location::Memory`]) the same code runs over files in memory. When they reach the
-//! limit the oldest segment is dropped; a cursor that had not passed it skips forward and says how
-//! much it missed.
+//! *Full.* When the journal reaches its limit the oldest segment is dropped; a cursor that had not
+//! passed it skips forward and says how much it missed.
+//!
+//! *In memory* ([`Location::Memory`]) the same code runs over files in memory.
 
 mod cursor;
 mod cursor_file;
 mod index;
+mod inspect;
 #[cfg(test)]
 mod model;
 mod queue;
@@ -106,8 +115,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use self::cursor::{Batch, Committer, Cursor, Entry, ReadError};
+pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentInfo, rewind};
 pub use self::queue::{AppendError, Appender};
-pub use self::record::MAX_PAYLOAD_BYTES;
+pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};
 pub use self::stats::{CursorStats, Stats};
 
@@ -123,9 +133,9 @@ use self::writer::Writer;
 /// (a second of 3,000 frames of 2.4 KB), small enough not to matter in memory.
 const QUEUE_BYTES: u32 = 8 << 20;
 
-/// A journal in memory is cut into at least this many segments: how much is dropped at once when it
-/// is full.
-const MEMORY_SEGMENTS: u64 = 8;
+/// A journal with a limit is cut into at least this many segments: how much is dropped at once when
+/// it is full.
+const SEGMENTS: u64 = 8;
 
 /// How a journal is opened.
 #[derive(Clone, Debug)]
@@ -135,13 +145,16 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The longest time that an appended frame may be unsynced.
     pub sync_interval: Duration,
+    /// Beyond so many bytes on disk the oldest segment is dropped, read or not. In memory there is
+    /// always a limit.
+    pub max_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Location {
     /// The journal's own folder; made if it is not there.
     Directory(PathBuf),
-    /// Nothing outlives the process; the oldest frames are dropped beyond `bytes`.
+    /// Nothing outlives the process; the oldest segment is dropped beyond `bytes`.
     Memory { bytes: u64 },
 }
 
@@ -349,27 +362,38 @@ struct Limits {
 
 impl Limits {
     fn new(options: &Options) -> Self {
-        match options.location {
-            Location::Directory(_) => Self {
-                segment: options.segment_bytes.max(1),
-                total: None,
-                queue: QUEUE_BYTES,
-            },
-            Location::Memory { bytes } => {
-                let share = bytes / MEMORY_SEGMENTS;
-                Self {
-                    segment: options.segment_bytes.min(share).max(1),
-                    total: Some(bytes),
-                    queue: u32::try_from(share)
-                        .unwrap_or(u32::MAX)
-                        .clamp(1, QUEUE_BYTES),
-                }
-            }
+        let total = match options.location {
+            Location::Directory(_) => options.max_bytes,
+            Location::Memory { bytes } => Some(bytes),
+        };
+        let share = total.map_or(u64::MAX, |total| total / SEGMENTS);
+        Self {
+            segment: options.segment_bytes.min(share).max(1),
+            total,
+            queue: u32::try_from(share)
+                .unwrap_or(u32::MAX)
+                .clamp(1, QUEUE_BYTES),
         }
     }
 }
 
 impl Shared {
+    fn new(storage: Arc<dyn Storage>, index: Index, queue_bytes: u32) -> Self {
+        let end = index.end;
+        Self {
+            storage,
+            queue: Queue::new(queue_bytes, end),
+            index: Mutex::new(index),
+            cursors: Mutex::default(),
+            progress: watch::Sender::new(Progress {
+                written: end,
+                synced: end,
+                closed: false,
+            }),
+            numbers: Numbers::default(),
+        }
+    }
+
     fn index(&self) -> MutexGuard<'_, Index> {
         lock(&self.index)
     }

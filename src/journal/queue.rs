@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Shared, lock, record};
+use super::record::{self, Refusal};
+use super::{Shared, lock};
 use crate::frame::{Frame, Timestamp};
 
 /// Why a frame was not taken.
@@ -29,13 +30,26 @@ impl Appender {
         Self(shared)
     }
 
-    /// Hands a frame to the writer thread; waits while the queue is full. Frames that one task
-    /// appends keep their order. Dropping the future before it is ready appends nothing.
+    /// Hands a frame to the writer thread, and tells its offset; waits while the queue is full.
+    /// Frames that one task appends keep their order. Dropping the future before it is ready appends
+    /// nothing.
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub async fn append(&self, frame: &Frame) -> Result<(), AppendError> {
-        self.0.queue.append(frame).await
+    pub async fn append(&self, frame: &Frame) -> Result<u64, AppendError> {
+        self.0.queue.append(frame, None).await
+    }
+
+    /// The same for a dead letter.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append_refused(
+        &self,
+        frame: &Frame,
+        refusal: &Refusal,
+    ) -> Result<u64, AppendError> {
+        self.0.queue.append(frame, Some(refusal)).await
     }
 }
 
@@ -95,26 +109,28 @@ impl Queue {
         }
     }
 
-    async fn append(&self, frame: &Frame) -> Result<(), AppendError> {
-        let len = record::encoded_len(frame).ok_or(AppendError::TooLarge)?;
+    async fn append(&self, frame: &Frame, refusal: Option<&Refusal>) -> Result<u64, AppendError> {
+        let len = record::encoded_len(frame, refusal).ok_or(AppendError::TooLarge)?;
         // A record larger than the whole queue waits until the queue is empty, and goes alone.
         let cost = u32::try_from(len).unwrap_or(u32::MAX).min(self.capacity);
         let room = match self.room.try_acquire_many(cost) {
             Ok(room) => room,
             Err(_) => self.wait_for_room(cost).await?,
         };
-        let first = {
+        let (offset, first) = {
             let mut state = lock(&self.state);
             if state.closing {
                 return Err(AppendError::Closed);
             }
-            state.push(frame, cost)
+            // The thread may be asleep when a batch begins.
+            let first = state.batch.bytes.is_empty();
+            (state.push(frame, refusal, cost), first)
         };
         room.forget();
         if first {
             self.wake.notify_one();
         }
-        Ok(())
+        Ok(offset)
     }
 
     async fn wait_for_room(
@@ -200,15 +216,14 @@ impl Queue {
 }
 
 impl State {
-    /// Whether it is the first of a batch: the thread may be asleep.
-    fn push(&mut self, frame: &Frame, cost: u32) -> bool {
-        let first = self.batch.bytes.is_empty();
-        record::encode(frame, self.next_offset, &mut self.batch.bytes);
+    fn push(&mut self, frame: &Frame, refusal: Option<&Refusal>, cost: u32) -> u64 {
+        let offset = self.next_offset;
+        record::encode(frame, refusal, offset, &mut self.batch.bytes);
         self.batch.received_at.get_or_insert(frame.received_at);
         self.batch.room += cost as usize;
         self.next_offset += 1;
         self.batch.end_offset = self.next_offset;
-        first
+        offset
     }
 
     fn take(&mut self, spare: Vec<u8>) -> Batch {

@@ -10,7 +10,6 @@ use super::record::{self, Names};
 use super::segment::{self, Chunk};
 use super::storage::File;
 use super::{Shared, lock};
-use crate::frame::Frame;
 
 /// Where to read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +198,14 @@ impl Reader {
             let position = place.position;
             if header.offset >= place.offset && header.is_frame() {
                 match record::decode(&header, &record, &mut names) {
-                    Some(frame) => window.push(header.offset, position, frame),
+                    Some((frame, refusal)) => window.push(
+                        position,
+                        Entry {
+                            offset: header.offset,
+                            frame,
+                            refusal,
+                        },
+                    ),
                     None if window.entries.is_empty() => window.damaged += 1,
                     None => return,
                 }
@@ -212,13 +218,13 @@ impl Reader {
 }
 
 impl Window {
-    fn push(&mut self, offset: u64, position: u64, frame: Frame) {
+    fn push(&mut self, position: u64, entry: Entry) {
         self.first.get_or_insert(Mark {
-            offset,
+            offset: entry.offset,
             segment: self.next.segment,
             position,
         });
-        self.entries.push(Entry { offset, frame });
+        self.entries.push(entry);
     }
 }
 

@@ -16,29 +16,50 @@ pub(super) const MAGIC: [u8; 4] = [0xF7, b'C', b'F', b'1'];
 pub(super) const HEADER_BYTES: usize = 32;
 
 const FRAME: u8 = 1;
+const DEAD_LETTER: u8 = 2;
 /// The lengths of account and stream.
 const LENGTHS_BYTES: usize = 4;
-const MAX_BODY_BYTES: usize = LENGTHS_BYTES + 2 * u16::MAX as usize + MAX_PAYLOAD_BYTES;
+/// When and how often, and the lengths of sink and reason.
+const REFUSAL_BYTES: usize = 16;
+const MAX_BODY_BYTES: usize =
+    LENGTHS_BYTES + REFUSAL_BYTES + 4 * u16::MAX as usize + MAX_PAYLOAD_BYTES;
 /// Names are forgotten beyond this many, so that a journal with absurdly many costs time, not memory.
 const MAX_NAMES: usize = 4096;
 
-/// Bytes that `frame` takes as a record; `None` if it is too large for one.
-pub(super) fn encoded_len(frame: &Frame) -> Option<usize> {
-    let account = frame.subscription.account().len();
-    let stream = text_len(frame.subscription.stream());
-    let fits = u16::try_from(account).is_ok()
-        && u16::try_from(stream).is_ok()
-        && frame.payload.len() <= MAX_PAYLOAD_BYTES;
-    fits.then_some(HEADER_BYTES + LENGTHS_BYTES + account + stream + frame.payload.len())
+/// Why a sink does not have a frame: makes a dead letter of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The sink's name in the config.
+    pub sink: String,
+    /// What the broker said, or why the frame cannot be decoded.
+    pub reason: String,
+    pub refused_at: Timestamp,
+    /// How often the sink has refused it: more than once after a retry.
+    pub times: u32,
 }
 
-/// Appends `frame` as record number `offset`. Its [`encoded_len`] must be `Some`.
-pub(super) fn encode(frame: &Frame, offset: u64, out: &mut Vec<u8>) {
+/// Bytes that a frame, or a dead letter, takes as a record; `None` if it is too large for one.
+pub(super) fn encoded_len(frame: &Frame, refusal: Option<&Refusal>) -> Option<usize> {
+    let account = frame.subscription.account().len();
+    let stream = text_len(frame.subscription.stream());
+    let (sink, reason) =
+        refusal.map_or((0, 0), |refusal| (refusal.sink.len(), refusal.reason.len()));
+    let names = [account, stream, sink, reason];
+    let fits = names.iter().all(|len| u16::try_from(*len).is_ok())
+        && frame.payload.len() <= MAX_PAYLOAD_BYTES;
+    let refusal = refusal.map_or(0, |_| REFUSAL_BYTES);
+    let fixed = HEADER_BYTES + LENGTHS_BYTES + refusal;
+    fits.then_some(fixed + names.iter().sum::<usize>() + frame.payload.len())
+}
+
+/// Appends a frame, or a dead letter, as record number `offset`. Its [`encoded_len`] must be `Some`.
+pub(super) fn encode(frame: &Frame, refusal: Option<&Refusal>, offset: u64, out: &mut Vec<u8>) {
     let start = out.len();
     let account = frame.subscription.account();
+    let kind = refusal.map_or(FRAME, |_| DEAD_LETTER);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&[FRAME, 0, 0, 0]);
+    out.extend_from_slice(&[kind, 0, 0, 0]);
     out.extend_from_slice(&offset.to_le_bytes());
     out.extend_from_slice(&frame.received_at.0.to_le_bytes());
     out.extend_from_slice(&short(account.len()).to_le_bytes());
@@ -47,6 +68,9 @@ pub(super) fn encode(frame: &Frame, offset: u64, out: &mut Vec<u8>) {
     let stream = out.len();
     write!(out, "{}", frame.subscription.stream()).expect("a vector takes all writes");
     let stream_len = short(out.len() - stream);
+    if let Some(refusal) = refusal {
+        encode_refusal(refusal, out);
+    }
     out.extend_from_slice(&frame.payload);
 
     let body = start + HEADER_BYTES;
@@ -55,6 +79,17 @@ pub(super) fn encode(frame: &Frame, offset: u64, out: &mut Vec<u8>) {
     out[body + 2..body + 4].copy_from_slice(&stream_len.to_le_bytes());
     let crc = crc32c::crc32c(&out[start + 8..]);
     out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn encode_refusal(refusal: &Refusal, out: &mut Vec<u8>) {
+    out.extend_from_slice(&refusal.refused_at.0.to_le_bytes());
+    out.extend_from_slice(&refusal.times.to_le_bytes());
+    for text in [&refusal.sink, &refusal.reason] {
+        out.extend_from_slice(&short(text.len()).to_le_bytes());
+    }
+    for text in [&refusal.sink, &refusal.reason] {
+        out.extend_from_slice(text.as_bytes());
+    }
 }
 
 fn short(len: usize) -> u16 {
@@ -112,12 +147,13 @@ impl Header {
         HEADER_BYTES + self.length as usize
     }
 
+    /// Whether it holds a frame: alone, or as a dead letter.
     pub(super) fn is_frame(&self) -> bool {
-        self.kind == FRAME
+        matches!(self.kind, FRAME | DEAD_LETTER)
     }
 }
 
-fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&bytes[at..at + N]);
     field
@@ -139,18 +175,49 @@ pub(super) fn check(bytes: &[u8]) -> Check {
     }
 }
 
-/// Reads the frame of a checked record; `None` if its body is not one that this version writes.
-pub(super) fn decode(header: &Header, record: &Bytes, names: &mut Names) -> Option<Frame> {
+/// Reads the frame of a checked record, and why it is a dead letter if it is one; `None` if its body
+/// is not one that this version writes.
+pub(super) fn decode(
+    header: &Header,
+    record: &Bytes,
+    names: &mut Names,
+) -> Option<(Frame, Option<Box<Refusal>>)> {
     let body = record.get(HEADER_BYTES..)?;
     let (lengths, rest) = body.split_first_chunk::<LENGTHS_BYTES>()?;
     let account = usize::from(u16::from_le_bytes([lengths[0], lengths[1]]));
     let stream = usize::from(u16::from_le_bytes([lengths[2], lengths[3]]));
     rest.get(..account + stream)?;
     let subscription = names.get(&body[..LENGTHS_BYTES + account + stream])?;
-    Some(Frame {
+    let mut payload = record.slice(HEADER_BYTES + LENGTHS_BYTES + account + stream..);
+    let refusal = match header.kind {
+        DEAD_LETTER => Some(Box::new(decode_refusal(&mut payload)?)),
+        _ => None,
+    };
+    let frame = Frame {
         subscription,
         received_at: header.received_at,
-        payload: record.slice(HEADER_BYTES + LENGTHS_BYTES + account + stream..),
+        payload,
+    };
+    Some((frame, refusal))
+}
+
+/// Takes a refusal off the front.
+fn decode_refusal(rest: &mut Bytes) -> Option<Refusal> {
+    if rest.len() < REFUSAL_BYTES {
+        return None;
+    }
+    let fixed = rest.split_to(REFUSAL_BYTES);
+    let mut text = |at: usize| {
+        let len = usize::from(u16::from_le_bytes(field(&fixed, at)));
+        let bytes = (len <= rest.len()).then(|| rest.split_to(len))?;
+        String::from_utf8(bytes.into()).ok()
+    };
+    let (sink, reason) = (text(12)?, text(14)?);
+    Some(Refusal {
+        sink,
+        reason,
+        refused_at: Timestamp(i64::from_le_bytes(field(&fixed, 0))),
+        times: u32::from_le_bytes(field(&fixed, 8)),
     })
 }
 
@@ -190,27 +257,63 @@ mod tests {
         }
     }
 
+    fn refusal(reason: &str) -> Refusal {
+        Refusal {
+            sink: "lake".to_owned(),
+            reason: reason.to_owned(),
+            refused_at: Timestamp(9),
+            times: 2,
+        }
+    }
+
     #[test]
     fn a_frame_reads_back_from_its_record() {
         for payload in [&b""[..], b"x", &[0xF7; 1000]] {
-            let frame = frame(payload);
-            let mut out = vec![1, 2, 3];
-            encode(&frame, 42, &mut out);
-            assert_eq!(out.len() - 3, encoded_len(&frame).unwrap());
-            let record = Bytes::from(out).slice(3..);
-            let Check::Good(header) = check(&record) else {
-                panic!("not a good record");
-            };
-            assert_eq!((header.offset, header.total()), (42, record.len()));
-            assert!(header.is_frame());
-            assert_eq!(decode(&header, &record, &mut Names::default()), Some(frame));
+            for refusal in [None, Some(refusal("")), Some(refusal("too large: \u{FC}"))] {
+                let frame = frame(payload);
+                let mut out = vec![1, 2, 3];
+                encode(&frame, refusal.as_ref(), 42, &mut out);
+                let len = encoded_len(&frame, refusal.as_ref());
+                assert_eq!(out.len() - 3, len.unwrap());
+                let record = Bytes::from(out).slice(3..);
+                let Check::Good(header) = check(&record) else {
+                    panic!("not a good record");
+                };
+                assert_eq!((header.offset, header.total()), (42, record.len()));
+                assert!(header.is_frame());
+                let decoded = decode(&header, &record, &mut Names::default());
+                assert_eq!(decoded, Some((frame, refusal.map(Box::new))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_its_length_cannot_say_makes_a_letter_too_large() {
+        let most = usize::from(u16::MAX);
+        for (len, fits) in [(most, true), (most + 1, false)] {
+            let refusal = refusal(&"x".repeat(len));
+            assert_eq!(encoded_len(&frame(b""), Some(&refusal)).is_some(), fits);
+        }
+    }
+
+    #[test]
+    fn a_letter_that_is_cut_short_is_not_one() {
+        let mut whole = Vec::new();
+        encode_refusal(&refusal("no"), &mut whole);
+        assert_eq!(
+            decode_refusal(&mut Bytes::from(whole.clone())),
+            Some(refusal("no"))
+        );
+        for len in 0..whole.len() {
+            let mut cut = Bytes::from(whole[..len].to_vec());
+            assert_eq!(decode_refusal(&mut cut), None, "{len}");
         }
     }
 
     #[test]
     fn no_flipped_bit_goes_unseen() {
         let mut out = Vec::new();
-        encode(&frame(b"payload"), 7, &mut out);
+        encode(&frame(b"payload"), Some(&refusal("no")), 7, &mut out);
         for bit in 0..out.len() * 8 {
             out[bit / 8] ^= 1 << (bit % 8);
             assert!(!matches!(check(&out), Check::Good(_)), "bit {bit}");
@@ -221,7 +324,7 @@ mod tests {
     #[test]
     fn a_cut_record_says_how_long_it_should_be() {
         let mut out = Vec::new();
-        encode(&frame(b"payload"), 7, &mut out);
+        encode(&frame(b"payload"), None, 7, &mut out);
         for len in 0..out.len() {
             let expected = if len < HEADER_BYTES {
                 HEADER_BYTES
@@ -236,7 +339,7 @@ mod tests {
     fn a_body_of_another_make_is_not_a_frame() {
         let good = frame(b"p");
         let mut out = Vec::new();
-        encode(&good, 0, &mut out);
+        encode(&good, None, 0, &mut out);
         let header = Header::parse(&out).unwrap();
         for body in [
             &b""[..],

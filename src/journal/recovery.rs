@@ -41,15 +41,14 @@ pub(super) struct Active {
 
 /// Makes the files consistent, and durable as they are then.
 pub(super) fn recover(storage: &dyn Storage) -> io::Result<(Index, Active, Recovery)> {
-    let mut bases = Vec::new();
-    for name in storage.list("")? {
-        match segment::base(&name) {
-            Some(base) => bases.push(base),
-            None if name == segment::UNFINISHED => storage.remove(&name)?,
-            None => {}
-        }
+    if storage
+        .list("")?
+        .iter()
+        .any(|name| name == segment::UNFINISHED)
+    {
+        storage.remove(segment::UNFINISHED)?;
     }
-    bases.sort_unstable();
+    let mut bases = bases(storage)?;
     let last = bases.pop();
 
     let mut index = Index::default();
@@ -75,7 +74,18 @@ pub(super) fn recover(storage: &dyn Storage) -> io::Result<(Index, Active, Recov
     Ok((index, active, recovery))
 }
 
-fn describe(file: &dyn File) -> io::Result<Segment> {
+/// Where the segments begin, in order.
+pub(super) fn bases(storage: &dyn Storage) -> io::Result<Vec<u64>> {
+    let names = storage.list("")?;
+    let mut bases: Vec<_> = names
+        .iter()
+        .filter_map(|name| segment::base(name))
+        .collect();
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+pub(super) fn describe(file: &dyn File) -> io::Result<Segment> {
     let first = Header::parse(&read_up_to(file, 0, HEADER_BYTES)?);
     Ok(Segment {
         len: file.len()?,
@@ -92,7 +102,7 @@ fn begin(storage: &dyn Storage, index: &mut Index) -> io::Result<Active> {
     Ok(Active { base, file, len: 0 })
 }
 
-/// Checks the last segment from its first record to its last, and cuts what follows.
+/// Cuts what follows the last segment's last good record, and makes the others durable.
 fn repair(
     storage: &dyn Storage,
     base: u64,
@@ -101,50 +111,77 @@ fn repair(
 ) -> io::Result<Active> {
     let file = storage.open(&segment::name(base))?;
     let len = file.len()?;
-    let mut position = 0;
-    index.end = base;
-    while position < len {
-        let chunk = segment::read(&*file, position, len, WINDOW_BYTES)?;
-        for (header, record) in &chunk.records {
-            position += record.len() as u64;
-            index.end = index.end.max(header.offset + 1);
-        }
-        if !chunk.damaged {
-            continue;
-        }
-        let Some(good) = segment::find(&*file, base, position + 1, len)? else {
-            recovery.torn_bytes = len - position;
-            tracing::warn!(
-                segment = segment::name(base),
-                position,
-                bytes = recovery.torn_bytes,
-                next_offset = index.end,
-                "cut a torn tail off the journal",
-            );
-            file.truncate(position)?;
-            break;
-        };
-        let damage = Damage {
-            segment: base,
-            position,
-            bytes: good - position,
-        };
+    let sound = Sound::scan(&*file, base)?;
+    for damage in &sound.damage {
         tracing::error!(?damage, "the journal's last segment is damaged");
-        recovery.damage.push(damage);
-        position = good;
     }
-    write_again(&*file, position)?;
+    if sound.len < len {
+        recovery.torn_bytes = len - sound.len;
+        tracing::warn!(
+            segment = segment::name(base),
+            position = sound.len,
+            bytes = recovery.torn_bytes,
+            next_offset = sound.end,
+            "cut a torn tail off the journal",
+        );
+        file.truncate(sound.len)?;
+    }
+    recovery.damage = sound.damage;
+    index.end = sound.end;
+    write_again(&*file, sound.len)?;
     file.sync()?;
     let segment = Segment {
-        len: position,
+        len: sound.len,
         ..describe(&*file)?
     };
     index.insert(base, segment);
     Ok(Active {
         base,
         file,
-        len: position,
+        len: sound.len,
     })
+}
+
+/// How far a segment's file holds records.
+#[derive(Debug)]
+pub(super) struct Sound {
+    /// Up to the end of the last good one.
+    pub(super) len: u64,
+    /// The offset after it.
+    pub(super) end: u64,
+    damage: Vec<Damage>,
+}
+
+impl Sound {
+    /// Checks a segment from its first record to its last.
+    pub(super) fn scan(file: &dyn File, base: u64) -> io::Result<Self> {
+        let len = file.len()?;
+        let mut sound = Self {
+            len: 0,
+            end: base,
+            damage: Vec::new(),
+        };
+        while sound.len < len {
+            let chunk = segment::read(file, sound.len, len, WINDOW_BYTES)?;
+            for (header, record) in &chunk.records {
+                sound.len += record.len() as u64;
+                sound.end = sound.end.max(header.offset + 1);
+            }
+            if !chunk.damaged {
+                continue;
+            }
+            let Some(good) = segment::find(file, base, sound.len + 1, len)? else {
+                break;
+            };
+            sound.damage.push(Damage {
+                segment: base,
+                position: sound.len,
+                bytes: good - sound.len,
+            });
+            sound.len = good;
+        }
+        Ok(sound)
+    }
 }
 
 /// A sync that failed before the process died has left pages that look clean, and are not on the

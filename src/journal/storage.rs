@@ -75,6 +75,7 @@ pub(super) fn read_up_to(file: &dyn File, position: u64, len: usize) -> io::Resu
 #[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
+    writable: bool,
 }
 
 /// Keeps other processes out of a folder for as long as it lives.
@@ -84,6 +85,14 @@ pub(super) struct Lock {
 }
 
 impl Disk {
+    /// Without the lock, and for reading alone.
+    pub(super) fn for_reading(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            writable: false,
+        }
+    }
+
     pub(super) fn open(folder: &Path) -> Result<(Self, Lock), OpenError> {
         fs::create_dir_all(folder.join(CURSORS))?;
         let file = fs::OpenOptions::new()
@@ -98,6 +107,7 @@ impl Disk {
         }
         let disk = Self {
             folder: folder.to_owned(),
+            writable: true,
         };
         disk.sync_folder("")?;
         if let Some(parent) = folder
@@ -119,7 +129,7 @@ impl Storage for Disk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(self.writable);
         Ok(Arc::new(options.open(self.folder.join(name))?))
     }
 

@@ -218,6 +218,7 @@ mod tests {
             location: Location::Directory(PathBuf::new()),
             segment_bytes: 1 << 20,
             sync_interval: Duration::from_millis(1),
+            max_bytes: None,
         };
         let names = [("lake", Start::End)];
         let storage = Arc::new(disk.clone());

@@ -1,19 +1,15 @@
 //! Everything that changes the files, step by step; [`thread`](super::thread) says when.
 
-use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tokio::sync::watch;
-
 use super::index::Segment;
-use super::queue::{Batch, Queue};
+use super::queue::Batch;
 use super::recovery::{Active, Recovery, recover};
-use super::stats::Numbers;
 use super::storage::{Storage, write_all_at};
-use super::{Limits, MAX_PAYLOAD_BYTES, Progress, QUEUE_BYTES, Shared, segment};
+use super::{Limits, MAX_PAYLOAD_BYTES, QUEUE_BYTES, Shared, segment};
 
 /// Written batches are kept until they are synced; with this much a sync is due at once. Bounds
 /// memory beside the queue.
@@ -45,20 +41,8 @@ impl Writer {
     pub(super) fn open(storage: Arc<dyn Storage>, limits: Limits) -> io::Result<(Self, Recovery)> {
         let (index, active, recovery) = recover(&*storage)?;
         let end = index.end;
-        let shared = Shared {
-            storage,
-            queue: Queue::new(limits.queue, end),
-            index: Mutex::new(index),
-            cursors: Mutex::new(BTreeMap::new()),
-            progress: watch::Sender::new(Progress {
-                written: end,
-                synced: end,
-                closed: false,
-            }),
-            numbers: Numbers::default(),
-        };
         let writer = Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(storage, index, limits.queue)),
             limits,
             synced_len: active.len,
             active,

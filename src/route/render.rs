@@ -31,6 +31,8 @@ impl std::fmt::Debug for Values<'_> {
 pub enum Alphabet {
     /// Kafka's legal topic characters.
     KafkaTopic,
+    /// Without the dot between the words of a routing key and the wildcards of bindings.
+    AmqpRoutingKey,
     /// Anything: keys are opaque.
     Any,
 }
@@ -41,6 +43,7 @@ impl Alphabet {
             Self::KafkaTopic => {
                 character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
             }
+            Self::AmqpRoutingKey => !matches!(character, '.' | '*' | '#'),
             Self::Any => true,
         }
     }
@@ -135,6 +138,15 @@ mod tests {
     fn what_a_broker_cannot_take_becomes_an_underscore_in_values_only() {
         assert_eq!(rendered("c/{customer_id}", Alphabet::KafkaTopic), "c/a_b_c");
         assert_eq!(rendered("{data.x.y}", Alphabet::KafkaTopic), "x_y");
+    }
+
+    #[test]
+    fn a_value_is_one_word_of_a_routing_key() {
+        assert_eq!(
+            rendered("central.{type}.{customer_id}", Alphabet::AmqpRoutingKey),
+            "central.Monitoring_MonitoringInformation.a/b c",
+        );
+        assert_eq!(rendered("{data.*.#}", Alphabet::AmqpRoutingKey), "_+_");
     }
 
     #[test]

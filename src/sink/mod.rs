@@ -3,6 +3,7 @@
 //! A sink never sleeps to retry, never sends a record a second time and never drops one:
 //! [`crate::delivery`] alone decides what follows from an [`Outcome`].
 
+pub mod amqp;
 pub mod kafka;
 pub mod stream;
 

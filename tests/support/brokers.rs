@@ -60,14 +60,8 @@ impl Kafka {
     /// either, the test is skipped. Two tests must not use the same name.
     pub(crate) fn own(instance: &str) -> Option<Self> {
         address_or_skip("CF_TEST_KAFKA")?;
-        scripts_brokers("up", instance);
-        let file = brokers_folder()
-            .join("instances")
-            .join(instance)
-            .join("env");
-        let address = read_variable(&file, "CF_TEST_KAFKA").expect("up has written the address");
         Some(Self {
-            address,
+            address: bring_up(instance, "kafka", "CF_TEST_KAFKA"),
             origin: Origin::Own {
                 instance: instance.to_owned(),
             },
@@ -76,17 +70,17 @@ impl Kafka {
 
     /// Ends it in good order, with SIGTERM. Its data stay.
     pub(crate) fn stop(&self) {
-        scripts_brokers("stop", self.instance());
+        scripts_brokers("stop", self.instance(), "kafka");
     }
 
     /// Ends it at once, with SIGKILL. Its data stay.
     pub(crate) fn kill(&self) {
-        scripts_brokers("kill", self.instance());
+        scripts_brokers("kill", self.instance(), "kafka");
     }
 
     /// Starts it again on the same port with the same data, and returns when it serves clients.
     pub(crate) fn start(&self) {
-        scripts_brokers("start", self.instance());
+        scripts_brokers("start", self.instance(), "kafka");
     }
 
     fn instance(&self) -> &str {
@@ -102,15 +96,79 @@ impl Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         if let Origin::Own { instance } = &self.origin {
-            scripts_brokers("down", instance);
+            scripts_brokers("down", instance, "kafka");
         }
     }
 }
 
-/// The `host:port` of the real `RabbitMQ` (user and password `guest`); without one the test is
-/// skipped.
-pub(crate) fn rabbitmq() -> Option<String> {
-    address_or_skip("CF_TEST_RABBITMQ")
+/// A real `RabbitMQ`, user and password `guest`; it ends with this value if it was started for the
+/// test.
+pub(crate) struct RabbitMq {
+    /// `host:port`
+    pub(crate) address: String,
+    own_instance: Option<String>,
+}
+
+impl RabbitMq {
+    /// The broker that all tests share; without one the test is skipped.
+    pub(crate) fn real() -> Option<Self> {
+        Some(Self {
+            address: address_or_skip("CF_TEST_RABBITMQ")?,
+            own_instance: None,
+        })
+    }
+
+    /// A broker for this test alone, which may stop and kill it; where there is no shared one
+    /// either, the test is skipped. Two tests must not use the same name.
+    pub(crate) fn own(instance: &str) -> Option<Self> {
+        address_or_skip("CF_TEST_RABBITMQ")?;
+        Some(Self {
+            address: bring_up(instance, "rabbitmq", "CF_TEST_RABBITMQ"),
+            own_instance: Some(instance.to_owned()),
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@{}/%2f", self.address)
+    }
+
+    /// Ends it in good order, with SIGTERM. Its data stay.
+    pub(crate) fn stop(&self) {
+        scripts_brokers("stop", self.instance(), "rabbitmq");
+    }
+
+    /// Ends it at once, with SIGKILL. Its data stay.
+    pub(crate) fn kill(&self) {
+        scripts_brokers("kill", self.instance(), "rabbitmq");
+    }
+
+    /// Starts it again on the same port with the same data, and returns when it serves clients.
+    pub(crate) fn start(&self) {
+        scripts_brokers("start", self.instance(), "rabbitmq");
+    }
+
+    /// Has it block publishers, as if its memory were full.
+    pub(crate) fn block_publishers(&self) {
+        scripts_brokers("block", self.instance(), "rabbitmq");
+    }
+
+    pub(crate) fn unblock_publishers(&self) {
+        scripts_brokers("unblock", self.instance(), "rabbitmq");
+    }
+
+    fn instance(&self) -> &str {
+        self.own_instance
+            .as_deref()
+            .expect("only a test that owns its RabbitMQ may disturb it: see RabbitMq::own")
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        if let Some(instance) = &self.own_instance {
+            scripts_brokers("down", instance, "rabbitmq");
+        }
+    }
 }
 
 /// The `host:port` of the real Mosquitto, open to anybody; without one the test is skipped.
@@ -174,16 +232,23 @@ fn note(what: &str) {
     writeln!(skipped, "{line}").expect("skipped.txt can be written");
 }
 
-fn scripts_brokers(verb: &str, instance: &str) {
+/// Starts a broker for one test alone; gives its address.
+fn bring_up(instance: &str, kind: &str, variable: &str) -> String {
+    scripts_brokers("up", instance, kind);
+    let folder = brokers_folder().join("instances").join(instance);
+    read_variable(&folder.join("env"), variable).expect("up has written the address")
+}
+
+fn scripts_brokers(verb: &str, instance: &str, kind: &str) {
     let script = repository().join("scripts/brokers");
     let done = Command::new(script)
-        .args([verb, "--instance", instance, "kafka"])
+        .args([verb, "--instance", instance, kind])
         .stdin(Stdio::null())
         .output()
         .expect("scripts/brokers can be run");
     assert!(
         done.status.success(),
-        "scripts/brokers {verb} --instance {instance} kafka: {}{}",
+        "scripts/brokers {verb} --instance {instance} {kind}: {}{}",
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
@@ -193,12 +258,12 @@ fn shared_file() -> PathBuf {
     brokers_folder().join("env")
 }
 
-fn brokers_folder() -> PathBuf {
+pub(super) fn brokers_folder() -> PathBuf {
     repository().join("target/brokers")
 }
 
 /// Asked when the test runs: clones that share a target folder share the compiled tests too.
-fn repository() -> PathBuf {
+pub(super) fn repository() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR")
         .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
         .into()

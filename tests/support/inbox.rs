@@ -22,6 +22,7 @@ impl Inbox {
             location: Location::Memory { bytes: BYTES },
             segment_bytes: BYTES,
             sync_interval: Duration::from_millis(1),
+            max_bytes: None,
         };
         let (journal, mut cursors) = Journal::open(&options, &[("inbox", Start::Oldest)]).unwrap();
         Self {

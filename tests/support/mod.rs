@@ -1,9 +1,12 @@
 //! What the tests share: real brokers, Kafka's own consumer, the forwarder's binary, and patience.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod authority;
 pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
+pub(crate) mod pika;
+pub(crate) mod proxy;
 pub(crate) mod read_back;
 
 use std::sync::atomic::{AtomicU32, Ordering};

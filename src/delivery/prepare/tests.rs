@@ -75,7 +75,11 @@ fn batch(stream: &Stream, frame: Vec<u8>) -> Batch {
         payload: Bytes::from(frame),
     };
     Batch {
-        entries: vec![Entry { offset: 7, frame }],
+        entries: vec![Entry {
+            offset: 7,
+            frame,
+            refusal: None,
+        }],
         ..Batch::default()
     }
 }

@@ -1,0 +1,188 @@
+//! The dead letters of one sink, on their way into their journal.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::window::Refused;
+use crate::frame::Timestamp;
+use crate::journal::{AppendError, Appender, Committer, Entry, Journal, Progress, Refusal};
+
+/// What is kept of a reason; brokers' own words are shorter.
+const REASON_BYTES: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Letters {
+    unsent: Unsent,
+    /// Appended, perhaps not synced.
+    unsynced: VecDeque<Sent>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// Refused records whose letters are not appended yet.
+#[derive(Debug)]
+struct Unsent {
+    sink: String,
+    /// Where the frames are read again.
+    frames: Committer,
+    journal: Appender,
+    /// In the order of their offsets.
+    refused: VecDeque<Refused>,
+    /// The first one's frame, while it is read.
+    reading: Option<JoinHandle<io::Result<Option<Entry>>>>,
+    /// The first one's letter, while it is appended.
+    letter: Option<Letter>,
+}
+
+#[derive(Debug)]
+struct Letter {
+    entry: Entry,
+    refusal: Refusal,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    frame_offset: u64,
+    letter_offset: u64,
+}
+
+impl Letters {
+    pub(super) fn new(sink: String, frames: Committer, journal: &Journal) -> Self {
+        Self {
+            unsent: Unsent {
+                sink,
+                frames,
+                journal: journal.appender(),
+                refused: VecDeque::new(),
+                reading: None,
+                letter: None,
+            },
+            unsynced: VecDeque::new(),
+            progress: journal.progress(),
+        }
+    }
+
+    pub(super) fn push(&mut self, refused: Refused) {
+        self.unsent.refused.push_back(refused);
+    }
+
+    /// Letters that could be lost yet.
+    pub(super) fn len(&self) -> usize {
+        self.unsent.refused.len() + self.unsynced.len()
+    }
+
+    /// The offset of the first frame whose letter could be lost yet.
+    pub(super) fn first_unsafe(&self) -> Option<u64> {
+        let sent = self.unsynced.front().map(|sent| sent.frame_offset);
+        sent.or_else(|| self.unsent.refused.front().map(|refused| refused.offset))
+    }
+
+    /// Waits until one was appended, or some were synced; for ever if there is none. Dropping the
+    /// future before it is ready loses nothing.
+    pub(super) async fn work(&mut self) {
+        let first = self.unsynced.front().copied();
+        tokio::select! {
+            biased;
+            synced = synced(&mut self.progress, first) => {
+                let safe = self.unsynced.partition_point(|sent| sent.letter_offset < synced);
+                self.unsynced.drain(..safe);
+            }
+            sent = self.unsent.append() => self.unsynced.extend(sent),
+        }
+    }
+}
+
+/// Waits until a letter is synced, and tells how far its journal is.
+async fn synced(progress: &mut watch::Receiver<Progress>, letter: Option<Sent>) -> u64 {
+    if let Some(Sent { letter_offset, .. }) = letter
+        && let Ok(progress) = progress
+            .wait_for(|progress| progress.synced > letter_offset)
+            .await
+    {
+        return progress.synced;
+    }
+    pending().await
+}
+
+impl Unsent {
+    /// Appends the first letter; `None` if its frame is not to be had.
+    async fn append(&mut self) -> Option<Sent> {
+        let Some(refused) = self.refused.front() else {
+            return pending().await;
+        };
+        let frame_offset = refused.offset;
+        if self.letter.is_none() {
+            match self.read(frame_offset).await {
+                Ok(entry) => self.write(entry),
+                Err(why) => return self.give_up(&why),
+            }
+        }
+        let letter = self.letter.as_ref()?;
+        let frame = &letter.entry.frame;
+        match self.journal.append_refused(frame, &letter.refusal).await {
+            Ok(letter_offset) => {
+                self.refused.pop_front();
+                self.letter = None;
+                Some(Sent {
+                    frame_offset,
+                    letter_offset,
+                })
+            }
+            Err(error @ AppendError::TooLarge) => self.give_up(&error.to_string()),
+            // The frame stays in its journal, and is refused again after the next start.
+            Err(AppendError::Closed) => pending().await,
+        }
+    }
+
+    async fn read(&mut self, offset: u64) -> Result<Entry, String> {
+        let reading = self.reading.get_or_insert_with(|| {
+            let frames = self.frames.clone();
+            spawn_blocking(move || frames.read_again(offset))
+        });
+        let read = reading.await;
+        self.reading = None;
+        let found = read.map_err(io::Error::other).flatten();
+        let found = found.map_err(|error| format!("its frame cannot be read: {error}"))?;
+        found.ok_or_else(|| "its frame was dropped from the journal".to_owned())
+    }
+
+    fn write(&mut self, entry: Entry) {
+        let Some(refused) = self.refused.front_mut() else {
+            return;
+        };
+        let mut reason = std::mem::take(&mut refused.reason);
+        while reason.len() > REASON_BYTES {
+            reason.pop();
+        }
+        let before = entry.refusal.as_ref().map_or(0, |refusal| refusal.times);
+        tracing::error!(
+            sink = self.sink,
+            subscription = %entry.frame.subscription,
+            offset = entry.offset,
+            "a dead letter: {reason}"
+        );
+        let refusal = Refusal {
+            sink: self.sink.clone(),
+            reason,
+            refused_at: Timestamp::now(),
+            times: before.saturating_add(1),
+        };
+        self.letter = Some(Letter { entry, refusal });
+    }
+
+    fn give_up(&mut self, why: &str) -> Option<Sent> {
+        if let Some(refused) = self.refused.pop_front() {
+            let Refused { offset, reason } = refused;
+            tracing::error!(
+                sink = self.sink,
+                offset,
+                "a dead letter is lost, {why}: {reason}"
+            );
+        }
+        self.letter = None;
+        None
+    }
+}

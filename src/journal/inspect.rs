@@ -1,0 +1,225 @@
+//! A journal looked at from outside, also while a process has it open, and also a copy: nothing is
+//! locked, nothing is changed.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::cursor::Batch;
+use super::cursor_file::{self, CursorFile, Found, Mark, Stored};
+use super::index::{Index, Segment};
+use super::reader::{Place, Reader};
+use super::recovery::{self, Sound};
+use super::segment;
+use super::storage::{Disk, Storage};
+use super::{OpenError, Shared};
+use crate::frame::Timestamp;
+
+/// How much is read at once.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// What is in a journal's folder at one moment.
+#[derive(Debug)]
+pub struct Inspector {
+    shared: Arc<Shared>,
+    reader: Reader,
+    place: Place,
+    torn_bytes: u64,
+}
+
+/// One file of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The offset of its first record.
+    pub base: u64,
+    pub bytes: u64,
+    /// When its first frame was received.
+    pub received_at: Option<Timestamp>,
+}
+
+/// A sink's place, as its file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorInfo {
+    pub name: String,
+    /// Everything below is done; `None` if the file is damaged or its making was cut short.
+    pub offset: Option<u64>,
+}
+
+/// Why a cursor could not be moved.
+#[derive(Debug, thiserror::Error)]
+pub enum RewindError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the cursor cannot be written: {0}")]
+    Io(#[from] io::Error),
+    #[error("there is no cursor {0:?}")]
+    Unknown(String),
+    #[error("the journal holds the offsets {oldest} to {end}")]
+    Outside { oldest: u64, end: u64 },
+}
+
+impl Inspector {
+    /// Looks at the journal in `folder`, and begins to read at its oldest record.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let storage: Arc<dyn Storage> = Arc::new(Disk::for_reading(folder));
+        let mut index = Index::default();
+        let mut last = None;
+        for base in recovery::bases(&*storage)? {
+            let file = storage.open(&segment::name(base))?;
+            index.insert(base, recovery::describe(&*file)?);
+            last = Some((base, file));
+        }
+        let mut torn_bytes = 0;
+        if let Some((base, file)) = last {
+            let sound = Sound::scan(&*file, base)?;
+            let described = recovery::describe(&*file)?;
+            torn_bytes = described.len.saturating_sub(sound.len);
+            index.end = sound.end;
+            let segment = Segment {
+                len: sound.len,
+                ..described
+            };
+            index.insert(base, segment);
+        }
+        let oldest = index.oldest().unwrap_or_default();
+        let shared = Arc::new(Shared::new(storage, index, 0));
+        Ok(Self {
+            reader: Reader::new(Arc::clone(&shared)),
+            place: Place::of(&shared, oldest),
+            shared,
+            torn_bytes,
+        })
+    }
+
+    /// In the order of their records.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let index = self.shared.index();
+        let segments = index.bases().map(|(base, segment)| SegmentInfo {
+            base,
+            bytes: segment.len,
+            received_at: segment.received_at,
+        });
+        segments.collect()
+    }
+
+    /// In the order of their names, of sinks that are still in the config or not.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn cursors(&self) -> io::Result<Vec<CursorInfo>> {
+        let storage = &*self.shared.storage;
+        let mut names = cursor_file::names(storage)?;
+        names.sort_unstable();
+        let info = |name: String| {
+            let offset = match CursorFile::open(storage, &name)? {
+                (_, Found::Good(stored)) => Some(stored.offset),
+                _ => None,
+            };
+            Ok(CursorInfo { name, offset })
+        };
+        names.into_iter().map(info).collect()
+    }
+
+    /// The offset after the last record.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.shared.index().end
+    }
+
+    /// Bytes behind the last good record: one that is being written, or was when a process died.
+    #[must_use]
+    pub fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
+    }
+
+    /// Reads on from `offset`.
+    pub fn seek(&mut self, offset: u64) {
+        self.place = Place::of(&self.shared, offset);
+    }
+
+    /// The next records; `None` at the end. Segments that were removed meanwhile count as skipped.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn read(&mut self) -> io::Result<Option<Batch>> {
+        loop {
+            match self.reader.read(self.place, WINDOW_BYTES) {
+                Ok(window) => {
+                    self.place = window.next;
+                    let found = !window.entries.is_empty() || window.damaged > 0;
+                    return Ok(found.then_some(Batch {
+                        skipped: window.skipped,
+                        damaged: window.damaged,
+                        entries: window.entries,
+                    }));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let mut index = self.shared.index();
+                    let oldest = index.oldest();
+                    if oldest.and_then(|base| index.remove(base)).is_none() {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The offset of the first frame that was received at `time` or later; the end if there is none.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn offset_at(&mut self, time: Timestamp) -> io::Result<u64> {
+        let segments = self.segments();
+        let before = segments
+            .iter()
+            .rev()
+            .find(|segment| segment.received_at.is_some_and(|received| received < time));
+        self.seek(
+            before
+                .or(segments.first())
+                .map_or(0, |segment| segment.base),
+        );
+        while let Some(batch) = self.read()? {
+            let mut entries = batch.entries.iter();
+            if let Some(entry) = entries.find(|entry| entry.frame.received_at >= time) {
+                return Ok(entry.offset);
+            }
+        }
+        Ok(self.end())
+    }
+}
+
+/// Moves the cursor `name` of the journal in `folder`, so that its sink is sent everything from
+/// `offset` on once more. Durable when it returns.
+///
+/// # Errors
+/// A process has the journal open, there is no such cursor, or the offset is not in the journal.
+pub fn rewind(folder: &Path, name: &str, offset: u64) -> Result<(), RewindError> {
+    let (disk, _lock) = Disk::open(folder)?;
+    let inspector = Inspector::open(folder)?;
+    if !cursor_file::names(&disk)?.iter().any(|known| known == name) {
+        return Err(RewindError::Unknown(name.to_owned()));
+    }
+    let (oldest, base) = {
+        let index = inspector.shared.index();
+        (index.oldest().unwrap_or_default(), index.containing(offset))
+    };
+    let end = inspector.end();
+    if !(oldest..=end).contains(&offset) {
+        return Err(RewindError::Outside { oldest, end });
+    }
+    let segment = base.unwrap_or_default();
+    let near = Mark {
+        offset: segment,
+        segment,
+        position: 0,
+    };
+    let (mut file, _) = CursorFile::open(&disk, name)?;
+    file.write(&Stored { offset, near })?;
+    Ok(())
+}

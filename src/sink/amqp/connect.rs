@@ -1,0 +1,249 @@
+//! From the config to a channel on which records can be published.
+
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::Stream;
+use lapin::options::{
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::tcp::RustlsConnector;
+use lapin::types::FieldTable;
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{
+    AsyncTcpStream, Channel, Connection, ConnectionProperties, Event, ExchangeKind, runtime,
+};
+use rustls::ClientConfig;
+use socket2::{SockRef, Socket, TcpKeepalive};
+use tokio::net::lookup_host;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::explain::explain;
+use super::{Broken, tls};
+use crate::config::{self, AmqpServer};
+
+/// From the name of a server to a channel that is ready; the next server is tried then.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// The TCP connection to one of a server's addresses.
+const DIAL: Duration = Duration::from_secs(5);
+
+/// For the broker's answer to our goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A connection to a broker.
+pub(super) struct Link {
+    /// `host:port`
+    pub(super) server: String,
+    pub(super) channel: Channel,
+    pub(super) events: Pin<Box<dyn Stream<Item = Event> + Send>>,
+    connection: Connection,
+    line: Line,
+}
+
+/// Cuts the TCP connection when it goes: lapin's thread waits for ever for a broker that is there
+/// and says nothing, and this is what ends it.
+struct Line(Socket);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // It fails if the connection has ended already.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+impl Link {
+    /// Says goodbye, if the broker listens.
+    pub(super) async fn close(self) {
+        let goodbye = self.connection.close(200, "OK".into());
+        // Whatever comes of it, the line is cut next.
+        let _ = timeout(GOODBYE, goodbye).await;
+        drop(self.line);
+    }
+}
+
+/// Tries the servers in their order.
+pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
+    let tls = if config.servers.iter().any(|server| server.tls) {
+        let files = config.tls.clone();
+        let read = spawn_blocking(move || tls::client_config(&files)).await;
+        let read = read.unwrap_or_else(|panic| Err(panic.to_string()));
+        Some(read.map_err(Broken)?)
+    } else {
+        None
+    };
+    let mut failures = Vec::new();
+    for server in &config.servers {
+        let tls = tls.as_ref().filter(|_| server.tls).map(Arc::clone);
+        let failure = match timeout(CONNECT, open(config, server, tls)).await {
+            Ok(Ok(link)) => return Ok(link),
+            Ok(Err(why)) => why,
+            Err(_) => format!("no answer within {CONNECT:?}"),
+        };
+        failures.push(format!("{}: {failure}", address(server)));
+    }
+    Err(Broken(failures.join("; ")))
+}
+
+async fn open(
+    config: &config::Amqp,
+    server: &AmqpServer,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Link, String> {
+    let (connection, line) = log_in(config, server, tls).await?;
+    let events = Box::pin(connection.events_listener());
+    let channel = connection
+        .create_channel()
+        .await
+        .map_err(|error| explain(&error))?;
+    prepare(&channel, config)
+        .await
+        .map_err(|error| explain(&error))?;
+    Ok(Link {
+        server: address(server),
+        channel,
+        events,
+        connection,
+        line,
+    })
+}
+
+/// We dial ourselves: each step is bounded then, and what is left of a failed try can be cut.
+async fn log_in(
+    config: &config::Amqp,
+    server: &AmqpServer,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<(Connection, Line), String> {
+    let runtime = runtime::default_runtime().map_err(|error| explain(&error))?;
+    let mut failure = "the name has no address".to_owned();
+    let mut dialled = None;
+    let addresses = lookup_host((server.host.as_str(), server.port)).await;
+    for address in addresses.map_err(|error| error.to_string())? {
+        match timeout(DIAL, AsyncTcpStream::connect(&runtime, address)).await {
+            Ok(Ok(stream)) => {
+                dialled = Some(stream);
+                break;
+            }
+            Ok(Err(error)) => failure = error.to_string(),
+            Err(_) => failure = format!("no answer from {address}"),
+        }
+    }
+    let Some(AsyncTcpStream::Plain(tcp)) = dialled else {
+        return Err(failure);
+    };
+    let line = guard(&SockRef::from(tcp.get_ref())).map_err(|error| error.to_string())?;
+    let mut stream = AsyncTcpStream::Plain(tcp);
+    if let Some(tls) = tls {
+        stream = stream
+            .into_rustls(&RustlsConnector::from(tls), &server.host)
+            .await
+            .map_err(|error| format!("TLS: {error}"))?;
+    }
+    // lapin may ask more than once, and there is one stream: the second try is delivery's to make.
+    let stream = Mutex::new(Some(stream));
+    let hand_over = async move |_, _| {
+        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream.ok_or_else(|| lapin::Error::from(io::Error::from(io::ErrorKind::ConnectionAborted)))
+    };
+    let properties = ConnectionProperties::default()
+        .with_connection_name("central-forwarder".into())
+        .with_client_property("product".into(), "central-forwarder".into())
+        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
+    let connection = Connection::connector(uri(config, server), runtime, hand_over, properties);
+    let connection = connection.await.map_err(|error| explain(&error))?;
+    Ok((connection, line))
+}
+
+fn guard(socket: &SockRef<'_>) -> io::Result<Line> {
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    Ok(Line(socket.try_clone()?))
+}
+
+fn uri(config: &config::Amqp, server: &AmqpServer) -> AMQPUri {
+    AMQPUri {
+        scheme: if server.tls {
+            AMQPScheme::AMQPS
+        } else {
+            AMQPScheme::AMQP
+        },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: server.user.clone(),
+                password: server.password.expose().to_owned(),
+            },
+            host: server.host.clone(),
+            port: server.port,
+        },
+        vhost: server.vhost.clone(),
+        query: AMQPQueryString {
+            heartbeat: u16::try_from(config.heartbeat.as_secs()).ok(),
+            ..AMQPQueryString::default()
+        },
+    }
+}
+
+/// Turns confirms on, and makes, or looks for, what records go to.
+async fn prepare(channel: &Channel, config: &config::Amqp) -> lapin::Result<()> {
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let exchange = &config.exchange;
+    if !exchange.name.is_empty() {
+        let options = ExchangeDeclareOptions {
+            passive: !exchange.declare,
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let (name, kind) = (exchange.name.as_str().into(), kind(exchange.kind));
+        channel
+            .exchange_declare(name, kind, options, FieldTable::default())
+            .await?;
+    }
+    let Some(queue) = &config.queue else {
+        return Ok(());
+    };
+    let options = QueueDeclareOptions {
+        passive: !queue.declare,
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue.name.as_str().into(), options, FieldTable::default())
+        .await?;
+    if let Some(binding) = &queue.binding {
+        channel
+            .queue_bind(
+                queue.name.as_str().into(),
+                exchange.name.as_str().into(),
+                binding.as_str().into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+fn kind(kind: config::ExchangeKind) -> ExchangeKind {
+    match kind {
+        config::ExchangeKind::Topic => ExchangeKind::Topic,
+        config::ExchangeKind::Direct => ExchangeKind::Direct,
+        config::ExchangeKind::Fanout => ExchangeKind::Fanout,
+        config::ExchangeKind::Headers => ExchangeKind::Headers,
+    }
+}
+
+fn address(server: &AmqpServer) -> String {
+    let AmqpServer { host, port, .. } = server;
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}

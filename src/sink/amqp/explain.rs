@@ -1,0 +1,89 @@
+//! What a broker's refusal means for the operator.
+
+use lapin::protocol::AMQPError;
+use lapin::{Error, ErrorKind};
+
+/// Reply codes of AMQP 0-9-1 that an operator can do something about.
+const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
+const RESOURCE_LOCKED: u16 = 405;
+const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
+
+/// The broker's own words, and what to do; never a password.
+pub(super) fn explain(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(refusal) => {
+            let text = refusal.get_message();
+            match advice(refusal) {
+                Some(advice) => format!("{text} ({advice})"),
+                None => text.to_string(),
+            }
+        }
+        ErrorKind::IOError(error) => error.to_string(),
+        ErrorKind::MissingHeartbeatError => "the broker sends no heartbeats any more".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether it is the broker's own word, rather than something that follows from it.
+pub(super) fn is_the_cause(error: &Error) -> bool {
+    !matches!(
+        error.kind(),
+        ErrorKind::InvalidChannelState(..)
+            | ErrorKind::InvalidChannel(_)
+            | ErrorKind::InvalidConnectionState(_)
+    )
+}
+
+fn advice(refusal: &AMQPError) -> Option<&'static str> {
+    Some(match refusal.get_id() {
+        ACCESS_REFUSED if refusal.get_message().as_str().contains("Login") => {
+            "check the user and the password"
+        }
+        ACCESS_REFUSED => "grant the user the right: rabbitmqctl set_permissions",
+        NOT_FOUND => "make it on the broker, or set declare = true",
+        RESOURCE_LOCKED => "another connection owns it: name another queue",
+        PRECONDITION_FAILED => {
+            "it differs from what the broker has: change kind, or set declare = false"
+        }
+        NOT_ALLOWED => "check the virtual host in the URL and the user's access to it",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: u16, text: &str) -> Error {
+        let error = AMQPError::from_id(code, text.into()).expect("a code of AMQP");
+        ErrorKind::ProtocolError(error).into()
+    }
+
+    #[test]
+    fn the_brokers_words_come_with_what_to_do() {
+        let text = "NOT_FOUND - no exchange 'central' in vhost '/'";
+        assert_eq!(
+            explain(&refusal(NOT_FOUND, text)),
+            format!("{text} (make it on the broker, or set declare = true)"),
+        );
+    }
+
+    #[test]
+    fn a_refused_login_is_not_a_missing_right() {
+        let login = explain(&refusal(
+            ACCESS_REFUSED,
+            "ACCESS_REFUSED - Login was refused",
+        ));
+        assert!(
+            login.ends_with("(check the user and the password)"),
+            "{login}"
+        );
+        let right = explain(&refusal(
+            ACCESS_REFUSED,
+            "ACCESS_REFUSED - access to exchange",
+        ));
+        assert!(right.contains("set_permissions"), "{right}");
+    }
+}

@@ -1,0 +1,253 @@
+//! The task that publishes, and takes the broker's answers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::BasicReturnMessage;
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
+use lapin::{Channel, Event};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connect::Link;
+use super::explain::{explain, is_the_cause};
+use super::unsettled::{Answer, Identity, Unsettled};
+use super::{Broken, Message, Outcome, Outcomes, Ticket};
+use crate::config;
+
+/// How often it is asked whether a confirm is overdue.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long the broker's own word may come after what follows from it.
+const CAUSE: Duration = Duration::from_millis(500);
+
+type Waiting = Pin<Box<dyn Future<Output = Seen> + Send>>;
+
+/// What comes out of the queue of confirmations.
+enum Seen {
+    Answer(Ticket, lapin::Result<Verdict>),
+    /// See [`Unsettled`].
+    Marker,
+}
+
+/// The broker's word, and the message that came with it, which need not be the same one.
+struct Verdict {
+    answer: Answer,
+    returned: Option<(Identity, String)>,
+}
+
+pub(super) struct Publisher {
+    link: Link,
+    messages: mpsc::Receiver<Message>,
+    outcomes: Outcomes,
+    /// Cancelled when the sink is given up.
+    given_up: CancellationToken,
+    exchange: ShortString,
+    max_in_flight: usize,
+    confirm_timeout: Duration,
+    waiting: FuturesUnordered<Waiting>,
+    unsettled: Unsettled,
+    look: Interval,
+    /// The broker does not read from publishers at the moment.
+    blocked: bool,
+    /// No confirm was to be expected before.
+    patient_since: Instant,
+}
+
+impl Publisher {
+    pub(super) fn new(
+        config: &config::Amqp,
+        link: Link,
+        messages: mpsc::Receiver<Message>,
+        outcomes: Outcomes,
+        given_up: CancellationToken,
+    ) -> Self {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            link,
+            messages,
+            outcomes,
+            given_up,
+            exchange: config.exchange.name.as_str().into(),
+            max_in_flight: config.max_in_flight,
+            confirm_timeout: config.confirm_timeout,
+            waiting: FuturesUnordered::new(),
+            unsettled: Unsettled::default(),
+            look,
+            blocked: false,
+            patient_since: Instant::now(),
+        }
+    }
+
+    /// Publishes until the sink is given up or the connection is of no more use, and says why.
+    pub(super) async fn run(mut self) -> Broken {
+        let why = match self.publish_all().await {
+            Ok(()) => format!("{}: closed", self.link.server),
+            Err(why) => format!("{}: {why}", self.link.server),
+        };
+        self.messages.close();
+        let published = self.unsettled.oldest().map(|(ticket, _)| ticket);
+        let oldest = match published {
+            None => self.messages.recv().await.map(|message| message.ticket),
+            published => published,
+        };
+        if let Some(oldest) = oldest {
+            tell(&self.outcomes, oldest, Outcome::Retry(why.clone()));
+        }
+        self.link.close().await;
+        Broken(why)
+    }
+
+    async fn publish_all(&mut self) -> Result<(), String> {
+        loop {
+            let has_room = !self.blocked && self.unsettled.len() < self.max_in_flight;
+            tokio::select! {
+                biased;
+                () = self.given_up.cancelled() => return Ok(()),
+                Some(event) = self.link.events.next() => self.heard(event)?,
+                Some(seen) = self.waiting.next() => self.saw(seen).await?,
+                _ = self.look.tick() => self.look_for_overdue()?,
+                message = self.messages.recv(), if has_room => match message {
+                    Some(message) => self.publish(message),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// lapin takes a message when its future is first polled, and those that were pushed are polled
+    /// in their order.
+    fn publish(&mut self, message: Message) {
+        let identity = Identity::of(message.routing_key.as_str(), &message.payload);
+        self.unsettled
+            .sent(message.ticket, identity, Instant::now());
+        let (channel, exchange) = (self.link.channel.clone(), self.exchange.clone());
+        self.waiting.push(Box::pin(async move {
+            let ticket = message.ticket;
+            Seen::Answer(ticket, confirmed(channel, exchange, message).await)
+        }));
+    }
+
+    async fn saw(&mut self, seen: Seen) -> Result<(), String> {
+        match seen {
+            Seen::Marker => {
+                for (ticket, outcome) in self.unsettled.marker_came_out() {
+                    tell(&self.outcomes, ticket, outcome);
+                }
+            }
+            Seen::Answer(ticket, Ok(verdict)) => self.answered(ticket, verdict)?,
+            Seen::Answer(_, Err(error)) => return Err(self.cause(error).await),
+        }
+        if self.unsettled.wants_marker() {
+            self.waiting.push(Box::pin(async { Seen::Marker }));
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, ticket: Ticket, verdict: Verdict) -> Result<(), String> {
+        if let Some((identity, why)) = verdict.returned {
+            self.unsettled
+                .came_back(identity, why)
+                .map_err(|_| "a record came back that was not sent".to_owned())?;
+        }
+        self.unsettled.answered(ticket, verdict.answer);
+        Ok(())
+    }
+
+    fn heard(&mut self, event: Event) -> Result<(), String> {
+        let server = &self.link.server;
+        match event {
+            Event::ConnectionBlocked(reason) => {
+                tracing::warn!(server, "the broker blocks publishers: {reason}");
+                self.blocked = true;
+            }
+            Event::ConnectionUnblocked => {
+                tracing::info!(server, "the broker takes records again");
+                self.blocked = false;
+                self.patient_since = Instant::now();
+            }
+            Event::Error(error) => return Err(explain(&error)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn look_for_overdue(&self) -> Result<(), String> {
+        let Some((_, since)) = self.unsettled.oldest() else {
+            return Ok(());
+        };
+        let waited = since.max(self.patient_since).elapsed();
+        if self.blocked || waited < self.confirm_timeout {
+            return Ok(());
+        }
+        Err(format!("no confirm within {:?}", self.confirm_timeout))
+    }
+
+    /// What follows from a closed channel may be seen before the broker's reason for closing it.
+    async fn cause(&mut self, error: lapin::Error) -> String {
+        if is_the_cause(&error) {
+            return explain(&error);
+        }
+        let events = &mut self.link.events;
+        let told = async {
+            while let Some(event) = events.next().await {
+                if let Event::Error(error) = event
+                    && is_the_cause(&error)
+                {
+                    return Some(error);
+                }
+            }
+            None
+        };
+        let told = timeout(CAUSE, told).await.ok().flatten();
+        explain(&told.unwrap_or(error))
+    }
+}
+
+fn tell(outcomes: &Outcomes, ticket: Ticket, outcome: Outcome) {
+    // The receiver is gone only when delivery gave this sink up.
+    let _ = outcomes.send((ticket, outcome));
+}
+
+async fn confirmed(
+    channel: Channel,
+    exchange: ShortString,
+    message: Message,
+) -> lapin::Result<Verdict> {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let Message {
+        routing_key,
+        properties,
+        payload,
+        ..
+    } = message;
+    let sent = channel.basic_publish(exchange, routing_key, options, &payload, properties);
+    let confirm = sent.await?;
+    drop(payload);
+    let confirmation = confirm.await?;
+    let answer = if confirmation.is_ack() {
+        Answer::Ack
+    } else {
+        Answer::Nack
+    };
+    let returned = confirmation.take_message().map(|returned| {
+        let identity = Identity::of(returned.routing_key.as_str(), &returned.data);
+        (identity, unroutable(&returned))
+    });
+    Ok(Verdict { answer, returned })
+}
+
+fn unroutable(returned: &BasicReturnMessage) -> String {
+    let (code, text) = (returned.reply_code, &returned.reply_text);
+    let (key, exchange) = (&returned.routing_key, &returned.exchange);
+    format!("{code} {text}: nothing is bound to exchange `{exchange}` for routing key `{key}`")
+}

@@ -1,0 +1,58 @@
+//! Python's `pika`: a reader of AMQP that shares no code with the forwarder.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::brokers::{RabbitMq, brokers_folder, repository};
+
+const PACKAGE: &str = "pika==1.4.4";
+
+/// Reads the first `count` messages of a queue, and takes them from it.
+///
+/// # Panics
+/// There were fewer, and no further one came for a minute; or Python cannot get the package.
+pub(crate) fn read_queue(rabbitmq: &RabbitMq, queue: &str, count: usize) -> Vec<Value> {
+    read(rabbitmq, queue, &count.to_string())
+}
+
+/// Takes all messages from a queue to which nothing is sent any more.
+pub(crate) fn empty_queue(rabbitmq: &RabbitMq, queue: &str) -> Vec<Value> {
+    read(rabbitmq, queue, "all")
+}
+
+fn read(rabbitmq: &RabbitMq, queue: &str, count: &str) -> Vec<Value> {
+    let script = repository().join("tests/support/pika_reader.py");
+    let mut read = Command::new(python());
+    read.arg(script).args([&rabbitmq.url(), queue, count]);
+    run(&mut read)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("the reader prints JSON"))
+        .collect()
+}
+
+/// The Python of a virtual environment that has the package; made once a run.
+fn python() -> &'static PathBuf {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let environment = brokers_folder().join("pika");
+        let python = environment.join("bin/python");
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(&environment));
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]));
+        python
+    })
+}
+
+fn run(command: &mut Command) -> String {
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .expect("python3 can be run");
+    let complaints = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {complaints}");
+    String::from_utf8(done.stdout).expect("the output is text")
+}
