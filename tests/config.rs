@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use central_forwarder::config::{
-    self, Config, Format, Loaded, LogFormat, Mistakes, Selector, Sink,
+    self, Backlog, Config, Format, Loaded, LogFormat, Mistakes, OnFull, Selector, Sink,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -138,6 +138,9 @@ fn a_good_config_has_the_documented_defaults() {
     assert_eq!(config.journal.sync_interval, Duration::from_millis(100));
     assert_eq!(config.journal.segment_bytes, 64 << 20);
     assert_eq!(config.journal.memory_bytes, 256 << 20);
+    assert_eq!(config.journal.max_bytes, None);
+    assert_eq!(config.journal.retain, Duration::ZERO);
+    assert_eq!(config.backlogs["lake"], Backlog::default());
     let acme = &config.accounts["acme"];
     assert_eq!(acme.key.expose(), "hunter2");
     assert_eq!(acme.topics.len(), 2);
@@ -201,8 +204,6 @@ version = 5
 
 [sinks.screen]
 type = "stdout"
-max_backlog = "10 GiB"
-on_full = "block"
 
 [[routes]]
 topics = ["audit", "@gaps"]
@@ -222,10 +223,8 @@ sink = "screen"
         no("10:1", "accounts.acme.proxy:"),
         no("13:1", "accounts.globex.generation: `new`"),
         no("24:1", "sinks.iot.type: `mqtt`"),
-        no("29:1", "sinks.screen.max_backlog:"),
-        no("30:1", "sinks.screen.on_full:"),
-        no("33:20", "routes[0].topics[1]: `@gaps`"),
-        no("39:1", "routes[1].topics: `@dead-letters`"),
+        no("31:20", "routes[0].topics[1]: `@gaps`"),
+        no("37:1", "routes[1].topics: `@dead-letters`"),
     ];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
 }
@@ -577,4 +576,27 @@ proptest! {
             prop_assert!(!mistakes.remarks().is_empty(), "{text}");
         }
     }
+}
+
+#[test]
+fn a_sink_may_say_how_far_it_lags_behind() {
+    let lake = "type = \"kafka\"\n";
+    let config = with(
+        lake,
+        &format!("{lake}max_backlog = \"1 GiB\"\non_full = \"block\"\n"),
+    )
+    .config();
+    let backlog = Backlog {
+        max_bytes: 1 << 30,
+        on_full: OnFull::Block,
+    };
+    assert_eq!(config.backlogs["lake"], backlog);
+    let small = with(lake, &format!("{lake}max_backlog = \"127 MiB\"\n"));
+    assert_mistakes(
+        &small,
+        &[
+            "c.toml:11:1: sinks.lake.max_backlog: is less than two segments of the journal (write at \
+             least 131072 KiB, or a smaller journal.segment_bytes)",
+        ],
+    );
 }

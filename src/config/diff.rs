@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Config;
 use super::layers::join;
+use super::{Backlog, Config, Sink};
 
 /// The key paths of what takes effect only after a restart: all but routes and schemas.
 #[must_use]
@@ -23,8 +23,16 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<String> {
         }
     }
     compare("accounts", &running.accounts, &new.accounts, &mut keys);
-    compare("sinks", &running.sinks, &new.sinks, &mut keys);
+    compare("sinks", &limited(running), &limited(new), &mut keys);
     keys
+}
+
+/// Each sink with how far it may lag behind.
+fn limited(config: &Config) -> BTreeMap<String, (&Sink, Option<&Backlog>)> {
+    let sinks = config.sinks.iter();
+    sinks
+        .map(|(name, sink)| (name.clone(), (sink, config.backlogs.get(name))))
+        .collect()
 }
 
 fn compare<T: PartialEq>(

@@ -38,13 +38,11 @@ const fn table_with(path: &'static str, value: &'static str) -> NotYet {
     }
 }
 
-const NOT_YET: [NotYet; 10] = [
+const NOT_YET: [NotYet; 8] = [
     key("admin"),
     table_with("accounts.*.generation", "new"),
     key("accounts.*.proxy"),
     table_with("sinks.*.type", "mqtt"),
-    key("sinks.*.max_backlog"),
-    key("sinks.*.on_full"),
     value("routes.*.topics", "@gaps"),
     value("routes.*.topics", "@dead-letters"),
     value("routes.*.topics.*", "@gaps"),
