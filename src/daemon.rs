@@ -11,11 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::central::{self, Settings, Source, subscription};
 use crate::config::{self, Config};
-use crate::delivery::{self, Decoder, Ends, Preparer, Summary};
+use crate::delivery::{self, Ends, Plans, Preparer, Summary};
 use crate::frame::{Stream, SubscriptionId};
 use crate::journal::{self, Journal, Location, Start};
-use crate::route::{Alphabet, Routes};
-use crate::schema::Schema;
+use crate::route::Alphabet;
 use crate::sink::amqp::AmqpSink;
 use crate::sink::kafka::KafkaSink;
 use crate::sink::mqtt::MqttSink;
@@ -50,13 +49,18 @@ pub struct Report {
     pub sinks: BTreeMap<String, Summary>,
 }
 
-/// Runs until `end` is ready, then drains.
+/// Runs until `end` is ready, then drains. Frames are made records by the plan that holds when they
+/// are read from the journal.
 ///
 /// # Errors
 /// The journal cannot be opened or closed, or an account cannot be used at all. A broker or Central
 /// that is away is no error.
-pub async fn run(config: Config, end: impl Future<Output = ()>) -> Result<Report, Error> {
-    let mut running = Running::start(&config)?;
+pub async fn run(
+    config: Config,
+    plans: Plans,
+    end: impl Future<Output = ()>,
+) -> Result<Report, Error> {
+    let mut running = Running::start(&config, &plans)?;
     let alive = tokio::select! {
         () = end => true,
         () = running.subscriptions_end() => false,
@@ -76,7 +80,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(config: &Config) -> Result<Self, Error> {
+    fn start(config: &Config, plans: &Plans) -> Result<Self, Error> {
         log_start(config);
         let names: Vec<_> = config
             .sinks
@@ -85,14 +89,12 @@ impl Running {
             .collect();
         let (journal, cursors) = Journal::open(&journal_options(config), &names)?;
         let dead_letters = open_dead_letters(config)?;
-        let decoder = Decoder::new(Schema::built_in());
         let deliveries = config
             .sinks
             .iter()
             .zip(cursors)
             .map(|((name, sink), cursor)| {
-                let routes = Routes::to_sink(config, name);
-                let preparer = Preparer::new(decoder.clone(), routes, alphabet(sink));
+                let preparer = Preparer::new(plans.clone(), name, alphabet(sink));
                 cursor.limit(config.backlogs.get(name).copied().unwrap_or_default());
                 let ends = Ends {
                     cursor,

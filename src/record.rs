@@ -1,10 +1,16 @@
 //! What becomes of a frame as JSON: one object with what is known of it around its data.
 
+mod cloudevents;
+mod subject;
+
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::frame::{Stream, Timestamp};
-use crate::schema::{Envelope, EnvelopeError, Payload, Schema, UnknownType};
+use crate::schema::{Envelope, EnvelopeError, UnknownType};
 use crate::transcode::{self, DecodeError, JsonStyle, Tables};
+
+pub use self::cloudevents::write_cloudevent;
+pub use self::subject::{Content, Element, Parts, Subject};
 
 /// What is known of a frame beside what it says itself.
 #[derive(Clone, Copy, Debug)]
@@ -41,38 +47,21 @@ pub fn classic_id(account: &str, topic: &str, frame: &[u8]) -> String {
     format!("{:032x}", hash.digest128())
 }
 
-/// Appends the record of an opened frame to `to`.
+/// Appends the record of an opened frame, or of a part of it, to `to`.
 ///
 /// # Errors
-/// Its type is not known, or its payload is malformed. `to` is then as it was.
+/// The payload is malformed. `to` is then as it was.
 pub fn write(
-    schema: &Schema,
     tables: &Tables,
     style: JsonStyle,
     about: &About<'_>,
     envelope: &Envelope<'_>,
-    to: &mut Vec<u8>,
-) -> Result<(), RecordError> {
-    let before = to.len();
-    let result = write_members(schema, tables, style, about, envelope, to);
-    if result.is_err() {
-        to.truncate(before);
-    }
-    result
-}
-
-fn write_members(
-    schema: &Schema,
-    tables: &Tables,
-    style: JsonStyle,
-    about: &About<'_>,
-    envelope: &Envelope<'_>,
+    subject: &Subject<'_>,
     to: &mut Vec<u8>,
 ) -> Result<(), RecordError> {
     let event = envelope.event.as_ref();
     let start = to.len();
-    let id = event.map(|event| event.id).or(about.id);
-    member(to, "id", id);
+    write_id(to, about, envelope, subject);
     member(to, "account", about.account);
     member(to, "topic", Some(about.stream.topic()));
     member(to, "subject", not_empty(envelope.subject));
@@ -85,40 +74,34 @@ fn write_members(
     member(to, "time", envelope.time.rfc3339().as_deref());
     let received_at = about.received_at.and_then(Timestamp::rfc3339);
     member(to, "received_at", received_at.as_deref());
-    write_data(schema, tables, style, about.stream, envelope.payload, to)?;
+    member(to, "type", not_empty(subject.message_type()));
+    if let Some(element) = &subject.element {
+        member(to, "element", Some(element.name));
+        to.extend_from_slice(b",\"parent\":");
+        to.extend_from_slice(element.parent);
+    }
+    to.extend_from_slice(b",\"data\":");
+    if let Err(error) = subject.write_data(tables, style, to) {
+        to.truncate(start);
+        return Err(error);
+    }
     to[start] = b'{';
     to.push(b'}');
     Ok(())
 }
 
-fn write_data(
-    schema: &Schema,
-    tables: &Tables,
-    style: JsonStyle,
-    stream: &Stream,
-    payload: Payload<'_>,
-    to: &mut Vec<u8>,
-) -> Result<(), RecordError> {
-    match payload {
-        Payload::Message { bytes, type_url } => {
-            let name = schema.payload_type(stream, bytes, type_url)?;
-            let id = tables
-                .message(name)
-                .ok_or_else(|| UnknownType::Name(name.to_owned()))?;
-            member(to, "type", Some(name));
-            to.extend_from_slice(b",\"data\":");
-            transcode::write_json(tables, id, bytes, style, to)?;
-        }
-        Payload::Text(text) => {
-            to.extend_from_slice(b",\"data\":");
-            if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-                to.extend_from_slice(text.trim().as_bytes());
-            } else {
-                transcode::write_string(text, to);
-            }
-        }
+/// Appends the id of the frame, and behind it that of the element.
+fn write_id(to: &mut Vec<u8>, about: &About<'_>, envelope: &Envelope<'_>, subject: &Subject<'_>) {
+    let event = envelope.event.as_ref();
+    let Some(id) = event.map(|event| event.id).or(about.id) else {
+        return;
+    };
+    if subject.element.is_none() {
+        return member(to, "id", Some(id));
     }
-    Ok(())
+    let mut whole = id.to_owned();
+    subject.append_to_id(&mut whole);
+    member(to, "id", Some(&whole));
 }
 
 /// Appends `,"name":"value"`, if there is a value.
@@ -138,6 +121,7 @@ fn not_empty(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{Payload, Schema};
 
     #[test]
     fn the_id_of_a_frame_depends_on_account_topic_and_frame_and_on_nothing_else() {
@@ -178,15 +162,9 @@ mod tests {
         let mut written = Vec::new();
         let mut written_of = |about: &About<'_>| {
             written.clear();
-            write(
-                &schema,
-                &tables,
-                JsonStyle::Readable,
-                about,
-                &envelope,
-                &mut written,
-            )
-            .unwrap();
+            let subject = Subject::of(&schema, &tables, &stream, &envelope).unwrap();
+            let style = JsonStyle::Readable;
+            write(&tables, style, about, &envelope, &subject, &mut written).unwrap();
             String::from_utf8(written.clone()).unwrap()
         };
         assert_eq!(

@@ -207,14 +207,10 @@ topics = ["audit", "@gaps"]
 accounts = ["acme", "globex"]
 sink = "work"
 destination = "central.{topic}"
-split = true
-elements = ["aps"]
-where = [{ path = "data.status", equals = "DOWN" }]
 
 [[routes]]
 topics = "@dead-letters"
 sink = "screen"
-format = "cloudevents"
 "#;
     let no = |place: &str, what: &str| {
         format!("c.toml:{place}: {what} is not supported by this version (leave it out)")
@@ -224,11 +220,7 @@ format = "cloudevents"
         no("10:1", "accounts.acme.proxy:"),
         no("13:1", "accounts.globex.generation: `new`"),
         no("27:20", "routes[0].topics[1]: `@gaps`"),
-        no("31:1", "routes[0].split:"),
-        no("32:1", "routes[0].elements:"),
-        no("33:1", "routes[0].where:"),
-        no("36:1", "routes[1].topics: `@dead-letters`"),
-        no("38:1", "routes[1].format: `cloudevents`"),
+        no("33:1", "routes[1].topics: `@dead-letters`"),
     ];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
 }

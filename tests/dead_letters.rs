@@ -2,17 +2,18 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use central_forwarder::config::{self, Config};
-use central_forwarder::delivery::{self, Decoder, Ends, Preparer};
+use central_forwarder::delivery::{self, Ends, Plan, Preparer};
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use central_forwarder::journal::{Entry, Journal, Location, Options, Refusal, Start};
-use central_forwarder::route::{Alphabet, Routes};
-use central_forwarder::schema::Schema;
+use central_forwarder::route::Alphabet;
 use central_forwarder::sink::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 const A_WHILE: Duration = Duration::from_secs(30);
@@ -107,8 +108,8 @@ async fn deliver(folder: &Path) -> (Vec<Entry>, u64) {
         cursor: cursors.remove(0),
         dead_letters: &dead_letters,
     };
-    let routes = Routes::to_sink(&config(folder), "lake");
-    let preparer = Preparer::new(Decoder::new(Schema::built_in()), routes, Alphabet::Any);
+    let (_, plans) = watch::channel(Arc::new(Plan::new(&config(folder)).unwrap()));
+    let preparer = Preparer::new(plans, "lake", Alphabet::Any);
     let mut delivery = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, ends);
     delivery.drain_to(journal.end());
     let summary = timeout(A_WHILE, delivery.ended()).await.unwrap().unwrap();

@@ -8,7 +8,7 @@ use std::{env, fs};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use central_forwarder::frame::{Stream, Timestamp};
-use central_forwarder::record::{self, About};
+use central_forwarder::record::{self, About, Subject};
 use central_forwarder::schema::{self, Envelope, Schema};
 use central_forwarder::transcode::{JsonStyle, Tables};
 use serde_json::Value;
@@ -71,12 +71,13 @@ fn agree(generation: &str, file: &str, stream: &Stream, frame: &[u8]) {
     };
     let envelope = Envelope::open(stream, frame).unwrap();
     let mut record = Vec::new();
+    let subject = Subject::of(&schema, &tables, about.stream, &envelope).unwrap();
     record::write(
-        &schema,
         &tables,
         JsonStyle::Readable,
         &about,
         &envelope,
+        &subject,
         &mut record,
     )
     .unwrap();

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use central_forwarder::frame::{Stream, Timestamp};
-use central_forwarder::record::{self, About};
+use central_forwarder::record::{self, About, Subject};
 use central_forwarder::schema::{Envelope, Schema};
 use central_forwarder::transcode::{JsonStyle, Tables};
 use libfuzzer_sys::fuzz_target;
@@ -40,7 +40,10 @@ fuzz_target!(|input: &[u8]| {
     };
     for style in [JsonStyle::Readable, JsonStyle::Canonical] {
         let mut json = Vec::new();
-        match record::write(schema, tables, style, &about, &envelope, &mut json) {
+        let Ok(subject) = Subject::of(schema, tables, stream, &envelope) else {
+            return;
+        };
+        match record::write(tables, style, &about, &envelope, &subject, &mut json) {
             Ok(()) => central_forwarder_fuzz::is_json(&json),
             Err(_) => assert!(json.is_empty()),
         }

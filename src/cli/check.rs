@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use super::{ConfigArgs, Failure};
 use crate::config::Config;
+use crate::delivery::Plan;
 
 /// Read the config and report every mistake at once
 #[derive(clap::Args, Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct Args {
 /// Every mistake in the config.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let loaded = args.config.load().map_err(Failure::usage)?;
+    Plan::new(&loaded.config).map_err(Failure::usage)?;
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "warning: {warning}").map_err(Failure::at_run_time)?;
     }

@@ -10,8 +10,10 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use clap::ValueEnum;
 
+use crate::config::{Mistakes, Pick, Schemas, Written};
 use crate::frame::Stream;
-use crate::record::{self, About, RecordError};
+use crate::record::{self, About, Parts, RecordError, Subject};
+use crate::route;
 use crate::schema::{self, Envelope, Schema};
 use crate::transcode::{JsonStyle, Tables};
 
@@ -38,6 +40,15 @@ pub struct Args {
     /// frame and nothing else
     #[arg(long, value_enum, default_value = "base64")]
     pub encoding: Encoding,
+    /// Files of your own over the built-in schemas: .proto files, descriptor sets, or folders of them
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub schema: Vec<PathBuf>,
+    /// Print a record for each element of the payload's repeated messages
+    #[arg(long)]
+    pub split: bool,
+    /// Keep these repeated messages only
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub elements: Vec<String>,
     /// Where the frames are; left out or `-`: standard input
     pub file: Option<PathBuf>,
 }
@@ -81,6 +92,13 @@ pub fn run(args: &Args) -> ExitCode {
         );
         return ExitCode::from(2);
     };
+    let decoder = match Decoder::with(stream, args) {
+        Ok(decoder) => decoder,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return ExitCode::from(2);
+        }
+    };
     let input: Box<dyn BufRead> = match &args.file {
         Some(path) if path.as_os_str() != "-" => match File::open(path) {
             Ok(file) => Box::new(BufReader::new(file)),
@@ -92,7 +110,6 @@ pub fn run(args: &Args) -> ExitCode {
         _ => Box::new(io::stdin().lock()),
     };
     let output = BufWriter::new(io::stdout().lock());
-    let decoder = Decoder::new(stream, args.json.into());
     match decoder.run(input, args.encoding, output, io::stderr().lock()) {
         Ok(0) => ExitCode::SUCCESS,
         // Who reads the output has seen enough.
@@ -123,6 +140,7 @@ pub struct Decoder {
     tables: Tables,
     stream: Stream,
     style: JsonStyle,
+    pick: Pick,
 }
 
 impl Decoder {
@@ -135,10 +153,42 @@ impl Decoder {
             tables,
             stream,
             style,
+            pick: Pick::default(),
         }
     }
 
-    /// Writes a line to `output` for each frame of `input`, and a line to `errors` for each that
+    /// Decodes as the options say.
+    ///
+    /// # Errors
+    /// A schema that cannot be loaded, or an element that no payload of the stream has.
+    fn with(stream: Stream, args: &Args) -> Result<Self, Mistakes> {
+        let schema = Schema::load(&Schemas::of_argument("--schema", args.schema.clone()))?;
+        let tables = Tables::compile(schema.pool());
+        let pick = Pick {
+            split: args.split,
+            elements: args.elements.clone(),
+            written: Written::argument("--elements"),
+            ..Pick::default()
+        };
+        let payloads = schema.payloads(|topic| topic == stream.topic());
+        let ids: Vec<_> = payloads
+            .iter()
+            .filter_map(|name| tables.message(name))
+            .collect();
+        let unknown = route::unknown_elements(&pick, &tables, &ids);
+        if !unknown.is_empty() {
+            return Err(Mistakes::new(unknown));
+        }
+        Ok(Self {
+            schema,
+            tables,
+            stream,
+            style: args.json.into(),
+            pick,
+        })
+    }
+
+    /// Writes the lines of each frame to `output`, one a record, and a line to `errors` for each frame that
     /// cannot be decoded; returns how many those are.
     ///
     /// # Errors
@@ -158,15 +208,12 @@ impl Decoder {
             line.clear();
             let decoded = match frame {
                 Ok(()) => self
-                    .record(&raw, &mut line)
+                    .records(&raw, &mut line)
                     .map_err(|error| error.to_string()),
                 Err(reason) => Err(reason),
             };
             match decoded {
-                Ok(()) => {
-                    line.push(b'\n');
-                    output.write_all(&line)?;
-                }
+                Ok(()) => output.write_all(&line)?,
                 Err(reason) => {
                     failed += 1;
                     writeln!(errors, "frame {number}: {reason}")?;
@@ -177,7 +224,8 @@ impl Decoder {
         Ok(failed)
     }
 
-    fn record(&self, frame: &[u8], to: &mut Vec<u8>) -> Result<(), RecordError> {
+    /// Appends the lines of a frame.
+    fn records(&self, frame: &[u8], to: &mut Vec<u8>) -> Result<(), RecordError> {
         let envelope = Envelope::open(&self.stream, frame)?;
         let about = About {
             id: None,
@@ -185,14 +233,14 @@ impl Decoder {
             stream: &self.stream,
             received_at: None,
         };
-        record::write(
-            &self.schema,
-            &self.tables,
-            self.style,
-            &about,
-            &envelope,
-            to,
-        )
+        let (tables, style) = (&self.tables, self.style);
+        let whole = Subject::of(&self.schema, tables, &self.stream, &envelope)?;
+        let parts = Parts::of(whole, tables, &self.pick, Some(style))?;
+        for subject in parts.subjects(tables) {
+            record::write(tables, style, &about, &envelope, &subject, to)?;
+            to.push(b'\n');
+        }
+        Ok(())
     }
 }
 

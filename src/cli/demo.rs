@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use url::Url;
 
@@ -19,9 +20,11 @@ use super::logging;
 use crate::config::secret::Secret;
 use crate::config::template::{Template, TemplateError};
 use crate::config::{
-    Account, Config, Format, Journal, JsonStyle, Kafka, Log, Route, Selector, Sink, Tls,
+    Account, Config, Format, Journal, JsonStyle, Kafka, Log, Mistakes, Pick, Route, Schemas,
+    Selector, Sink, Tls,
 };
 use crate::daemon;
+use crate::delivery::Plan;
 use crate::simulator::{Simulator, StartError, TOPICS, sequence_of};
 
 /// Partitions of each topic of the embedded broker.
@@ -62,6 +65,8 @@ pub enum Error {
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
     #[error("the demo's own config: {0}")]
+    Config(#[from] Mistakes),
+    #[error("the demo's own config: {0}")]
     Endpoint(#[from] url::ParseError),
     #[error("the demo's own config: {0}")]
     Template(#[from] TemplateError),
@@ -94,7 +99,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let expected = count as usize * TOPICS.len();
     let limit = Duration::from_secs(args.seconds.into()) + PATIENCE;
-    let report = daemon::run(config, reader.until(expected, limit)).await?;
+    let (_, plans) = watch::channel(Arc::new(Plan::new(&config)?));
+    let report = daemon::run(config, plans, reader.until(expected, limit)).await?;
 
     let read_back = reader.stop()?;
     let sent: u64 = simulator.sent().values().map(|topic| topic.frames).sum();
@@ -139,6 +145,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         key: Some(Template::parse("{customer_id}")?),
         format: Format::Json,
         json: JsonStyle::Readable,
+        pick: Pick::default(),
     };
     Ok(Config {
         state_dir: None,
@@ -149,6 +156,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         sinks: BTreeMap::from([("kafka".to_owned(), sink)]),
         backlogs: BTreeMap::new(),
         routes: vec![route],
+        schemas: Schemas::default(),
     })
 }
 

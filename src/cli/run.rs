@@ -5,6 +5,7 @@ use std::io;
 use super::{ConfigArgs, logging};
 use crate::config::Mistakes;
 use crate::daemon;
+use crate::reload::Reload;
 use crate::signals::{Listener, Signal};
 
 /// The daemon: subscribe, journal, deliver; SIGTERM or SIGINT ends it in good order
@@ -35,13 +36,34 @@ pub async fn run(args: Args) -> Result<(), Error> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let mut signals = Listener::new().map_err(Error::Signals)?;
-    daemon::run(loaded.config, end(&mut signals)).await?;
+    let (reload, plans) = Reload::start(&loaded.config)?;
+    let signals = Listener::new().map_err(Error::Signals)?;
+    daemon::run(loaded.config, plans, end(signals, reload, args.config)).await?;
     Ok(())
 }
 
-async fn end(signals: &mut Listener) {
+/// Reloads as often as it is asked to, until it is asked to end.
+async fn end(mut signals: Listener, mut reload: Reload, config: ConfigArgs) {
     while signals.next().await == Signal::Reload {
-        tracing::warn!("this version does not reload its config: restart it instead");
+        // Reads files and compiles schemas, which takes a while.
+        if let Err(mistakes) = tokio::task::block_in_place(|| apply(&mut reload, &config)) {
+            for mistake in mistakes.remarks() {
+                tracing::error!("{mistake}");
+            }
+            tracing::error!("not reloaded: the config has mistakes, and nothing has changed");
+        }
     }
+}
+
+fn apply(reload: &mut Reload, config: &ConfigArgs) -> Result<(), Mistakes> {
+    let loaded = config.load()?;
+    let waiting = reload.apply(loaded.config)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    for key in waiting {
+        tracing::warn!("{key} takes effect after a restart only");
+    }
+    tracing::info!("reloaded: schemas and routes are in effect");
+    Ok(())
 }

@@ -3,7 +3,7 @@
 /// How alike two words must be, from 0 to 1, for one to be offered in place of the other.
 const ALIKE: f64 = 0.7;
 
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     known
         .into_iter()
@@ -26,7 +26,7 @@ fn likeness(a: &str, b: &str) -> f64 {
 }
 
 /// `did you mean X?`, or what to do when nothing is near.
-pub(super) fn advice<'a>(
+pub(crate) fn advice<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
     otherwise: impl FnOnce() -> String,

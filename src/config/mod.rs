@@ -3,17 +3,20 @@
 mod accounts;
 mod amqp;
 mod client_tls;
-mod hint;
+mod diff;
+pub(crate) mod hint;
 mod layers;
 mod load;
 mod misfit;
 pub(crate) mod mqtt;
 mod not_yet;
 mod overrides;
+mod pick;
 mod raw;
 mod remark;
 mod report;
 mod routes;
+mod schemas;
 pub mod secret;
 mod sinks;
 pub mod template;
@@ -21,6 +24,7 @@ mod tree;
 mod units;
 mod validate;
 mod warnings;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,11 +32,15 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::diff::needs_restart;
 pub use self::load::{Loaded, OptionCheck, load};
 pub use self::mqtt::{Mqtt, MqttVersion, Qos};
+pub use self::pick::{Condition, Literal, Pick, Test};
 pub use self::remark::{Mistakes, Place, Remark};
+pub use self::schemas::Schemas;
 use self::secret::Secret;
 use self::template::Template;
+pub use self::written::Written;
 
 /// Where the config is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/central-forwarder/central-forwarder.toml";
@@ -61,6 +69,7 @@ pub struct Config {
     /// How far the sinks may lag behind, by their names; one that is missing has the default.
     pub backlogs: BTreeMap<String, Backlog>,
     pub routes: Vec<Route>,
+    pub schemas: Schemas,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +266,7 @@ pub struct File {
 }
 
 /// An event goes to every route that it matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub topics: Selector,
     pub accounts: Selector,
@@ -269,6 +278,8 @@ pub struct Route {
     pub key: Option<Template>,
     pub format: Format,
     pub json: JsonStyle,
+    /// Which payloads, and which parts of them.
+    pub pick: Pick,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,6 +293,7 @@ pub enum Selector {
 pub enum Format {
     #[default]
     Json,
+    CloudEvents,
     Protobuf,
     Frame,
 }

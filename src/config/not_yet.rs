@@ -38,7 +38,7 @@ const fn table_with(path: &'static str, value: &'static str) -> NotYet {
     }
 }
 
-const NOT_YET: [NotYet; 11] = [
+const NOT_YET: [NotYet; 7] = [
     key("admin"),
     table_with("accounts.*.generation", "new"),
     key("accounts.*.proxy"),
@@ -46,10 +46,6 @@ const NOT_YET: [NotYet; 11] = [
     value("routes.*.topics", "@dead-letters"),
     value("routes.*.topics.*", "@gaps"),
     value("routes.*.topics.*", "@dead-letters"),
-    value("routes.*.format", "cloudevents"),
-    key("routes.*.split"),
-    key("routes.*.elements"),
-    key("routes.*.where"),
 ];
 
 /// Takes what this version cannot do out of the tree. Gives back what to say, and the paths that

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::secret::Secret;
 use super::template::Template;
-use super::{ExchangeKind, Format, JsonStyle, LogFormat, MqttVersion, OnFull, Qos, units};
+use super::{ExchangeKind, Format, JsonStyle, Literal, LogFormat, MqttVersion, OnFull, Qos, units};
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -23,6 +23,7 @@ pub(super) struct Raw {
     pub(super) accounts: BTreeMap<String, Account>,
     pub(super) sinks: BTreeMap<String, Sink>,
     pub(super) routes: Vec<Route>,
+    pub(super) schemas: Schemas,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -156,6 +157,27 @@ pub(super) struct Route {
     pub(super) key: Option<Template>,
     pub(super) format: Option<Format>,
     pub(super) json: Option<JsonStyle>,
+    pub(super) split: Option<bool>,
+    pub(super) elements: Option<Names>,
+    #[serde(rename = "where")]
+    pub(super) conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Condition {
+    pub(super) path: Option<String>,
+    pub(super) equals: Option<Literal>,
+    pub(super) not_equals: Option<Literal>,
+    pub(super) one_of: Option<Vec<Literal>>,
+    pub(super) exists: Option<bool>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Schemas {
+    pub(super) paths: Option<Names>,
+    pub(super) messages: BTreeMap<String, String>,
 }
 
 /// A duration such as `30s`.
@@ -171,7 +193,7 @@ pub(super) struct Size(pub(super) u64);
 pub(super) struct Endpoint(pub(super) Url);
 
 /// A list of strings; one alone may stand without brackets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Names(pub(super) Vec<String>);
 
 /// Where a secret is to be read.
@@ -317,6 +339,36 @@ impl<'de> Deserialize<'de> for Names {
             }
         }
         deserializer.deserialize_seq(NamesVisitor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Literal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LiteralVisitor;
+        impl Visitor<'_> for LiteralVisitor {
+            type Value = Literal;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a number, true or false")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Literal, E> {
+                Ok(Literal::Text(text.to_owned()))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Literal, E> {
+                Ok(Literal::Integer(value))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Literal, E> {
+                Ok(Literal::Float(value))
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Literal, E> {
+                Ok(Literal::Bool(value))
+            }
+        }
+        deserializer.deserialize_any(LiteralVisitor)
     }
 }
 

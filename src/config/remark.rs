@@ -17,6 +17,8 @@ pub enum Place {
     },
     /// An environment variable that overrides the files.
     Variable(String),
+    /// An option of the command line.
+    Argument(String),
 }
 
 /// One mistake or warning: `FILE:LINE:COL: KEY.PATH: what is wrong (what to do)`.
@@ -36,7 +38,7 @@ pub struct Remark {
 pub struct Mistakes(Vec<Remark>);
 
 impl Mistakes {
-    pub(super) fn new(mut remarks: Vec<Remark>) -> Self {
+    pub(crate) fn new(mut remarks: Vec<Remark>) -> Self {
         remarks.sort();
         Self(remarks)
     }
@@ -76,7 +78,7 @@ impl fmt::Display for Place {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Spot { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
-            Self::Variable(name) => f.write_str(name),
+            Self::Variable(name) | Self::Argument(name) => f.write_str(name),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
 use super::template::{Segment, Template};
-use super::{CLASSIC_TOPICS, Format, Route, Selector, hint, mqtt};
+use super::{CLASSIC_TOPICS, Format, Route, Selector, hint, mqtt, pick};
 
 /// Stands for all topics, or all accounts.
 const ANY: &str = "*";
@@ -60,10 +60,27 @@ fn route(
         })
     });
     let format = raw.format.unwrap_or_default();
-    if raw.json.is_some() && format != Format::Json {
+    let makes_json = matches!(format, Format::Json | Format::CloudEvents);
+    if format == Format::Frame {
+        let given = [
+            ("split", raw.split == Some(true)),
+            ("elements", raw.elements.is_some()),
+        ];
+        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+            let text = "has no meaning with format = \"frame\", which is sent whole (leave it out)";
+            report.mistake(&join(path, key), text);
+        }
+    } else if raw.elements.is_some() && !makes_json && raw.split != Some(true) {
+        report.mistake(
+            &join(path, "elements"),
+            "has a meaning with JSON or with split = true only (leave it out)",
+        );
+    }
+    let pick = pick::pick(path, raw.split, raw.elements, raw.conditions, report);
+    if raw.json.is_some() && !makes_json {
         report.mistake(
             &join(path, "json"),
-            "has a meaning with format = \"json\" only (leave it out)",
+            "has a meaning with format = \"json\" or \"cloudevents\" only (leave it out)",
         );
     }
     let sink = report.require(path, "sink", raw.sink, "name one of the [sinks.NAME]")?;
@@ -95,7 +112,7 @@ fn route(
                 let text = format!("has no meaning for a sink of type {kind} (leave it out)");
                 report.mistake(&join(path, key), text);
             }
-            if format != Format::Json {
+            if !makes_json {
                 let text = format!("a sink of type {kind} takes lines of JSON only (leave it out)");
                 report.mistake(&join(path, "format"), text);
             }
@@ -111,6 +128,7 @@ fn route(
         key: raw.key,
         format,
         json: raw.json.unwrap_or_default(),
+        pick: pick?,
     })
 }
 

@@ -9,7 +9,7 @@ use super::layers::join;
 use super::raw::{self, Raw, SecretSource, SinkType, Size};
 use super::report::Report;
 use super::secret::Secret;
-use super::{Backlog, Config, Journal, Log, OptionCheck, routes};
+use super::{Backlog, Config, Journal, Log, OptionCheck, routes, schemas};
 
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -53,6 +53,7 @@ pub(super) fn config(
     let backlogs = tables.backlogs(&raw.sinks, journal.segment_bytes);
     let sinks = tables.sinks(raw.sinks);
     let routes = routes::routes(raw.routes, &kinds, report);
+    let schemas = schemas::schemas(raw.schemas, report);
     Some(Config {
         state_dir,
         log,
@@ -64,6 +65,7 @@ pub(super) fn config(
         sinks: sinks?,
         backlogs,
         routes: routes?,
+        schemas,
     })
 }
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::prepare::{Prepared, Preparer};
-use super::window::Position;
+use super::prepare::{Prepared, Preparer, Resume};
 use crate::journal::{Batch, Cursor, ReadError};
 use crate::sink::Broken;
 
@@ -30,11 +29,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn start(
-        cursor: Arc<Mutex<Cursor>>,
-        preparer: Arc<Preparer>,
-        from: Position,
-    ) -> Self {
+    pub(super) fn start(cursor: Arc<Mutex<Cursor>>, preparer: Arc<Preparer>, from: Resume) -> Self {
         let (sender, batches) = mpsc::channel(AHEAD);
         Self {
             batches,
@@ -67,12 +62,12 @@ impl Drop for Feed {
 async fn read_ahead(
     cursor: Arc<Mutex<Cursor>>,
     preparer: Arc<Preparer>,
-    from: Position,
+    from: Resume,
     batches: mpsc::Sender<Preparing>,
 ) {
     // A reader that was aborted just before may still hold it for a moment.
     let mut cursor = cursor.lock_owned().await;
-    cursor.seek(from.offset);
+    cursor.seek(from.at.offset);
     loop {
         // Room first: a batch that is read is then never held by a reader that waits.
         let Ok(room) = batches.reserve().await else {

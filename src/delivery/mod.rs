@@ -10,6 +10,7 @@
 
 mod feed;
 mod letters;
+mod plan;
 mod prepare;
 #[cfg(test)]
 mod tests;
@@ -23,11 +24,12 @@ use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
-pub use self::prepare::{Decoder, Preparer};
+pub use self::plan::{Plan, Plans};
+pub use self::prepare::Preparer;
 
 use self::feed::Feed;
 use self::letters::Letters;
-use self::prepare::{Item, Prepared};
+use self::prepare::{Item, Prepared, Resume};
 use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
@@ -164,6 +166,8 @@ struct Delivery<S: Sink> {
     cursor: Arc<Mutex<Cursor>>,
     committer: Committer,
     mode: watch::Receiver<Mode>,
+    /// Of the plan that held when the last feed began.
+    generation: u64,
     window: Window,
     letters: Letters,
     summary: Summary,
@@ -190,6 +194,7 @@ impl<S: Sink> Delivery<S> {
             cursor: Arc::new(Mutex::new(ends.cursor)),
             committer,
             mode,
+            generation: 0,
             window: Window::new(from),
             summary: Summary::new(from.offset),
         }
@@ -247,9 +252,15 @@ impl<S: Sink> Delivery<S> {
         Ok(())
     }
 
-    fn feed(&self) -> Feed {
+    fn feed(&mut self) -> Feed {
         let (cursor, preparer) = (Arc::clone(&self.cursor), Arc::clone(&self.preparer));
-        Feed::start(cursor, preparer, self.window.settled_to())
+        // What is settled was counted since the feed before began, if no plan came in between.
+        let from = Resume {
+            at: self.window.settled_to(),
+            generation: self.generation,
+        };
+        self.generation = preparer.generation();
+        Feed::start(cursor, preparer, from)
     }
 
     fn is_done(&self) -> bool {

@@ -1,45 +1,40 @@
 //! Makes records of frames: pure work, done away from the task that sends.
 
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::plan::{Plan, Plans};
 use super::window::Position;
-use crate::config::{Format, Route};
+use crate::config::{self, Format};
 use crate::frame::{Frame, Timestamp};
 use crate::journal::{Batch, Entry};
-use crate::record::{self, About, RecordError};
-use crate::route::{Alphabet, Routes, Values, render};
-use crate::schema::{Envelope, Payload, Schema};
+use crate::record::{self, About, Parts, RecordError, Subject};
+use crate::route::{Alphabet, Route, Routes, Values, render};
+use crate::schema::Envelope;
 use crate::sink::{Attributes, Record};
-use crate::transcode::Tables;
 
 /// Attributes of one record at most.
-const ATTRIBUTES: usize = 11;
-
-/// What every sink's records are decoded with.
-#[derive(Clone, Debug)]
-pub struct Decoder {
-    schema: Arc<Schema>,
-    tables: Arc<Tables>,
-}
-
-impl Decoder {
-    #[must_use]
-    pub fn new(schema: Schema) -> Self {
-        Self {
-            tables: Arc::new(Tables::compile(schema.pool())),
-            schema: Arc::new(schema),
-        }
-    }
-}
+const ATTRIBUTES: usize = 12;
 
 /// Knows which records one sink wants, and makes them.
 #[derive(Debug)]
 pub struct Preparer {
-    decoder: Decoder,
-    routes: Routes,
+    plans: Plans,
+    sink: String,
     /// What a destination of this sink may be made of.
     alphabet: Alphabet,
+}
+
+/// Where sending begins again. Records of a frame are counted as the plan of this generation has
+/// them: by another, the frame is begun anew, lest a record be missed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resume {
+    pub(super) at: Position,
+    pub(super) generation: u64,
 }
 
 /// A batch of frames as records, all their bytes in two buffers.
@@ -133,107 +128,206 @@ impl Prepared {
 
 impl Preparer {
     #[must_use]
-    pub fn new(decoder: Decoder, routes: Routes, alphabet: Alphabet) -> Self {
+    pub fn new(plans: Plans, sink: impl Into<String>, alphabet: Alphabet) -> Self {
         Self {
-            decoder,
-            routes,
+            plans,
+            sink: sink.into(),
             alphabet,
         }
     }
 
-    /// All records of a batch, but for those that lie before `from`.
-    pub(super) fn prepare(&self, batch: &Batch, from: Position) -> Prepared {
-        let mut prepared = Prepared::default();
-        for entry in &batch.entries {
-            self.add_frame(entry, from, &mut prepared);
-        }
-        prepared
+    /// That of the plan that holds now.
+    pub(super) fn generation(&self) -> u64 {
+        self.plans.borrow().generation
     }
 
-    fn add_frame(&self, entry: &Entry, from: Position, prepared: &mut Prepared) {
-        let frame = &entry.frame;
-        let mut routes = self.routes.matching(&frame.subscription).peekable();
+    /// All records of a batch, but for those that lie before `from`.
+    pub(super) fn prepare(&self, batch: &Batch, from: Resume) -> Prepared {
+        let plan = Arc::clone(&self.plans.borrow());
+        let from = if plan.generation == from.generation {
+            from.at
+        } else {
+            Position {
+                record: 0,
+                ..from.at
+            }
+        };
+        let mut maker = Maker {
+            plan: &plan,
+            sink: &self.sink,
+            routes: plan.routes(&self.sink),
+            alphabet: self.alphabet,
+            from,
+            prepared: Prepared::default(),
+        };
+        for entry in &batch.entries {
+            maker.add_frame(entry);
+        }
+        maker.prepared
+    }
+}
+
+/// Makes the records of one batch.
+struct Maker<'p> {
+    plan: &'p Plan,
+    sink: &'p str,
+    routes: Option<&'p Routes>,
+    alphabet: Alphabet,
+    from: Position,
+    prepared: Prepared,
+}
+
+impl<'p> Maker<'p> {
+    fn add_frame(&mut self, entry: &Entry) {
         let offset = entry.offset;
         let behind = Position {
             offset: offset + 1,
             record: 0,
         };
-        let concerns_another = entry
-            .refusal
-            .as_ref()
-            .is_some_and(|refusal| refusal.sink != self.routes.sink());
-        if concerns_another || routes.peek().is_none() {
-            return prepared.push(offset, behind, What::Nothing);
+        let before = self.prepared.steps.len();
+        if let Err(error) = self.add_records(entry) {
+            let why = What::Undecodable(error.to_string());
+            self.prepared.push(offset, behind, why);
         }
-        let opened = match Opened::new(&self.decoder, frame, prepared) {
-            Ok(opened) => opened,
-            Err(error) => {
-                let why = What::Undecodable(error.to_string());
-                return prepared.push(offset, behind, why);
-            }
-        };
-        let mut at = Position { offset, record: 0 };
-        while let Some(route) = routes.next() {
-            let then = match routes.peek() {
-                Some(_) => Position {
-                    record: at.record + 1,
-                    ..at
-                },
-                None => behind,
-            };
-            if at >= from {
-                let what = match self.record(route, &opened, prepared) {
-                    Ok(spans) => What::Record(spans),
-                    Err(error) => What::Undecodable(error.to_string()),
-                };
-                prepared.push(offset, then, what);
-            }
-            at = then;
+        if self.prepared.steps.len() == before {
+            return self.prepared.push(offset, behind, What::Nothing);
+        }
+        if let Some(last) = self.prepared.steps.last_mut() {
+            last.then = behind;
         }
     }
 
+    /// Adds what each route makes of a frame. An error is one of the whole frame.
+    fn add_records(&mut self, entry: &Entry) -> Result<(), RecordError> {
+        let frame = &entry.frame;
+        let concerns_another = entry
+            .refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.sink != self.sink);
+        let routes = self.routes.filter(|_| !concerns_another).into_iter();
+        let mut routes = routes
+            .flat_map(|routes| routes.matching(&frame.subscription))
+            .peekable();
+        if routes.peek().is_none() {
+            return Ok(());
+        }
+        let opened = Opened::new(self.plan, frame, &mut self.prepared)?;
+        let mut at = Position {
+            offset: entry.offset,
+            record: 0,
+        };
+        for route in routes {
+            if let Err(error) = self.add_route(route, &opened, &mut at) {
+                at.record += 1;
+                self.push_undecodable(at, &error);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_route(
+        &mut self,
+        route: &'p Route,
+        opened: &Opened<'_>,
+        at: &mut Position,
+    ) -> Result<(), RecordError> {
+        let config = &route.config;
+        let style = matches!(config.format, Format::Json | Format::CloudEvents);
+        let style = style.then_some(config.json);
+        let tables = &self.plan.tables;
+        let parts = Parts::of(opened.subject, tables, &config.pick, style)?;
+        for subject in parts.subjects(tables) {
+            let is_new = *at >= self.from;
+            at.record += 1;
+            if !is_new {
+                continue;
+            }
+            match self.record(route, opened, &subject) {
+                Ok(Some(spans)) => self.prepared.push(at.offset, *at, What::Record(spans)),
+                Ok(None) => {}
+                Err(error) => self.push_undecodable(*at, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// `then` is the position behind it.
+    fn push_undecodable(&mut self, then: Position, error: &RecordError) {
+        if then > self.from {
+            let why = What::Undecodable(error.to_string());
+            self.prepared.push(then.offset, then, why);
+        }
+    }
+
+    /// The record of one subject; `None` where a condition does not hold.
     fn record(
-        &self,
+        &mut self,
         route: &Route,
         opened: &Opened<'_>,
-        prepared: &mut Prepared,
-    ) -> Result<Spans, RecordError> {
-        let payload_start = prepared.payloads.len();
-        match route.format {
-            Format::Json => self
-                .decoder
-                .write_json(route, opened, &mut prepared.payloads)?,
-            Format::Protobuf => prepared.payloads.extend_from_slice(opened.payload_bytes()),
-            Format::Frame => prepared.payloads.extend_from_slice(&opened.frame.payload),
+        subject: &Subject<'_>,
+    ) -> Result<Option<Spans>, RecordError> {
+        let tables = &self.plan.tables;
+        let (message, bytes) = (subject.message(), subject.bytes());
+        let pick = &route.config.pick;
+        let admitted = route.lens.admits(pick, tables, message, bytes);
+        if !admitted.map_err(|error| subject.in_payload(error))? {
+            return Ok(None);
         }
-        let payload = payload_start..prepared.payloads.len();
-        let values = opened.values();
+        let payload = self.payload(&route.config, opened, subject)?;
+
+        let mut id = opened.id.clone();
+        subject.append_to_id(&mut id);
+        let failed = Cell::new(None);
+        let data = |path: &[String], to: &mut String| {
+            if let Err(error) = route.lens.append(path, tables, message, bytes, to) {
+                failed.set(Some(error));
+            }
+        };
+        let values = opened.values(subject, &id, &data);
+        let prepared = &mut self.prepared;
         let destination = prepared.append(|text| {
-            render(&route.destination, &values, self.alphabet, text);
+            render(&route.config.destination, &values, self.alphabet, text);
         });
-        let key = route
-            .key
-            .as_ref()
+        let key = (route.config.key.as_ref())
             .map(|key| prepared.append(|text| render(key, &values, Alphabet::Any, text)));
-        Ok(Spans {
+        if let Some(error) = failed.take() {
+            return Err(subject.in_payload(error).into());
+        }
+        let attributes = match subject.element {
+            None => opened.attributes.clone(),
+            Some(_) => opened.add_attributes(subject, &id, prepared),
+        };
+        Ok(Some(Spans {
             received_at: opened.frame.received_at,
             destination,
             key,
             payload,
-            attributes: opened.attributes.clone(),
-            content_type: content_type(route.format),
+            attributes,
+            content_type: content_type(route.config.format),
             timestamp: opened.timestamp(),
-        })
+        }))
     }
-}
 
-impl Decoder {
-    fn write_json(
-        &self,
-        route: &Route,
+    fn payload(
+        &mut self,
+        route: &config::Route,
         opened: &Opened<'_>,
-        to: &mut Vec<u8>,
-    ) -> Result<(), RecordError> {
+        subject: &Subject<'_>,
+    ) -> Result<Range<usize>, RecordError> {
+        let to = &mut self.prepared.payloads;
+        let start = to.len();
+        let write = match route.format {
+            Format::Json => record::write,
+            Format::CloudEvents => record::write_cloudevent,
+            Format::Protobuf => {
+                to.extend_from_slice(subject.bytes());
+                return Ok(start..to.len());
+            }
+            Format::Frame => {
+                to.extend_from_slice(&opened.frame.payload);
+                return Ok(start..to.len());
+            }
+        };
         let subscription = &opened.frame.subscription;
         let about = About {
             id: Some(&opened.id),
@@ -241,14 +335,9 @@ impl Decoder {
             stream: subscription.stream(),
             received_at: Some(opened.frame.received_at),
         };
-        record::write(
-            &self.schema,
-            &self.tables,
-            route.json,
-            &about,
-            &opened.envelope,
-            to,
-        )
+        let (tables, envelope) = (&self.plan.tables, &opened.envelope);
+        write(tables, route.json, &about, envelope, subject, to)?;
+        Ok(start..to.len())
     }
 }
 
@@ -257,17 +346,13 @@ struct Opened<'a> {
     frame: &'a Frame,
     envelope: Envelope<'a>,
     id: String,
-    /// Empty for a payload that is text.
-    message_type: &'a str,
+    subject: Subject<'a>,
+    /// Those of the payload as a whole.
     attributes: Range<usize>,
 }
 
 impl<'a> Opened<'a> {
-    fn new(
-        decoder: &'a Decoder,
-        frame: &'a Frame,
-        prepared: &mut Prepared,
-    ) -> Result<Self, RecordError> {
+    fn new(plan: &'a Plan, frame: &'a Frame, prepared: &mut Prepared) -> Result<Self, RecordError> {
         let subscription = &frame.subscription;
         let stream = subscription.stream();
         let envelope = Envelope::open(stream, &frame.payload)?;
@@ -275,30 +360,30 @@ impl<'a> Opened<'a> {
             Some(event) => event.id.to_owned(),
             None => record::classic_id(subscription.account(), stream.topic(), &frame.payload),
         };
-        let message_type = match envelope.payload {
-            Payload::Message { bytes, type_url } => {
-                decoder.schema.payload_type(stream, bytes, type_url)?
-            }
-            Payload::Text(_) => "",
-        };
+        let subject = Subject::of(&plan.schema, &plan.tables, stream, &envelope)?;
         let mut opened = Self {
             frame,
             envelope,
             id,
-            message_type,
+            subject,
             attributes: 0..0,
         };
-        opened.attributes = opened.add_attributes(prepared);
+        opened.attributes = opened.add_attributes(&subject, &opened.id, prepared);
         Ok(opened)
     }
 
-    fn add_attributes(&self, prepared: &mut Prepared) -> Range<usize> {
+    fn add_attributes(
+        &self,
+        subject: &Subject<'_>,
+        id: &str,
+        prepared: &mut Prepared,
+    ) -> Range<usize> {
         let start = prepared.attributes.len();
         prepared.attributes.reserve(ATTRIBUTES);
         let subscription = &self.frame.subscription;
         let (account, topic) = (subscription.account(), subscription.topic());
         prepared.attribute("specversion", &["1.0"]);
-        prepared.attribute("id", &[&self.id]);
+        prepared.attribute("id", &[id]);
         if let Some(event) = &self.envelope.event {
             prepared.attribute("source", &[event.source]);
             prepared.attribute("type", &[event.event_type]);
@@ -314,28 +399,27 @@ impl<'a> Opened<'a> {
         prepared.attribute("topic", &[topic]);
         prepared.attribute("customerid", &[self.envelope.customer_id]);
         prepared.attribute("mspid", &[self.envelope.msp_id]);
-        prepared.attribute("messagetype", &[self.message_type]);
+        prepared.attribute("messagetype", &[subject.message_type()]);
+        prepared.attribute("element", &[subject.element_name()]);
         start..prepared.attributes.len()
     }
 
-    fn values(&self) -> Values<'_> {
+    fn values<'v>(
+        &'v self,
+        subject: &'v Subject<'_>,
+        id: &'v str,
+        data: &'v dyn Fn(&[String], &mut String),
+    ) -> Values<'v> {
         Values {
             account: self.frame.subscription.account(),
             topic: self.frame.subscription.topic(),
             subject: self.envelope.subject,
             customer_id: self.envelope.customer_id,
             msp_id: self.envelope.msp_id,
-            message_type: self.message_type,
-            element: "",
-            id: &self.id,
-            data: &|_, _| {},
-        }
-    }
-
-    fn payload_bytes(&self) -> &[u8] {
-        match self.envelope.payload {
-            Payload::Message { bytes, .. } => bytes,
-            Payload::Text(text) => text.as_bytes(),
+            message_type: subject.message_type(),
+            element: subject.element_name(),
+            id,
+            data,
         }
     }
 
@@ -371,6 +455,7 @@ impl Prepared {
 fn content_type(format: Format) -> &'static str {
     match format {
         Format::Json => "application/json",
+        Format::CloudEvents => "application/cloudevents+json",
         Format::Protobuf => "application/protobuf",
         Format::Frame => "application/octet-stream",
     }

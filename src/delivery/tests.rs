@@ -13,8 +13,7 @@ use crate::config::{self, Config, Format, JsonStyle, Route, Selector};
 use crate::frame::{Frame, Stream, SubscriptionId};
 use crate::journal::{Journal, Location, Options, Start};
 use crate::proto::stream_message::MsgProto;
-use crate::route::{Alphabet, Routes};
-use crate::schema::Schema;
+use crate::route::Alphabet;
 use crate::sink::{Outcomes, Record};
 
 const A_WHILE: Duration = Duration::from_secs(30);
@@ -89,8 +88,8 @@ impl Stand {
             connections: AtomicUsize::new(0),
         });
         let preparer = Preparer::new(
-            Decoder::new(Schema::built_in()),
-            Routes::to_sink(&config(), "sink"),
+            watch::channel(Arc::new(Plan::new(&config()).unwrap())).1,
+            "sink",
             Alphabet::Any,
         );
         let ends = Ends {
@@ -142,6 +141,7 @@ fn config() -> Config {
         key: None,
         format: Format::Frame,
         json: JsonStyle::Readable,
+        pick: config::Pick::default(),
     };
     Config {
         state_dir: None,
@@ -152,6 +152,7 @@ fn config() -> Config {
         sinks: [].into(),
         backlogs: [].into(),
         routes: vec![route],
+        schemas: config::Schemas::default(),
     }
 }
 

@@ -1,10 +1,13 @@
 //! What Central's messages look like, and which of them a payload is.
 
 mod envelope;
+mod load;
 
 use std::collections::HashMap;
 
+use prost::Message as _;
 use prost_reflect::DescriptorPool;
+use prost_types::FileDescriptorSet;
 
 pub use self::envelope::{AttributeValue, Envelope, EnvelopeError, Event, Instant, Payload};
 use crate::frame::Stream;
@@ -47,7 +50,7 @@ const NEW: [(&str, &str, &str, Option<&str>); 8] = [
         "geofence",
         Some("network_services.geofence.v1alpha1.StreamGeofenceMessage"),
     ),
-    ("network-monitoring", "v1alpha1", "ap-events", None),
+    ("network-monitoring", "v1alpha1", AP_EVENTS, None),
     (
         "network-monitoring",
         "v1",
@@ -68,6 +71,10 @@ const NEW: [(&str, &str, &str, Option<&str>); 8] = [
     ),
 ];
 
+/// The event whose payload is any message of its package, named by the type URL [seen in clients].
+const AP_EVENTS: &str = "ap-events";
+const AP_PACKAGE: &str = "network_monitoring.ap.v1alpha1";
+
 const LOCATION: &str = "Location.stream_location";
 const GEOFENCE: &str = "Location.stream_geofence_notify";
 
@@ -80,8 +87,13 @@ const LOCATION_FIELD: u32 = 15;
 /// Never: the set is compiled with the program, and a test reads it.
 #[must_use]
 pub fn built_in() -> DescriptorPool {
+    DescriptorPool::from_file_descriptor_set(descriptors())
+        .expect("the descriptors come from our own build script")
+}
+
+fn descriptors() -> FileDescriptorSet {
     let set = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
-    DescriptorPool::decode(&set[..]).expect("the descriptors come from our own build script")
+    FileDescriptorSet::decode(&set[..]).expect("the descriptors come from our own build script")
 }
 
 /// The stream of New Central with this event name, such as `ap-events`, in the version that is
@@ -125,6 +137,10 @@ impl Schema {
     /// What is known without any configuration.
     #[must_use]
     pub fn built_in() -> Self {
+        Self::of(built_in())
+    }
+
+    fn of(pool: DescriptorPool) -> Self {
         let classic = CLASSIC.iter().map(|(topic, message)| {
             let topic = (*topic).to_owned();
             (Stream::Classic { topic }, (*message).to_owned())
@@ -132,7 +148,6 @@ impl Schema {
         let new = NEW.iter().filter_map(|(service, version, event, message)| {
             Some((new_stream(service, version, event), (*message)?.to_owned()))
         });
-        let pool = built_in();
         let mut by_last_part: HashMap<String, Vec<String>> = HashMap::new();
         for message in pool.all_messages() {
             by_last_part
@@ -151,6 +166,25 @@ impl Schema {
     #[must_use]
     pub fn pool(&self) -> &DescriptorPool {
         &self.pool
+    }
+
+    /// The full names of the messages that topics are known to carry.
+    pub fn payloads(&self, takes: impl Fn(&str) -> bool) -> Vec<&str> {
+        let streams = self
+            .streams
+            .iter()
+            .filter(|(stream, _)| takes(stream.topic()));
+        let mut payloads: Vec<&str> = streams.map(|(_, name)| name.as_str()).collect();
+        if payloads.contains(&LOCATION) {
+            payloads.push(GEOFENCE);
+        }
+        if takes(AP_EVENTS) {
+            let names = self.by_last_part.values().flatten();
+            payloads.extend(names.map(String::as_str).filter(|name| is_ap_event(name)));
+        }
+        payloads.sort_unstable();
+        payloads.dedup();
+        payloads
     }
 
     /// The full name of the message that `payload` is. A type URL, where there is one, decides; the
@@ -201,6 +235,13 @@ impl Schema {
             (Some(_), Some(_)) => Err(UnknownType::Ambiguous(name.to_owned())),
         }
     }
+}
+
+fn is_ap_event(name: &str) -> bool {
+    let in_package = name
+        .strip_prefix(AP_PACKAGE)
+        .and_then(|rest| rest.strip_prefix('.'));
+    in_package.is_some_and(|message| !message.contains('.'))
 }
 
 fn last_part(name: &str) -> &str {

@@ -3,6 +3,8 @@
 //! As Google's runtimes have it: of a scalar that comes again the last one counts, messages are
 //! merged, pieces of a list are joined, and of a oneof the last member counts.
 
+use std::ops::Range;
+
 use super::tables::{Field, FieldShape, Form, Message};
 use super::write::{Writer, accepts, deeper};
 use crate::wire::{DEPTH_LIMIT, Fault, Reader, Wire};
@@ -155,6 +157,7 @@ pub(super) fn places(field: &Field, mut reader: Reader, depth: u32) -> Result<Ve
 }
 
 /// The joined bytes of a message's pieces, and where each piece was.
+#[derive(Debug)]
 pub(super) struct Joined {
     pub(super) bytes: Vec<u8>,
     /// Start in `bytes`, and start in the buffer that it is from.
@@ -180,12 +183,31 @@ impl Joined {
             } else {
                 reader.delimited()?
             };
-            let part = reader.part(range);
-            whole(part)?;
-            joined.pieces.push((joined.bytes.len(), part.at));
-            joined.bytes.extend_from_slice(part.rest());
+            joined.push(reader.part(range))?;
         }
         Ok(joined)
+    }
+
+    /// Joins parts of `bytes`.
+    pub(super) fn of(
+        parts: impl Iterator<Item = Range<usize>>,
+        bytes: &[u8],
+    ) -> Result<Self, Fault> {
+        let mut joined = Self {
+            bytes: Vec::new(),
+            pieces: Vec::new(),
+        };
+        for part in parts {
+            joined.push(Reader::new(bytes).part(part))?;
+        }
+        Ok(joined)
+    }
+
+    fn push(&mut self, part: Reader) -> Result<(), Fault> {
+        whole(part)?;
+        self.pieces.push((self.bytes.len(), part.at));
+        self.bytes.extend_from_slice(part.rest());
+        Ok(())
     }
 
     /// Where the byte at `at` is from.

@@ -7,14 +7,18 @@
 
 mod disorder;
 mod error;
+mod lookup;
 mod maps;
 mod out;
+mod parts;
 mod rules;
 mod tables;
 mod well_known;
 mod write;
 
 pub use self::error::DecodeError;
+pub use self::lookup::{Found, Kind, NoPath, Path, Value};
+pub use self::parts::{Part, Rest, parts, repeated_messages};
 pub use self::tables::{MessageId, Tables};
 pub use crate::config::JsonStyle;
 
@@ -64,4 +68,14 @@ pub fn write_string(text: &str, to: &mut Vec<u8>) {
 /// Appends `number` to `to`.
 pub fn write_integer(number: i64, to: &mut Vec<u8>) {
     to.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// A float as JSON has it: in quotes where it is not a number.
+fn float_text(value: f64) -> String {
+    let mut text = Vec::new();
+    let mut out = Out::after(&mut text);
+    out.double(value);
+    let written = out.position();
+    text.truncate(written);
+    String::from_utf8(text).expect("digits and names are ASCII")
 }

@@ -177,6 +177,21 @@ impl Tables {
         &self.names[id.0 as usize]
     }
 
+    /// All messages.
+    pub fn ids(&self) -> impl Iterator<Item = MessageId> + use<> {
+        (0..).take(self.names.len()).map(MessageId)
+    }
+
+    /// The names of an enum's values.
+    pub(super) fn enum_names(&self, index: u32) -> Vec<&str> {
+        let names = self.enums[index as usize].names.iter();
+        names.filter_map(|(_, name)| unquoted(name)).collect()
+    }
+
+    pub(super) fn enum_name(&self, index: u32, number: i32) -> Option<&str> {
+        self.enums[index as usize].name(number).and_then(unquoted)
+    }
+
     pub(super) fn messages(&self, style: JsonStyle) -> &[Message] {
         match style {
             JsonStyle::Canonical => &self.canonical,
@@ -279,6 +294,13 @@ impl Enum {
             .ok()?;
         Some(&self.names[index].1)
     }
+}
+
+fn unquoted(name: &[u8]) -> Option<&str> {
+    std::str::from_utf8(name)
+        .ok()?
+        .strip_prefix('"')?
+        .strip_suffix('"')
 }
 
 /// Where each message and enum of the pool stands in the tables.

@@ -1,0 +1,53 @@
+//! What becomes of frames: the schema and the routes, compiled; replaced as a whole by a reload.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::{Config, Mistakes};
+use crate::route::Routes;
+use crate::schema::Schema;
+use crate::transcode::Tables;
+
+/// The plan that holds now. Each batch of frames is prepared by one plan.
+pub type Plans = watch::Receiver<Arc<Plan>>;
+
+/// How frames are decoded, and which records each sink wants of them.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) schema: Schema,
+    pub(super) tables: Tables,
+    routes: BTreeMap<String, Routes>,
+    /// Counts reloads: the same frame may become other records in another generation.
+    pub(super) generation: u64,
+}
+
+impl Plan {
+    /// Reads the operator's schemas and compiles the routes against them.
+    ///
+    /// # Errors
+    /// Every mistake that shows only where config and schema meet.
+    pub fn new(config: &Config) -> Result<Self, Mistakes> {
+        let schema = Schema::load(&config.schemas)?;
+        let tables = Tables::compile(schema.pool());
+        let routes = Routes::compile(config, &schema, &tables)?;
+        Ok(Self {
+            schema,
+            tables,
+            routes,
+            generation: 0,
+        })
+    }
+
+    /// Puts this plan in the place of the one that holds.
+    pub fn replace(mut self, plans: &watch::Sender<Arc<Self>>) {
+        self.generation = plans.borrow().generation + 1;
+        plans.send_replace(Arc::new(self));
+    }
+
+    /// The routes to a sink; `None`: there are none.
+    pub(super) fn routes(&self, sink: &str) -> Option<&Routes> {
+        self.routes.get(sink)
+    }
+}

@@ -1,0 +1,243 @@
+//! Where routes meet the schema: every field that they name is looked up, or is a mistake.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Fields, Lens, Route, Routes, filter, takes};
+use crate::config::template::{Placeholder, Segment, Template};
+use crate::config::{self, Condition, Config, Mistakes, Pick, Remark, hint};
+use crate::schema::Schema;
+use crate::transcode::{Kind, MessageId, NoPath, Path, Tables, repeated_messages};
+
+impl Routes {
+    /// The routes to each sink.
+    ///
+    /// # Errors
+    /// Every field or element that no message of a route's topics has, and every condition that can
+    /// never hold.
+    pub fn compile(
+        config: &Config,
+        schema: &Schema,
+        tables: &Tables,
+    ) -> Result<BTreeMap<String, Self>, Mistakes> {
+        let mut mistakes = Vec::new();
+        let mut routes: BTreeMap<String, Self> = BTreeMap::new();
+        for route in &config.routes {
+            let payloads = schema.payloads(|topic| takes(&route.topics, topic));
+            let payloads = payloads.iter().filter_map(|name| tables.message(name));
+            let check = Check {
+                route,
+                tables,
+                payloads: payloads.collect(),
+            };
+            mistakes.extend(check.mistakes());
+            routes.entry(route.sink.clone()).or_default().0.push(Route {
+                config: route.clone(),
+                lens: lens(route, tables),
+            });
+        }
+        if mistakes.is_empty() {
+            Ok(routes)
+        } else {
+            Err(Mistakes::new(mistakes))
+        }
+    }
+}
+
+/// Looks the route's paths up in every message: data may name a type that nobody expected.
+fn lens(route: &config::Route, tables: &Tables) -> Lens {
+    let mut names: Vec<Vec<String>> = Vec::new();
+    for template in route.key.iter().chain([&route.destination]) {
+        for path in paths(template) {
+            if !names.iter().any(|known| known == path) {
+                names.push(path.to_vec());
+            }
+        }
+    }
+    let mut fields = HashMap::new();
+    for id in tables.ids() {
+        let path = |names: &[String]| Path::compile(tables, id, names).ok();
+        let found = Fields {
+            named: names.iter().map(|names| path(names)).collect(),
+            tested: (route.pick.conditions.iter())
+                .map(|condition| path(&condition.path))
+                .collect(),
+        };
+        if found.named.iter().chain(&found.tested).any(Option::is_some) {
+            fields.insert(id, found);
+        }
+    }
+    Lens { names, fields }
+}
+
+fn paths(template: &Template) -> impl Iterator<Item = &[String]> {
+    template
+        .segments()
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Placeholder(Placeholder::Data(path)) => Some(path.as_slice()),
+            _ => None,
+        })
+}
+
+/// Every element that is named and that none of the payloads has.
+#[must_use]
+pub fn unknown_elements(pick: &Pick, tables: &Tables, payloads: &[MessageId]) -> Vec<Remark> {
+    let fields = payloads
+        .iter()
+        .flat_map(|id| repeated_messages(tables, *id));
+    let mut known: Vec<&str> = fields.map(|(name, _)| name).collect();
+    known.sort_unstable();
+    known.dedup();
+    let wrong = |(index, name): (usize, &String)| {
+        if known.contains(&name.as_str()) {
+            return None;
+        }
+        let advice = hint::advice(name, known.iter().copied(), || match &known[..] {
+            [] => "leave it out".to_owned(),
+            known => format!("there are {}", known.join(", ")),
+        });
+        let text = format!("no message of these topics has a repeated message `{name}` ({advice})");
+        Some(pick.written.about_element("elements", index, "", text))
+    };
+    pick.elements.iter().enumerate().filter_map(wrong).collect()
+}
+
+/// One route against the messages that its topics are known to have.
+struct Check<'a> {
+    route: &'a config::Route,
+    tables: &'a Tables,
+    payloads: Vec<MessageId>,
+}
+
+impl<'a> Check<'a> {
+    fn mistakes(&self) -> Vec<Remark> {
+        let mut mistakes = unknown_elements(&self.route.pick, self.tables, &self.payloads);
+        if !mistakes.is_empty() {
+            // What paths start at is not known.
+            return mistakes;
+        }
+        let subjects = self.subjects();
+        let written = &self.route.pick.written;
+        for (index, condition) in self.route.pick.conditions.iter().enumerate() {
+            if let Err((entry, text)) = self.condition(condition, &subjects) {
+                mistakes.push(written.about_element("where", index, entry, text));
+            }
+        }
+        let templates = [
+            ("destination", Some(&self.route.destination)),
+            ("key", self.route.key.as_ref()),
+        ];
+        for (entry, template) in templates {
+            for path in template.into_iter().flat_map(paths) {
+                if let Err(text) = self.template_path(path, &subjects) {
+                    mistakes.push(written.about(entry, text));
+                }
+            }
+        }
+        mistakes
+    }
+
+    /// The messages that paths start at.
+    fn subjects(&self) -> Vec<MessageId> {
+        let pick = &self.route.pick;
+        if !pick.split {
+            return self.payloads.clone();
+        }
+        let mut subjects = Vec::new();
+        for payload in &self.payloads {
+            let mut elements = repeated_messages(self.tables, *payload).peekable();
+            if elements.peek().is_none() {
+                subjects.push(*payload);
+            }
+            let wanted = elements.filter(|(name, _)| pick.wants(name));
+            subjects.extend(wanted.map(|(_, message)| message));
+        }
+        subjects
+    }
+
+    fn condition(
+        &self,
+        condition: &Condition,
+        subjects: &[MessageId],
+    ) -> Result<(), (&'static str, String)> {
+        let kinds = self.kinds(&condition.path, subjects);
+        let kinds = kinds.map_err(|text| ("path", text))?;
+        let mut misfits = Vec::new();
+        for kind in &kinds {
+            match filter::misfit(&condition.test, kind) {
+                Some(misfit) => misfits.push(misfit),
+                None => return Ok(()),
+            }
+        }
+        Err((condition.test.key(), misfits.swap_remove(0)))
+    }
+
+    fn template_path(&self, path: &[String], subjects: &[MessageId]) -> Result<(), String> {
+        let kinds = self.kinds(path, subjects)?;
+        if kinds.iter().all(|kind| *kind == Kind::Message) {
+            let path = path.join(".");
+            return Err(format!(
+                "`{{data.{path}}}` is a message and has no text (name a field of it)"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What a path's values are in the messages that have it, of which there is one at least.
+    fn kinds(&self, path: &[String], subjects: &[MessageId]) -> Result<Vec<Kind<'a>>, String> {
+        let mut kinds = Vec::new();
+        let mut failures = Vec::new();
+        for id in subjects {
+            match Path::compile(self.tables, *id, path) {
+                Ok(path) => kinds.push(path.kind(self.tables)),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if kinds.is_empty() {
+            return Err(self.no_path(path, &failures));
+        }
+        Ok(kinds)
+    }
+
+    fn no_path(&self, path: &[String], failures: &[NoPath<'_>]) -> String {
+        let whole = path.join(".");
+        let ended = failures.iter().find_map(|failure| match failure {
+            NoPath::NoFieldsBehind(field) => Some(field),
+            NoPath::Unknown { .. } => None,
+        });
+        if let Some(field) = ended {
+            return format!(
+                "`data.{whole}`: `{field}` is a value without fields (end the path there)"
+            );
+        }
+        // Of the messages that have the path's beginning, those that have the most of it.
+        let depth = |name: &str| path.iter().rposition(|part| part == name).unwrap_or(0);
+        let deepest = failures.iter().filter_map(|failure| match failure {
+            NoPath::Unknown { field, .. } => Some(depth(field)),
+            NoPath::NoFieldsBehind(_) => None,
+        });
+        let Some(deepest) = deepest.max() else {
+            return format!("`data.{whole}` is in no message of these topics (leave it out)");
+        };
+        let mut known: Vec<&str> = Vec::new();
+        for failure in failures {
+            if let NoPath::Unknown {
+                field,
+                known: fields,
+                ..
+            } = failure
+                && depth(field) == deepest
+            {
+                known.extend(fields);
+            }
+        }
+        let field = &path[deepest];
+        let starts = if self.route.pick.split {
+            "element"
+        } else {
+            "message"
+        };
+        let advice = hint::advice(field, known, || "see the schema, or `decode`".to_owned());
+        format!("`data.{whole}`: no {starts} of these topics has the field `{field}` ({advice})")
+    }
+}

@@ -1,0 +1,302 @@
+//! The operator's files over the built-in descriptors.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use protox::Compiler;
+use protox::file::{
+    ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver,
+};
+
+use super::{Schema, descriptors, known_event};
+use crate::config::{CLASSIC_TOPICS, Mistakes, Place, Remark, Schemas, hint};
+use crate::frame::Stream;
+
+/// What a folder stands for.
+const ENDINGS: [&str; 2] = ["proto", "binpb"];
+
+impl Schema {
+    /// The built-in schema with the operator's files over it. A message or enum of theirs takes the
+    /// place of the one of the same name; a file of the same name and package takes the whole
+    /// file's place.
+    ///
+    /// # Errors
+    /// Every file that cannot be read or compiled, with its place, and every message that is named
+    /// for a topic and not known.
+    pub fn load(schemas: &Schemas) -> Result<Self, Mistakes> {
+        let mut loader = Loader {
+            schemas,
+            set: descriptors(),
+            mistakes: Vec::new(),
+        };
+        let files = loader.files();
+        loader.add_sets(&files);
+        loader.add_sources(&files);
+        let mut schema = match DescriptorPool::from_file_descriptor_set(loader.set.clone()) {
+            Ok(pool) => Self::of(pool),
+            Err(error) => {
+                // What does not fit together because a part is missing says nothing new.
+                if loader.mistakes.is_empty() {
+                    let text = format!(
+                        "the files do not fit together: {error} (see that all of one version are there)"
+                    );
+                    loader.mistakes.push(schemas.written.about("paths", text));
+                }
+                return Err(Mistakes::new(loader.mistakes));
+            }
+        };
+        loader.name_payloads(&mut schema);
+        if loader.mistakes.is_empty() {
+            Ok(schema)
+        } else {
+            Err(Mistakes::new(loader.mistakes))
+        }
+    }
+}
+
+struct Loader<'a> {
+    schemas: &'a Schemas,
+    set: FileDescriptorSet,
+    mistakes: Vec<Remark>,
+}
+
+impl Loader<'_> {
+    /// All files that the paths stand for, each once.
+    fn files(&mut self) -> Vec<PathBuf> {
+        let mut files = BTreeSet::new();
+        for (index, path) in self.schemas.paths.iter().enumerate() {
+            match expand(path) {
+                Ok(found) => files.extend(found),
+                Err(why) => {
+                    let remark = self.schemas.written.about_element("paths", index, "", why);
+                    self.mistakes.push(remark);
+                }
+            }
+        }
+        files.into_iter().collect()
+    }
+
+    /// Adds the files that are compiled descriptors.
+    fn add_sets(&mut self, files: &[PathBuf]) {
+        for path in files.iter().filter(|path| !is_source(path)) {
+            let read = fs::read(path)
+                .map_err(|error| format!("cannot be read: {error} (correct the permissions)"));
+            let set = read.and_then(|bytes| {
+                FileDescriptorSet::decode(&bytes[..]).map_err(|error| {
+                    format!("is no descriptor set: {error} (write it with protoc --include_imports --descriptor_set_out)")
+                })
+            });
+            match set {
+                Ok(set) => set.file.into_iter().for_each(|file| self.overlay(file)),
+                Err(text) => self.mistake(Place::Path(path.as_path().into()), text),
+            }
+        }
+    }
+
+    /// Compiles the sources, which may import each other, the descriptors that were added, the
+    /// built-in files and Google's.
+    fn add_sources(&mut self, files: &[PathBuf]) {
+        let sources: Vec<&PathBuf> = files.iter().filter(|path| is_source(path)).collect();
+        let folders: BTreeSet<&Path> = sources.iter().filter_map(|path| path.parent()).collect();
+        let mut resolver = ChainFileResolver::new();
+        for folder in folders {
+            resolver.add(IncludeFileResolver::new(folder.to_owned()));
+        }
+        resolver.add(DescriptorSetFileResolver::new(self.set.clone()));
+        resolver.add(GoogleFileResolver::new());
+        let mut compiler = Compiler::with_file_resolver(resolver);
+        let before = self.mistakes.len();
+        for source in &sources {
+            if let Err(error) = compiler.open_file(source) {
+                let (place, text) = place_of(&error, &sources, source);
+                self.mistake(place, text);
+            }
+        }
+        if self.mistakes.len() > before {
+            return;
+        }
+        let own: BTreeSet<String> = compiler
+            .files()
+            .filter(|file| file.path().is_some())
+            .map(|file| file.name().to_owned())
+            .collect();
+        let set = compiler.include_imports(true).file_descriptor_set();
+        for file in set.file {
+            if own.contains(file.name()) {
+                self.overlay(file);
+            }
+        }
+    }
+
+    fn mistake(&mut self, place: Place, text: String) {
+        let remark = Remark {
+            place,
+            key: String::new(),
+            text,
+        };
+        // One broken import breaks all that import it.
+        if !self.mistakes.contains(&remark) {
+            self.mistakes.push(remark);
+        }
+    }
+
+    /// Puts a file over what is there.
+    fn overlay(&mut self, file: FileDescriptorProto) {
+        let package = file.package().to_owned();
+        if package == "google.protobuf" {
+            return;
+        }
+        let replaced = |other: &FileDescriptorProto| {
+            other.name() == file.name()
+                || (other.package() == package && base_name(other.name()) == base_name(file.name()))
+        };
+        let gone: Vec<String> = (self.set.file.iter())
+            .filter(|other| replaced(other))
+            .map(|other| other.name().to_owned())
+            .collect();
+        self.set.file.retain(|other| !replaced(other));
+        for other in &mut self.set.file {
+            for dependency in &mut other.dependency {
+                if gone.contains(dependency) {
+                    file.name().clone_into(dependency);
+                }
+            }
+            if other.package() == package {
+                take_out(other, &file);
+            }
+        }
+        self.set.file.push(file);
+    }
+
+    fn name_payloads(&mut self, schema: &mut Schema) {
+        for (topic, message) in &self.schemas.messages {
+            let stream = stream_of(topic);
+            let known = schema.pool.get_message_by_name(message).is_some();
+            let text = match (stream, known) {
+                (Some(stream), true) => {
+                    schema.streams.insert(stream, message.clone());
+                    continue;
+                }
+                (None, _) => {
+                    let advice = hint::advice(topic, CLASSIC_TOPICS, || {
+                        "write a topic, or SERVICE/VERSION/EVENT".to_owned()
+                    });
+                    format!("unknown topic `{topic}` ({advice})")
+                }
+                (Some(_), false) => {
+                    let messages: Vec<_> = schema.pool.all_messages().collect();
+                    let known = messages.iter().map(MessageDescriptor::full_name);
+                    let advice = hint::advice(message, known, || {
+                        "write PACKAGE.MESSAGE, as in the .proto file".to_owned()
+                    });
+                    format!("there is no message `{message}` ({advice})")
+                }
+            };
+            let remark = self.schemas.written.about_in("messages", topic, text);
+            self.mistakes.push(remark);
+        }
+    }
+}
+
+/// Takes what `file` declares out of another file of the same package, which then imports it.
+fn take_out(other: &mut FileDescriptorProto, file: &FileDescriptorProto) {
+    let before = other.message_type.len() + other.enum_type.len();
+    other
+        .message_type
+        .retain(|message| !(file.message_type.iter()).any(|newer| newer.name() == message.name()));
+    other
+        .enum_type
+        .retain(|declared| !(file.enum_type.iter()).any(|newer| newer.name() == declared.name()));
+    let after = other.message_type.len() + other.enum_type.len();
+    if after < before && !other.dependency.iter().any(|name| name == file.name()) {
+        other.dependency.push(file.name().to_owned());
+    }
+}
+
+fn stream_of(topic: &str) -> Option<Stream> {
+    if topic.contains('/') {
+        Stream::parse(&format!("new/{topic}"))
+    } else if CLASSIC_TOPICS.contains(&topic) {
+        Stream::parse(&format!("classic/{topic}"))
+    } else {
+        known_event(topic)
+    }
+}
+
+/// The files that a path of the config stands for.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let pattern = path.to_string_lossy();
+    if path.is_dir() {
+        let entries = fs::read_dir(path).map_err(|error| {
+            format!("cannot read the folder {pattern}: {error} (correct the permissions)")
+        })?;
+        let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        return Ok(files.filter(|file| has_known_ending(file)).collect());
+    }
+    if !pattern.contains(['*', '?', '[']) {
+        return if path.exists() {
+            Ok(vec![path.to_owned()])
+        } else {
+            Err(format!("there is no file {pattern} (correct the path)"))
+        };
+    }
+    let found = glob::glob(&pattern)
+        .map_err(|error| format!("is not a pattern: {error} (write \"*.proto\")"))?;
+    Ok(found.flatten().filter(|file| file.is_file()).collect())
+}
+
+fn has_known_ending(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+}
+
+fn is_source(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ending == "proto")
+}
+
+fn base_name(file: &str) -> &str {
+    file.rsplit('/').next().unwrap_or(file)
+}
+
+/// Where an error of the compiler is, which tells it only as the beginning of its debug text:
+/// `FILE:LINE:COL: `.
+fn place_of(error: &protox::Error, sources: &[&PathBuf], opened: &Path) -> (Place, String) {
+    let text = format!("{error} (correct the file, or take it away)");
+    let name = error.file().unwrap_or_default();
+    let file = sources
+        .iter()
+        .find(|source| !name.is_empty() && source.ends_with(name))
+        .map_or(opened, |source| source.as_path());
+    let debug = format!("{error:?}");
+    let place = debug.strip_prefix(name).and_then(|rest| {
+        let mut numbers = rest.strip_prefix(':')?.splitn(3, ':');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    });
+    let place = match place {
+        Some((line, column)) => Place::Spot {
+            file: file.into(),
+            line,
+            column,
+        },
+        None if error.is_parse() => end_of(file),
+        None => Place::Path(file.into()),
+    };
+    (place, text)
+}
+
+/// Where a file ends, which is where something is missing that has no place.
+fn end_of(file: &Path) -> Place {
+    let Ok(text) = fs::read_to_string(file) else {
+        return Place::Path(file.into());
+    };
+    let last = text.lines().last().unwrap_or_default();
+    Place::Spot {
+        file: file.into(),
+        line: text.lines().count().max(1),
+        column: last.chars().count() + 1,
+    }
+}
