@@ -31,6 +31,7 @@ fn open(location: Location) -> (Journal, Cursor) {
         segment_bytes: 64 << 20,
         sync_interval: Duration::from_millis(100),
         max_bytes: None,
+        retain: Duration::ZERO,
     };
     let (journal, mut cursors) =
         Journal::open(&options, &[("lake", Start::End)]).expect("the journal opens");

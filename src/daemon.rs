@@ -93,6 +93,7 @@ impl Running {
             .map(|((name, sink), cursor)| {
                 let routes = Routes::to_sink(config, name);
                 let preparer = Preparer::new(decoder.clone(), routes, alphabet(sink));
+                cursor.limit(config.backlogs.get(name).copied().unwrap_or_default());
                 let ends = Ends {
                     cursor,
                     dead_letters: &dead_letters,
@@ -243,7 +244,8 @@ fn journal_options(config: &Config) -> journal::Options {
         location,
         segment_bytes: config.journal.segment_bytes,
         sync_interval: config.journal.sync_interval,
-        max_bytes: None,
+        max_bytes: config.journal.max_bytes,
+        retain: config.journal.retain,
     }
 }
 
@@ -258,6 +260,7 @@ fn open_dead_letters(config: &Config) -> Result<Journal, journal::OpenError> {
     let options = journal::Options {
         location,
         max_bytes: Some(config.journal.dead_letter_bytes),
+        retain: Duration::ZERO,
         ..journal_options(config)
     };
     let sinks = config.sinks.keys();

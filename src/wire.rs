@@ -11,6 +11,9 @@ pub const DEPTH_LIMIT: u32 = 100;
 /// The longest varint: 10 bytes of 7 bits hold 64 bits.
 const VARINT_BYTES: usize = 10;
 
+/// The bits of 8 bytes that say that a varint goes on.
+const CONTINUED: u64 = 0x8080_8080_8080_8080;
+
 /// The largest field number, 2^29 - 1.
 const LAST_FIELD: u64 = (1 << 29) - 1;
 
@@ -120,7 +123,11 @@ impl<'a> Reader<'a> {
         &self.bytes[self.at..]
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most varints are one byte, read in fewer steps than a call takes"
+    )]
     pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
         match self.bytes.get(self.at) {
             Some(&byte) if byte < 0x80 => {
@@ -131,8 +138,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
     fn long_varint(&mut self) -> Result<u64, Fault> {
+        if let [low, high, ..] = *self.rest()
+            && high < 0x80
+        {
+            self.at += 2;
+            return Ok(u64::from(low & 0x7f) | u64::from(high) << 7);
+        }
+        if let Some(&chunk) = self.rest().first_chunk() {
+            let word = u64::from_le_bytes(chunk);
+            let ends = !word & CONTINUED;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                self.at += bits as usize / 8;
+                return Ok(without_continued_bits(word & (u64::MAX >> (64 - bits))));
+            }
+        }
+        self.longest_varint()
+    }
+
+    #[cold]
+    fn longest_varint(&mut self) -> Result<u64, Fault> {
         let start = self.at;
         let mut value = 0;
         for (index, &byte) in self.bytes[start..].iter().take(VARINT_BYTES).enumerate() {
@@ -286,6 +312,13 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Joins the lower 7 bits of each byte.
+fn without_continued_bits(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
+    (fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)
 }
 
 #[cfg(test)]

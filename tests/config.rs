@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use central_forwarder::config::{
-    self, Config, Format, Loaded, LogFormat, Mistakes, MqttVersion, Qos, Selector, Sink,
+    self, Backlog, Config, Format, Loaded, LogFormat, Mistakes, MqttVersion, OnFull, Qos, Selector,
+    Sink,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -138,6 +139,9 @@ fn a_good_config_has_the_documented_defaults() {
     assert_eq!(config.journal.sync_interval, Duration::from_millis(100));
     assert_eq!(config.journal.segment_bytes, 64 << 20);
     assert_eq!(config.journal.memory_bytes, 256 << 20);
+    assert_eq!(config.journal.max_bytes, None);
+    assert_eq!(config.journal.retain, Duration::ZERO);
+    assert_eq!(config.backlogs["lake"], Backlog::default());
     let acme = &config.accounts["acme"];
     assert_eq!(acme.key.expose(), "hunter2");
     assert_eq!(acme.topics.len(), 2);
@@ -197,8 +201,6 @@ exchange = { name = "central" }
 
 [sinks.screen]
 type = "stdout"
-max_backlog = "10 GiB"
-on_full = "block"
 
 [[routes]]
 topics = ["audit", "@gaps"]
@@ -221,14 +223,12 @@ format = "cloudevents"
         no("2:2", "admin:"),
         no("10:1", "accounts.acme.proxy:"),
         no("13:1", "accounts.globex.generation: `new`"),
-        no("25:1", "sinks.screen.max_backlog:"),
-        no("26:1", "sinks.screen.on_full:"),
-        no("29:20", "routes[0].topics[1]: `@gaps`"),
-        no("33:1", "routes[0].split:"),
-        no("34:1", "routes[0].elements:"),
-        no("35:1", "routes[0].where:"),
-        no("38:1", "routes[1].topics: `@dead-letters`"),
-        no("40:1", "routes[1].format: `cloudevents`"),
+        no("27:20", "routes[0].topics[1]: `@gaps`"),
+        no("31:1", "routes[0].split:"),
+        no("32:1", "routes[0].elements:"),
+        no("33:1", "routes[0].where:"),
+        no("36:1", "routes[1].topics: `@dead-letters`"),
+        no("38:1", "routes[1].format: `cloudevents`"),
     ];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
 }
@@ -667,4 +667,27 @@ proptest! {
             prop_assert!(!mistakes.remarks().is_empty(), "{text}");
         }
     }
+}
+
+#[test]
+fn a_sink_may_say_how_far_it_lags_behind() {
+    let lake = "type = \"kafka\"\n";
+    let config = with(
+        lake,
+        &format!("{lake}max_backlog = \"1 GiB\"\non_full = \"block\"\n"),
+    )
+    .config();
+    let backlog = Backlog {
+        max_bytes: 1 << 30,
+        on_full: OnFull::Block,
+    };
+    assert_eq!(config.backlogs["lake"], backlog);
+    let small = with(lake, &format!("{lake}max_backlog = \"127 MiB\"\n"));
+    assert_mistakes(
+        &small,
+        &[
+            "c.toml:11:1: sinks.lake.max_backlog: is less than two segments of the journal (write at \
+             least 131072 KiB, or a smaller journal.segment_bytes)",
+        ],
+    );
 }

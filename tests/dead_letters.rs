@@ -48,6 +48,7 @@ fn options(folder: &Path) -> Options {
         segment_bytes: 1 << 20,
         sync_interval: Duration::from_millis(5),
         max_bytes: None,
+        retain: Duration::ZERO,
     }
 }
 

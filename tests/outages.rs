@@ -89,6 +89,7 @@ impl Stand {
             segment_bytes: 64 << 20,
             sync_interval: Duration::from_millis(100),
             max_bytes: None,
+            retain: Duration::ZERO,
         };
         let (journal, mut cursors) = Journal::open(&options, &[("oracle", Start::Oldest)]).unwrap();
         let mut cursor = cursors.pop().unwrap();

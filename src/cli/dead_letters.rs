@@ -156,6 +156,7 @@ async fn retry(state: &Path, only: Option<&str>) -> Result<u64, Error> {
         segment_bytes: SEGMENT_BYTES,
         sync_interval: Duration::from_millis(100),
         max_bytes: None,
+        retain: Duration::ZERO,
     };
     let starts: Vec<_> = names.iter().map(|name| (*name, Start::Oldest)).collect();
     // The cursors are taken up with it, so that closing it removes nothing that they need.

@@ -147,6 +147,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         shutdown_timeout: PATIENCE,
         accounts: BTreeMap::from([("demo".to_owned(), account)]),
         sinks: BTreeMap::from([("kafka".to_owned(), sink)]),
+        backlogs: BTreeMap::new(),
         routes: vec![route],
     })
 }

@@ -4,7 +4,9 @@ pub mod check;
 pub mod dead_letters;
 pub mod decode;
 pub mod demo;
+pub mod journal;
 mod logging;
+pub mod rewind;
 pub mod run;
 pub mod simulate;
 mod stored;
@@ -26,6 +28,9 @@ pub enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Decode(decode::Args),
+    #[command(subcommand)]
+    Journal(journal::Command),
+    Rewind(rewind::Args),
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
     Simulate(simulate::Args),
@@ -76,6 +81,8 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Decode(args) => return Ok(decode::run(&args)),
         Command::Check(args) => check::run(&args),
+        Command::Journal(command) => return journal::run(&command),
+        Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
         Command::Run(args) => block_on(run::run(args))?.map_err(|error| match error {
             run::Error::Config(_) => Failure::usage(error),

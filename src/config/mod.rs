@@ -58,6 +58,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     pub accounts: BTreeMap<String, Account>,
     pub sinks: BTreeMap<String, Sink>,
+    /// How far the sinks may lag behind, by their names; one that is missing has the default.
+    pub backlogs: BTreeMap<String, Backlog>,
     pub routes: Vec<Route>,
 }
 
@@ -93,6 +95,11 @@ pub struct Journal {
     pub segment_bytes: u64,
     /// Bytes that the journal may hold when there is no `state_dir`.
     pub memory_bytes: u64,
+    /// Beyond so many bytes on disk the sinks that are behind skip the oldest; `None`: their own
+    /// limits are enough.
+    pub max_bytes: Option<u64>,
+    /// How long frames are kept that all sinks have had, so that a sink can be rewound.
+    pub retain: Duration,
     /// Bytes of dead letters; beyond, the oldest are dropped.
     pub dead_letter_bytes: u64,
 }
@@ -103,6 +110,8 @@ impl Default for Journal {
             sync_interval: Duration::from_millis(100),
             segment_bytes: 64 << 20,
             memory_bytes: 256 << 20,
+            max_bytes: None,
+            retain: Duration::ZERO,
             dead_letter_bytes: 1 << 30,
         }
     }
@@ -139,6 +148,33 @@ pub struct ClientTls {
     pub ca_file: Option<PathBuf>,
     /// Certificate and key, both PEM.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// How far a sink may lag behind in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    pub max_bytes: u64,
+    pub on_full: OnFull,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self {
+            max_bytes: 10 << 30,
+            on_full: OnFull::default(),
+        }
+    }
+}
+
+/// What happens when a sink is as far behind as it may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// The sink skips its own oldest frames.
+    #[default]
+    SkipOldest,
+    /// Nothing more is read from Central until the sink has caught up.
+    Block,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

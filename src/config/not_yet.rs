@@ -38,12 +38,10 @@ const fn table_with(path: &'static str, value: &'static str) -> NotYet {
     }
 }
 
-const NOT_YET: [NotYet; 13] = [
+const NOT_YET: [NotYet; 11] = [
     key("admin"),
     table_with("accounts.*.generation", "new"),
     key("accounts.*.proxy"),
-    key("sinks.*.max_backlog"),
-    key("sinks.*.on_full"),
     value("routes.*.topics", "@gaps"),
     value("routes.*.topics", "@dead-letters"),
     value("routes.*.topics.*", "@gaps"),

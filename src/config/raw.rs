@@ -11,7 +11,7 @@ use url::Url;
 
 use super::secret::Secret;
 use super::template::Template;
-use super::{ExchangeKind, Format, JsonStyle, LogFormat, MqttVersion, Qos, units};
+use super::{ExchangeKind, Format, JsonStyle, LogFormat, MqttVersion, OnFull, Qos, units};
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -38,6 +38,8 @@ pub(super) struct Journal {
     pub(super) sync_interval: Option<Span>,
     pub(super) segment_bytes: Option<Size>,
     pub(super) memory_bytes: Option<Size>,
+    pub(super) max_bytes: Option<Size>,
+    pub(super) retain: Option<Span>,
     pub(super) dead_letter_bytes: Option<Size>,
 }
 
@@ -72,6 +74,8 @@ pub(super) struct Tls {
 pub(super) struct Sink {
     #[serde(rename = "type")]
     pub(super) kind: Option<SinkType>,
+    pub(super) max_backlog: Option<Size>,
+    pub(super) on_full: Option<OnFull>,
     pub(super) brokers: Option<Names>,
     pub(super) options: Option<BTreeMap<String, Setting>>,
     pub(super) path: Option<PathBuf>,

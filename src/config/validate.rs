@@ -9,7 +9,7 @@ use super::layers::join;
 use super::raw::{self, Raw, SecretSource, SinkType, Size};
 use super::report::Report;
 use super::secret::Secret;
-use super::{Config, Journal, Log, OptionCheck, routes};
+use super::{Backlog, Config, Journal, Log, OptionCheck, routes};
 
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -17,6 +17,8 @@ const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 /// Room for a few large frames at least.
 const MIN_MEMORY_BYTES: u64 = 1 << 20;
+/// Whole segments are skipped and dropped, and never the newest.
+const SEGMENTS: u64 = 2;
 /// A loss of power should cost seconds at most.
 const MAX_SYNC_INTERVAL: Duration = Duration::from_secs(60);
 /// Names become file names.
@@ -48,6 +50,7 @@ pub(super) fn config(
         kafka_option,
     };
     let accounts = tables.accounts(raw.accounts);
+    let backlogs = tables.backlogs(&raw.sinks, journal.segment_bytes);
     let sinks = tables.sinks(raw.sinks);
     let routes = routes::routes(raw.routes, &kinds, report);
     Some(Config {
@@ -59,6 +62,7 @@ pub(super) fn config(
             .map_or(DEFAULT_SHUTDOWN_TIMEOUT, |span| span.0),
         accounts: accounts?,
         sinks: sinks?,
+        backlogs,
         routes: routes?,
     })
 }
@@ -99,14 +103,20 @@ fn journal(raw: &raw::Journal, report: &mut Report) -> Journal {
         }
         bytes
     };
+    let segment_bytes = size(
+        "segment_bytes",
+        &raw.segment_bytes,
+        default.segment_bytes,
+        MIN_SEGMENT_BYTES,
+    );
+    let least = SEGMENTS.saturating_mul(segment_bytes);
+    let max_bytes = raw.max_bytes.as_ref();
+    let max_bytes = max_bytes.map(|_| size("max_bytes", &raw.max_bytes, least, least));
     Journal {
         sync_interval,
-        segment_bytes: size(
-            "segment_bytes",
-            &raw.segment_bytes,
-            default.segment_bytes,
-            MIN_SEGMENT_BYTES,
-        ),
+        segment_bytes,
+        max_bytes,
+        retain: raw.retain.as_ref().map_or(default.retain, |span| span.0),
         memory_bytes: size(
             "memory_bytes",
             &raw.memory_bytes,
@@ -130,6 +140,34 @@ pub(super) struct Tables<'a> {
 }
 
 impl Tables<'_> {
+    fn backlogs(
+        &mut self,
+        sinks: &BTreeMap<String, raw::Sink>,
+        segment_bytes: u64,
+    ) -> BTreeMap<String, Backlog> {
+        let default = Backlog::default();
+        let least = SEGMENTS.saturating_mul(segment_bytes);
+        let mut backlogs = BTreeMap::new();
+        for (name, raw) in sinks {
+            let given = raw.max_backlog.as_ref().map(|size| size.0);
+            if given.is_some_and(|bytes| bytes < least) {
+                let text = format!(
+                    "is less than two segments of the journal (write at least {} KiB, or a smaller \
+                     journal.segment_bytes)",
+                    least.div_ceil(1 << 10)
+                );
+                let path = join(&join("sinks", name), "max_backlog");
+                self.report.mistake(&path, text);
+            }
+            let backlog = Backlog {
+                max_bytes: given.unwrap_or(default.max_bytes),
+                on_full: raw.on_full.unwrap_or_default(),
+            };
+            backlogs.insert(name.clone(), backlog);
+        }
+        backlogs
+    }
+
     pub(super) fn secret(&mut self, path: &str, source: SecretSource) -> Option<Secret> {
         let secret = match source {
             SecretSource::Literal(secret) => return Some(secret),

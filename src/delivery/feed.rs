@@ -100,7 +100,7 @@ fn report_losses(batch: &Batch) {
         tracing::error!(
             skipped,
             before,
-            "frames were dropped unread: the journal was full"
+            "frames were skipped: the sink was too far behind"
         );
     }
     if damaged > 0 {

@@ -76,6 +76,7 @@ impl Stand {
             segment_bytes: 1 << 20,
             sync_interval: Duration::from_millis(1),
             max_bytes: None,
+            retain: Duration::ZERO,
         };
         let (dead_letters, _) = Journal::open(&options, &[]).unwrap();
         let (journal, mut cursors) = Journal::open(&options, &[("sink", Start::End)]).unwrap();
@@ -149,6 +150,7 @@ fn config() -> Config {
         shutdown_timeout: A_WHILE,
         accounts: [].into(),
         sinks: [].into(),
+        backlogs: [].into(),
         routes: vec![route],
     }
 }

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::cursor_file::{CursorFile, Found, Mark, Stored};
+use super::index::Index;
 use super::reader::{Place, Reader, Window};
 use super::record::{HEADER_BYTES, Header, Refusal};
 use super::storage::read_up_to;
 use super::{OpenError, Progress, Shared, Start, lock, segment};
+use crate::config::Backlog;
 use crate::frame::Frame;
 
 /// How much is read at once to find one record.
@@ -66,6 +68,10 @@ pub struct Cursor {
 pub(super) struct Registered {
     in_use: AtomicBool,
     committed: Mutex<Committed>,
+    /// What lies before is skipped, if it is not read yet.
+    floor: AtomicU64,
+    /// How far the cursor may lag behind; `None`: as far as it likes.
+    backlog: Mutex<Option<Backlog>>,
     /// The offset in the cursor's file.
     stored: AtomicU64,
     file: Mutex<CursorFile>,
@@ -157,6 +163,7 @@ impl Cursor {
     pub async fn read(&mut self, max_bytes: usize) -> Result<Batch, ReadError> {
         loop {
             let progress = *self.progress.borrow_and_update();
+            self.heed_floor();
             if progress.written > self.place.offset {
                 let window = self.pass(max_bytes).await?;
                 if let Some(batch) = self.accept(window) {
@@ -182,9 +189,23 @@ impl Cursor {
     /// [`Cursor::read`] without a runtime, and without waiting.
     #[cfg(test)]
     pub(super) fn read_now(&mut self, max_bytes: usize) -> io::Result<Option<Batch>> {
+        self.heed_floor();
         let mut reader = self.reader.clone();
         let window = reader.read(self.place, max_bytes)?;
         Ok(self.accept((reader, window)))
+    }
+
+    /// Passes over what was skipped for this cursor.
+    fn heed_floor(&mut self) {
+        let floor = self.registered.floor.load(Ordering::Acquire);
+        if self.place.offset < floor {
+            self.skipped += floor - self.place.offset;
+            self.place = Place {
+                segment: floor,
+                position: 0,
+                offset: floor,
+            };
+        }
     }
 
     fn accept(&mut self, (reader, window): (Reader, Window)) -> Option<Batch> {
@@ -216,6 +237,12 @@ impl Cursor {
         self.skipped = 0;
         self.damaged = 0;
         self.place = self.registered.place(&self.shared, offset);
+    }
+
+    /// Says how far the sink may lag behind from now on. Whole segments are skipped, and never the
+    /// newest.
+    pub fn limit(&self, backlog: Backlog) {
+        *lock(&self.registered.backlog) = Some(backlog);
     }
 
     /// A handle that says how far the sink has come.
@@ -267,6 +294,8 @@ impl Registered {
                 marks: VecDeque::new(),
                 read_to: Place::near(stored.near, stored.offset),
             }),
+            floor: AtomicU64::new(0),
+            backlog: Mutex::default(),
             stored: AtomicU64::new(stored.offset),
             file: Mutex::new(file),
             skipped: AtomicU64::new(0),
@@ -291,6 +320,44 @@ impl Registered {
 
     pub(super) fn stored(&self) -> u64 {
         self.stored.load(Ordering::Acquire)
+    }
+
+    pub(super) fn backlog(&self) -> Option<Backlog> {
+        *lock(&self.backlog)
+    }
+
+    /// Bytes of what is not done, and perhaps of a little before. The mark may be in a segment whose
+    /// end was written anew elsewhere.
+    pub(super) fn lag(&self, index: &Index) -> u64 {
+        let (offset, near) = {
+            let committed = lock(&self.committed);
+            (committed.offset, committed.near)
+        };
+        match index.containing(offset) {
+            Some(base) if base != near.segment => index.bytes_from(base, 0),
+            _ => index.bytes_from(near.segment, near.position),
+        }
+    }
+
+    /// Lets go of everything before `base`, where a segment begins. Tells how many records that is.
+    pub(super) fn skip_to(&self, base: u64) -> u64 {
+        let mut committed = lock(&self.committed);
+        let skipped = base.saturating_sub(committed.offset);
+        if skipped > 0 {
+            let near = Mark {
+                offset: base,
+                segment: base,
+                position: 0,
+            };
+            committed.offset = base;
+            committed.near = near;
+            committed.marks.retain(|mark| mark.offset > base);
+            if committed.read_to.offset < base {
+                committed.read_to = Place::near(near, base);
+            }
+            self.floor.store(base, Ordering::Release);
+        }
+        skipped
     }
 
     fn was_read(&self, mark: Mark, to: Place) {

@@ -74,15 +74,36 @@ impl Index {
         self.segments.keys().next().copied()
     }
 
-    /// The oldest segment, if it ends at or before `offset`. The last one has no end yet.
-    pub(super) fn oldest_ending_by(&self, offset: u64) -> Option<u64> {
-        let mut bases = self.segments.keys();
-        let (oldest, next) = (bases.next()?, bases.next()?);
-        (*next <= offset).then_some(*oldest)
-    }
-
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.values()
+    }
+
+    /// Where the oldest segment begins and ends, unless it is the last.
+    pub(super) fn oldest_closed(&self) -> Option<(u64, u64)> {
+        let mut bases = self.segments.keys();
+        Some((*bases.next()?, *bases.next()?))
+    }
+
+    /// Bytes behind a position.
+    pub(super) fn bytes_from(&self, segment: u64, position: u64) -> u64 {
+        let bytes = self.segments.range(segment..).map(|(base, found)| {
+            let before = if *base == segment { position } else { 0 };
+            found.len.saturating_sub(before)
+        });
+        bytes.sum()
+    }
+
+    /// Where the newest segments begin that hold no more than `bytes`; where the last one begins if
+    /// that alone holds more.
+    pub(super) fn newest(&self, bytes: u64) -> Option<u64> {
+        let mut segments = self.segments.iter().rev();
+        let (last, segment) = segments.next()?;
+        let mut total = segment.len;
+        let fitting = segments.take_while(|(_, segment)| {
+            total += segment.len;
+            total <= bytes
+        });
+        fitting.last().map(|(base, _)| *base).or(Some(*last))
     }
 
     pub(super) fn bases(&self) -> impl Iterator<Item = (u64, &Segment)> {

@@ -82,8 +82,12 @@
 //! last good record of the last segment is a torn tail, and is cut. Records that are damaged
 //! elsewhere are passed over to the next good one, and reported by the cursor that meets them.
 //!
-//! *Full.* When the journal reaches its limit the oldest segment is dropped; a cursor that had not
-//! passed it skips forward and says how much it missed.
+//! *Full.* A cursor that lags further behind than its [`Backlog`](crate::config::Backlog) allows skips
+//! forward to the start of a segment, alone; the newest is never skipped. When the journal as a whole
+//! is beyond its limit, or the disk is full, the oldest segment is dropped, and the cursors that had
+//! not passed it skip it. What a cursor skipped is counted, logged at once, and said in its next
+//! [`Batch`]. Cursors that must not skip do not: appenders wait for them instead. Segments that all
+//! cursors have passed, and that are only retained, are the first to go from a full disk.
 //!
 //! *In memory* ([`Location::Memory`]) the same code runs over files in memory.
 
@@ -91,6 +95,7 @@ mod cursor;
 mod cursor_file;
 mod index;
 mod inspect;
+mod limits;
 #[cfg(test)]
 mod model;
 mod queue;
@@ -145,9 +150,10 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The longest time that an appended frame may be unsynced.
     pub sync_interval: Duration,
-    /// Beyond so many bytes on disk the oldest segment is dropped, read or not. In memory there is
-    /// always a limit.
+    /// Beyond so many bytes on disk the oldest segment is dropped. In memory there is always a limit.
     pub max_bytes: Option<u64>,
+    /// How long a segment is kept that all cursors have passed.
+    pub retain: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -253,6 +259,7 @@ impl Journal {
             .iter()
             .map(|(name, start)| Cursor::register(&shared, name, *start))
             .collect::<Result<_, _>>()?;
+        report_unused(&shared)?;
         let thread = thread::spawn(writer, options.sync_interval)?;
         let journal = Self {
             shared,
@@ -330,6 +337,20 @@ impl Drop for Journal {
     }
 }
 
+/// A sink that is gone from the config keeps no segment alive; its cursor stays, for its return.
+fn report_unused(shared: &Shared) -> io::Result<()> {
+    let used = shared.cursors();
+    for name in cursor_file::names(&*shared.storage)? {
+        if !used.contains_key(&name) {
+            tracing::warn!(
+                cursor = name,
+                "no sink has this name: nothing is kept for it"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn join(thread: JoinHandle<Result<(), CloseError>>) -> Result<(), CloseError> {
     thread.join().unwrap_or_else(|_| {
         Err(CloseError {
@@ -358,6 +379,7 @@ struct Limits {
     /// Beyond this the oldest segment is dropped, read or not.
     total: Option<u64>,
     queue: u32,
+    retain_micros: i64,
 }
 
 impl Limits {
@@ -373,6 +395,7 @@ impl Limits {
             queue: u32::try_from(share)
                 .unwrap_or(u32::MAX)
                 .clamp(1, QUEUE_BYTES),
+            retain_micros: i64::try_from(options.retain.as_micros()).unwrap_or(i64::MAX),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The journal against a model of what it promises, on a [simulated disk](super::sim) that loses
-//! power and fails: what was reported as synced is read back, in order, once by each cursor.
+//! power and fails: what was reported as synced is read back, in order, once by each cursor, but for
+//! what a cursor with a limit had to skip.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +10,28 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
+use super::cursor::Registered;
 use super::reader::{Place, Reader};
 use super::sim::{Fault, Sim};
 use super::writer::Writer;
 use super::{Appender, Cursor, Limits, Progress, Shared, Start};
+use crate::config::{Backlog, OnFull};
 use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
 
 const NAMES: [&str; 2] = ["fast", "slow"];
+const SLOW: usize = 1;
 
 const LIMITS: Limits = Limits {
     segment: 600,
     total: None,
     queue: 2000,
+    retain_micros: 0,
+};
+
+/// How far the cursor `slow` may lag behind; `fast` may as far as it likes.
+const BACKLOG: Backlog = Backlog {
+    max_bytes: 1500,
+    on_full: OnFull::SkipOldest,
 };
 
 #[derive(Clone, Debug)]
@@ -190,8 +201,10 @@ impl Model {
         });
         let Some(batch) = batch else { return };
         let end = batch.end_offset;
+        let before = self.slow().committed();
         match self.writer.write(batch) {
             Ok(()) => {
+                self.check_skip(before);
                 let rest = self.queued.split_off(&end);
                 self.present
                     .append(&mut std::mem::replace(&mut self.queued, rest));
@@ -200,10 +213,32 @@ impl Model {
         }
     }
 
+    fn slow(&self) -> Arc<Registered> {
+        Arc::clone(&self.shared().cursors()[NAMES[SLOW]])
+    }
+
+    /// Enough is skipped, and no segment that need not be.
+    fn check_skip(&self, before: u64) {
+        let slow = self.slow();
+        let index = self.shared().index();
+        let (lag, now) = (slow.lag(&index), slow.committed());
+        let (_, newest) = index.last().unwrap();
+        assert!(lag <= BACKLOG.max_bytes.max(newest), "{lag} bytes behind");
+        if now > before {
+            let skipped = index.bases().map(|(base, _)| base);
+            let last_skipped = skipped.take_while(|base| *base < now).last().unwrap();
+            let with_it = index.bytes_from(last_skipped, 0);
+            assert!(with_it > BACKLOG.max_bytes, "skipped {before} to {now}");
+        }
+    }
+
     /// Reads once; whether there was something.
     fn read(&mut self, cursor: usize, window: usize) -> bool {
         let place = &mut self.places[cursor];
         let batch = self.cursors[cursor].read_now(window).unwrap();
+        let skipped = batch.as_ref().map_or(0, |batch| batch.skipped);
+        assert!(skipped == 0 || cursor == SLOW, "{skipped} skipped");
+        *place += skipped;
         let read: Vec<_> = batch.iter().flat_map(|batch| &batch.entries).collect();
         let end = read.last().map_or(u64::MAX, |last| last.offset + 1);
         let read: Vec<_> = read
@@ -307,7 +342,8 @@ impl Model {
 fn open(disk: &Sim) -> (Writer, Vec<Cursor>) {
     let (writer, _) = Writer::open(Arc::new(disk.clone()), LIMITS).unwrap();
     let register = |name: &&str| Cursor::register(writer.shared(), name, Start::End).unwrap();
-    let cursors = NAMES.iter().map(register).collect();
+    let cursors: Vec<_> = NAMES.iter().map(register).collect();
+    cursors[SLOW].limit(BACKLOG);
     (writer, cursors)
 }
 

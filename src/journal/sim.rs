@@ -39,6 +39,8 @@ struct World {
     fault: Option<(Fault, u32)>,
     /// No file may grow.
     full: bool,
+    /// Bytes that all files may have together.
+    capacity: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,10 @@ impl Sim {
 
     pub(super) fn fill(&self) {
         lock(&self.0).full = true;
+    }
+
+    pub(super) fn limit(&self, capacity: usize) {
+        lock(&self.0).capacity = Some(capacity);
     }
 
     pub(super) fn heal(&self) {
@@ -112,6 +118,11 @@ impl World {
             }
             _ => false,
         }
+    }
+
+    fn used(&self) -> usize {
+        let files = self.names.values();
+        files.map(|inode| lock(inode).cache.len()).sum()
     }
 
     fn check(&mut self, with: Fault) -> io::Result<()> {
@@ -260,8 +271,11 @@ impl File for Handle {
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
         let start = usize::try_from(position).unwrap();
         let mut world = lock(&self.world);
+        let used = world.used();
         let mut inode = lock(&self.inode);
-        if world.full && start + bytes.len() > inode.cache.len() {
+        let growth = (start + bytes.len()).saturating_sub(inode.cache.len());
+        let beyond = world.capacity.is_some_and(|most| used + growth > most);
+        if growth > 0 && (world.full || beyond) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let half = bytes.len().div_ceil(2);

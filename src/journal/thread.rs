@@ -28,6 +28,8 @@ struct Thread {
     /// Cursors may not be stored before.
     cursors_rest_until: Instant,
     paused_until: Option<Instant>,
+    /// A sink that must not skip is as far behind as it may be.
+    blocked: bool,
 }
 
 /// Starts the thread. It ends when the queue is closed and empty.
@@ -44,6 +46,7 @@ pub(super) fn spawn(
         cursors_at: None,
         cursors_rest_until: Instant::now(),
         paused_until: None,
+        blocked: false,
     };
     std::thread::Builder::new()
         .name("journal".to_owned())
@@ -71,7 +74,8 @@ impl Thread {
         let mut spare = Some(Vec::new());
         loop {
             let mut none = None;
-            let wanted = self.unwritten.is_none() && self.paused_until.is_none();
+            let blocked = self.is_blocked();
+            let wanted = self.unwritten.is_none() && self.paused_until.is_none() && !blocked;
             let room = if wanted { &mut spare } else { &mut none };
             let wake = shared.queue.wait(self.next_timer(), room);
             let closing = wake.closing;
@@ -88,6 +92,18 @@ impl Thread {
                 self.after(done);
             }
         }
+    }
+
+    /// Whether appenders are to wait for a sink that must not skip; says so when that changes.
+    fn is_blocked(&mut self) -> bool {
+        let blocked = self.writer.is_blocked();
+        if blocked && !self.blocked {
+            tracing::warn!("the journal takes no more frames until a sink has caught up");
+        } else if self.blocked && !blocked {
+            tracing::info!("the journal takes frames again");
+        }
+        self.blocked = blocked;
+        blocked
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -129,6 +145,13 @@ impl Thread {
         };
         if let Err((batch, error)) = self.writer.write(batch) {
             self.unwritten = Some(batch);
+            let full = matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            );
+            if full && self.writer.make_room()? {
+                return self.write();
+            }
             return Err(error);
         }
         self.sync_at
@@ -209,16 +232,22 @@ mod tests {
     use super::super::sim::{Fault, Sim};
     use super::super::{Appender, Cursor, Journal, Location, Options, QUEUE_BYTES, Start};
     use super::*;
+    use crate::config::{Backlog, OnFull};
     use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
 
     const A_WHILE: Duration = Duration::from_secs(30);
 
     fn open(disk: &Sim) -> (Journal, Cursor) {
+        open_with_segments_of(disk, 1 << 20)
+    }
+
+    fn open_with_segments_of(disk: &Sim, segment_bytes: u64) -> (Journal, Cursor) {
         let options = Options {
             location: Location::Directory(PathBuf::new()),
-            segment_bytes: 1 << 20,
+            segment_bytes,
             sync_interval: Duration::from_millis(1),
             max_bytes: None,
+            retain: Duration::ZERO,
         };
         let names = [("lake", Start::End)];
         let storage = Arc::new(disk.clone());
@@ -277,6 +306,59 @@ mod tests {
             assert_eq!(batch.entries[0].offset, offset);
             assert_eq!(batch.entries[0].frame.payload.len(), len);
         }
+        journal.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn on_a_disk_that_stays_full_the_oldest_is_skipped() {
+        const FRAMES: u64 = 100;
+        let disk = Sim::default();
+        disk.limit(30_000);
+        let (journal, mut cursor) = open_with_segments_of(&disk, 2000);
+        for number in 0..FRAMES {
+            append(&journal.appender(), 500).await;
+            synced(&journal, number + 1).await;
+        }
+        let first = cursor.read(1).await.unwrap();
+        assert!(first.skipped > 0);
+        assert_eq!(first.entries[0].offset, first.skipped);
+        let mut last = first.skipped;
+        while last + 1 < FRAMES {
+            let batch = cursor.read(1000).await.unwrap();
+            last = batch.entries.last().unwrap().offset;
+        }
+        assert!(journal.stats().dropped_segments > 0);
+        journal.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn on_a_disk_that_stays_full_a_sink_that_must_not_skip_is_waited_for() {
+        const FRAMES: u64 = 100;
+        let disk = Sim::default();
+        disk.limit(30_000);
+        let (journal, mut cursor) = open_with_segments_of(&disk, 2000);
+        cursor.limit(Backlog {
+            max_bytes: 1 << 20,
+            on_full: OnFull::Block,
+        });
+        let (appender, mut progress) = (journal.appender(), journal.progress());
+        let appending = tokio::spawn(async move {
+            for number in 0..FRAMES {
+                append(&appender, 500).await;
+                let written = progress.wait_for(|progress| progress.written > number);
+                written.await.unwrap();
+            }
+        });
+        in_trouble(&journal).await;
+        let mut next = 0;
+        while next < FRAMES {
+            let read = timeout(A_WHILE, cursor.read(1000));
+            let batch = read.await.unwrap().unwrap();
+            assert_eq!((batch.skipped, batch.entries[0].offset), (0, next));
+            next += batch.entries.len() as u64;
+            cursor.committer().commit(next);
+        }
+        appending.await.unwrap();
         journal.close().await.unwrap();
     }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::index::Segment;
@@ -10,6 +9,7 @@ use super::queue::Batch;
 use super::recovery::{Active, Recovery, recover};
 use super::storage::{Storage, write_all_at};
 use super::{Limits, MAX_PAYLOAD_BYTES, QUEUE_BYTES, Shared, segment};
+use crate::frame::Timestamp;
 
 /// Written batches are kept until they are synced; with this much a sync is due at once. Bounds
 /// memory beside the queue.
@@ -24,9 +24,9 @@ const SPARE_BYTES: usize = 2 * QUEUE_BYTES as usize;
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    limits: Limits,
-    active: Active,
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: Limits,
+    pub(super) active: Active,
     /// The active segment's length when it was last synced.
     synced_len: u64,
     synced: u64,
@@ -102,7 +102,7 @@ impl Writer {
             .progress
             .send_modify(|progress| progress.written = batch.end_offset);
         self.unsynced.push(batch);
-        self.drop_excess();
+        self.keep_limits();
         Ok(())
     }
 
@@ -118,7 +118,7 @@ impl Writer {
     }
 
     /// Begins a new segment; all is synced.
-    fn rotate(&mut self) -> io::Result<()> {
+    pub(super) fn rotate(&mut self) -> io::Result<()> {
         let storage = &self.shared.storage;
         let base = self.synced;
         let file = storage.create(&segment::name(base))?;
@@ -211,16 +211,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes the segments that every cursor has passed in its stored form.
+    /// Removes the segments that every cursor has passed in its stored form, and that need not be
+    /// kept longer.
     pub(super) fn remove_passed(&mut self) -> io::Result<()> {
+        let now = Timestamp::now().0;
+        self.remove_passed_before(now.saturating_sub(self.limits.retain_micros))
+    }
+
+    /// The same for frames that were received before `keep_from`, in microseconds.
+    pub(super) fn remove_passed_before(&mut self, keep_from: i64) -> io::Result<()> {
         let cursors = self.shared.cursors();
         let passed = cursors.values().map(|cursor| cursor.stored()).min();
         drop(cursors);
         let passed = passed.unwrap_or(self.synced);
         let mut removed = false;
-        loop {
-            let oldest = self.shared.index().oldest_ending_by(passed);
-            let Some(base) = oldest else { break };
+        while let Some((base, end)) = self.oldest_closed()
+            && end <= passed
+            && self.received_before(end, keep_from)
+        {
             self.remove(base)?;
             removed = true;
         }
@@ -230,31 +238,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops the oldest segments while there is more than the limit allows.
-    fn drop_excess(&mut self) {
-        let Some(most) = self.limits.total else {
-            return;
-        };
-        loop {
-            let oldest = {
-                let index = self.shared.index();
-                let excess = index.bytes() > most;
-                excess.then(|| index.oldest_ending_by(u64::MAX)).flatten()
-            };
-            let Some(base) = oldest else { return };
-            if let Err(error) = self.remove(base) {
-                tracing::error!(%error, base, "a full journal's oldest segment cannot be removed");
-                return;
-            }
-            self.shared
-                .numbers
-                .dropped_segments
-                .fetch_add(1, Ordering::Relaxed);
-        }
+    /// Whether the frame that the segment `base` begins with came no later than a time: those of the
+    /// segment before it came earlier still.
+    fn received_before(&self, base: u64, micros: i64) -> bool {
+        let segment = self.shared.index().get(base);
+        let received_at = segment.and_then(|segment| segment.received_at);
+        received_at.is_none_or(|received_at| received_at.0 <= micros)
+    }
+
+    pub(super) fn oldest_closed(&self) -> Option<(u64, u64)> {
+        self.shared.index().oldest_closed()
     }
 
     /// Readers that look for the segment go on at the next; those that have it open keep it.
-    fn remove(&mut self, base: u64) -> io::Result<()> {
+    pub(super) fn remove(&mut self, base: u64) -> io::Result<()> {
         let segment = self.shared.index().remove(base);
         match self.shared.storage.remove(&segment::name(base)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

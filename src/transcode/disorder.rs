@@ -84,7 +84,7 @@ impl<'t> Writer<'t, '_> {
     }
 
     /// An enum value that the schema does not know is as good as absent, where it is not kept.
-    fn is_known(&self, field: &Field, mut value: Reader) -> Result<bool, Fault> {
+    pub(super) fn is_known(&self, field: &Field, mut value: Reader) -> Result<bool, Fault> {
         if field.kind != Form::ClosedEnum
             || !matches!(field.shape, FieldShape::Present | FieldShape::Implicit)
         {
@@ -112,7 +112,7 @@ impl<'t> Writer<'t, '_> {
     }
 
     pub(super) fn joined(&mut self, id: u32, joined: &Joined, depth: u32) -> Result<(), Fault> {
-        self.message(id, Reader::new(&joined.bytes), depth)
+        self.message(id, &mut Reader::new(&joined.bytes), depth)
             .map_err(|fault| fault.problem.at(joined.origin(fault.at)))
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::disorder::{Joined, places};
 use super::tables::{Field, Form};
-use super::write::{Writer, Wrote, accepts, deeper};
+use super::write::{Writer, accepts, deeper};
 use crate::wire::{Fault, Reader, Wire};
 
 const KEY: u32 = 1;
@@ -47,9 +47,7 @@ impl<'t> Writer<'t, '_> {
     ) -> Result<(), Fault> {
         let base = self.entries.len();
         loop {
-            let entry = self.entry(field, reader, depth);
-            let entry = self.within(field, entry)?;
-            self.entries.push(entry);
+            self.push_entry(field, reader, depth)?;
             let mut ahead = *reader;
             match ahead.tag() {
                 Ok(Some(tag)) if tag.number == field.number && tag.wire == Wire::Len => {
@@ -71,9 +69,7 @@ impl<'t> Writer<'t, '_> {
     ) -> Result<(), Fault> {
         let base = self.entries.len();
         for at in occurrences {
-            let entry = self.entry(field, &mut Reader { bytes, at }, depth);
-            let entry = self.within(field, entry)?;
-            self.entries.push(entry);
+            self.push_entry(field, &mut Reader { bytes, at }, depth)?;
         }
         self.map_field(field, base, bytes, depth)
     }
@@ -116,13 +112,27 @@ impl<'t> Writer<'t, '_> {
         Ok(())
     }
 
-    /// Reads one entry: the last key, the last value, and whether there are more values.
-    pub(super) fn entry(
+    /// Reads one entry and keeps it for [`Self::entries_object`].
+    pub(super) fn push_entry(
+        &mut self,
+        field: &'t Field,
+        reader: &mut Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let entry = self.entry(field, reader, depth);
+        let entry = self.within(field, entry)?;
+        self.entries.extend(entry);
+        Ok(())
+    }
+
+    /// Reads one entry: the last key, the last value, and whether there are more values. `None`
+    /// where a value is of an enum and not known to it: all of the entry is then as good as absent.
+    fn entry(
         &self,
         field: &Field,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<Entry, Fault> {
+    ) -> Result<Option<Entry>, Fault> {
         let fields = reader.delimited()?;
         let mut reader = reader.part(fields.clone());
         let depth = deeper(depth, reader.at)?;
@@ -132,12 +142,14 @@ impl<'t> Writer<'t, '_> {
             value: None,
             values: 0,
         };
+        let mut is_known = true;
         let message = &self.messages[field.target as usize];
         while let Some(tag) = reader.tag()? {
             let known = message.field(tag.number);
             match known.filter(|field| accepts(field, tag)) {
                 Some(key) if key.number == KEY => entry.key = read_key(key, &mut reader)?,
-                Some(_) => {
+                Some(value) => {
+                    is_known &= self.is_known(value, reader)?;
                     entry.value = Some(reader.at);
                     entry.values += 1;
                     reader.skip(tag, depth)?;
@@ -145,7 +157,7 @@ impl<'t> Writer<'t, '_> {
                 None => reader.skip(tag, depth)?,
             }
         }
-        Ok(entry)
+        Ok(is_known.then_some(entry))
     }
 
     fn write_entry(
@@ -160,16 +172,12 @@ impl<'t> Writer<'t, '_> {
             return Ok(());
         };
         let depth = deeper(depth, entry.fields.start)?;
-        let start = self.out.position();
         self.out.byte(b',');
         let wrote = self.entry_key(key, entry, bytes);
         self.within(key, wrote)?;
         self.out.byte(b':');
         let wrote = self.entry_value(value, entry, bytes, depth);
-        if self.within(value, wrote)? == Wrote::Nothing {
-            self.out.back_to(start);
-        }
-        Ok(())
+        self.within(value, wrote)
     }
 
     fn entry_key(&mut self, field: &Field, entry: &Entry, bytes: &[u8]) -> Result<(), Fault> {
@@ -202,14 +210,16 @@ impl<'t> Writer<'t, '_> {
         entry: &Entry,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<Wrote, Fault> {
+    ) -> Result<(), Fault> {
         let bytes = &bytes[..entry.fields.end];
         match entry.value {
             None if matches!(field.kind, Form::Enum | Form::ClosedEnum) => {
                 self.out.text(&self.enums[field.target as usize].default);
-                Ok(Wrote::Value)
+                Ok(())
             }
-            None => self.value(field, &mut Reader::new(&ABSENT), depth),
+            None => self
+                .value(field, &mut Reader::new(&ABSENT), depth)
+                .map(drop),
             Some(_) if entry.values > 1 && field.is_message() => {
                 let fields = Reader {
                     bytes,
@@ -218,10 +228,11 @@ impl<'t> Writer<'t, '_> {
                 let pieces = places(field, fields, depth)?.into_iter();
                 let joined = Joined::new(field, pieces, bytes, depth)?;
                 let depth = deeper(depth, joined.origin(0))?;
-                self.joined(field.target, &joined, depth)?;
-                Ok(Wrote::Value)
+                self.joined(field.target, &joined, depth)
             }
-            Some(at) => self.value(field, &mut Reader { bytes, at }, depth),
+            Some(at) => self
+                .value(field, &mut Reader { bytes, at }, depth)
+                .map(drop),
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn write_json(
 ) -> Result<(), DecodeError> {
     let before = to.len();
     let mut writer = Writer::new(tables, style, Out::after(to));
-    let result = writer.message(id.0, Reader::new(payload), DEPTH_LIMIT);
+    let result = writer.message(id.0, &mut Reader::new(payload), DEPTH_LIMIT);
     let written = writer.out.position();
     let error = result
         .err()

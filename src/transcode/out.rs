@@ -17,8 +17,12 @@ const ROOM: usize = KEY_CHUNK + 32;
 /// The longest IPv6 address as text, in quotes.
 const IPV6_ROOM: usize = 45 + 2;
 
-/// How much a buffer grows at least.
-const GROWTH: usize = 4096;
+/// How much a buffer grows at least. It is filled with zeros before it is written to, so that a
+/// short text should not make much of it.
+const GROWTH: usize = 256;
+
+/// Room behind a string for its last word, an escape and the quote.
+const STRING_ROOM: usize = 24;
 
 const LANES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x80 * LANES;
@@ -36,21 +40,36 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
+/// What JSON writes for each byte below 128 that it escapes, and in the last byte how long that is.
+const ESCAPES: [[u8; 8]; 128] = {
+    let mut escapes = [[0; 8]; 128];
+    let mut byte = 0;
+    while byte < 0x20 {
+        let digits = [HEX[byte >> 4], HEX[byte & 15]];
+        escapes[byte] = [b'\\', b'u', b'0', b'0', digits[0], digits[1], 0, 6];
+        byte += 1;
+    }
+    let short = *b"\"\"\\\\\x08b\tt\nn\x0cf\rr";
+    let mut index = 0;
+    while index < short.len() {
+        escapes[short[index] as usize] = [b'\\', short[index + 1], 0, 0, 0, 0, 0, 2];
+        index += 2;
+    }
+    escapes
+};
+
 pub(super) struct Out<'o> {
     buffer: &'o mut Vec<u8>,
-    at: usize,
     start: usize,
+    at: usize,
 }
 
 impl<'o> Out<'o> {
     /// Writes behind what the buffer holds.
     pub(super) fn after(buffer: &'o mut Vec<u8>) -> Self {
         let at = buffer.len();
-        Self {
-            buffer,
-            at,
-            start: at,
-        }
+        let start = at;
+        Self { buffer, start, at }
     }
 
     #[inline]
@@ -76,8 +95,8 @@ impl<'o> Out<'o> {
         // Doubled is only what this value has written: a batch before it would be zeroed again for
         // each of its strings.
         let written = self.at - self.start;
-        self.buffer
-            .resize(self.at + bytes.max(GROWTH).max(written), 0);
+        let more = bytes.max(written).max(GROWTH);
+        self.buffer.resize(self.at + more, 0);
     }
 
     #[inline]
@@ -232,30 +251,26 @@ impl<'o> Out<'o> {
     /// # Errors
     /// The place of the first byte that is not.
     pub(super) fn string(&mut self, text: &[u8]) -> Result<(), usize> {
-        self.room(text.len() + 16);
+        self.room(text.len() + STRING_ROOM);
         self.buffer[self.at] = b'"';
         self.at += 1;
         let mut done = 0;
         // Bytes that stop the copying: all above ASCII, until they are known to be UTF-8.
         let mut high = HIGH_BITS;
-        while done < text.len() {
-            let (word, length) = word(&text[done..]);
-            self.buffer[self.at..self.at + 8].copy_from_slice(&word.to_le_bytes());
-            let stops = (special(word) | (word & high)) & lowest(length);
-            let clean = stops.trailing_zeros() as usize / 8;
-            let copied = clean.min(length);
-            self.at += copied;
-            done += copied;
-            if copied == length {
-                continue;
-            }
-            if text[done] >= 0x80 {
-                std::str::from_utf8(&text[done..]).map_err(|error| done + error.valid_up_to())?;
-                high = 0;
-            } else {
-                self.escape(text[done]);
-                done += 1;
-                self.room(text.len() - done + 16);
+        loop {
+            done += self.copy(&text[done..], high);
+            match text.get(done) {
+                None => break,
+                Some(&byte) if byte < 0x80 => {
+                    self.escape(byte);
+                    done += 1;
+                    self.room(text.len() - done + STRING_ROOM);
+                }
+                Some(_) => {
+                    std::str::from_utf8(&text[done..])
+                        .map_err(|error| done + error.valid_up_to())?;
+                    high = 0;
+                }
             }
         }
         self.buffer[self.at] = b'"';
@@ -263,26 +278,31 @@ impl<'o> Out<'o> {
         Ok(())
     }
 
-    #[cold]
-    fn escape(&mut self, byte: u8) {
-        match byte {
-            b'"' => self.text(b"\\\""),
-            b'\\' => self.text(b"\\\\"),
-            0x08 => self.text(b"\\b"),
-            b'\t' => self.text(b"\\t"),
-            b'\n' => self.text(b"\\n"),
-            0x0c => self.text(b"\\f"),
-            b'\r' => self.text(b"\\r"),
-            other => {
-                self.text(b"\\u00");
-                self.hex(other);
+    /// Copies `text` up to the first byte that must be escaped, or has one of the `high` bits; says
+    /// how many bytes those are. There is room for them.
+    #[inline]
+    fn copy(&mut self, text: &[u8], high: u64) -> usize {
+        let to = &mut self.buffer[self.at..][..text.len() + 8];
+        let mut done = 0;
+        while done < text.len() {
+            let (word, length) = word(&text[done..]);
+            to[done..done + 8].copy_from_slice(&word.to_le_bytes());
+            let stops = (special(word) | (word & high)) & lowest(length);
+            if stops != 0 {
+                done += stops.trailing_zeros() as usize / 8;
+                break;
             }
+            done += length;
         }
+        self.at += done;
+        done
     }
 
     #[inline]
-    fn hex(&mut self, byte: u8) {
-        self.text(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    fn escape(&mut self, byte: u8) {
+        let escape = &ESCAPES[usize::from(byte & 0x7f)];
+        self.buffer[self.at..self.at + 8].copy_from_slice(escape);
+        self.at += usize::from(escape[7]);
     }
 
     /// Writes `bytes` as base64, in quotes.

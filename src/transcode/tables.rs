@@ -225,7 +225,7 @@ impl Field {
 
 impl Key {
     fn new(name: &str) -> Self {
-        let text = format!(",\"{name}\":").into_bytes();
+        let text = [&b","[..], &quoted(name), b":"].concat();
         let mut head = [0; KEY_CHUNK];
         let fits = text.len() <= KEY_CHUNK;
         let shown = text.len().min(KEY_CHUNK);
@@ -238,14 +238,20 @@ impl Key {
     }
 }
 
+/// A name as a JSON string: a descriptor that no compiler made may have one that must be escaped.
+fn quoted(name: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    super::write_string(name, &mut text);
+    text
+}
+
 impl Enum {
     fn compile(descriptor: &EnumDescriptor) -> Self {
-        let quoted = |name: &str| format!("\"{name}\"").into_bytes().into_boxed_slice();
         let mut names: Vec<(i32, Box<[u8]>)> = Vec::new();
         // In the order of declaration, which decides between names of the same number.
         for value in &descriptor.enum_descriptor_proto().value {
             if names.iter().all(|(number, _)| *number != value.number()) {
-                names.push((value.number(), quoted(value.name())));
+                names.push((value.number(), quoted(value.name()).into()));
             }
         }
         let default = names.first().map(|(_, name)| name.clone());

@@ -9,7 +9,7 @@ use crate::rfc3339::Rfc3339;
 use crate::wire::{Fault, Problem, Reader, Wire};
 
 /// 10 000 years, the longest Duration.
-const DURATION_SECONDS: i64 = 315_576_000_000;
+const DURATION_SECONDS: u64 = 315_576_000_000;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -20,11 +20,11 @@ impl<'t> Writer<'t, '_> {
     pub(super) fn well_known(
         &mut self,
         message: &'t Message,
-        reader: Reader,
+        mut reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         match message.shape {
-            Shape::Object => self.object(message, reader, depth),
+            Shape::Object => self.object(message, &mut reader, depth),
             Shape::Timestamp => self.timestamp(reader, depth),
             Shape::Duration => self.duration(reader, depth),
             Shape::FieldMask => self.field_mask(reader, depth),
@@ -42,13 +42,13 @@ impl<'t> Writer<'t, '_> {
     fn with_first_field(
         &mut self,
         message: &'t Message,
-        reader: Reader,
+        mut reader: Reader,
         depth: u32,
         write: fn(&mut Self, &'t Field, Reader, u32) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         match message.field(1) {
             Some(field) => write(self, field, reader, depth),
-            None => self.object(message, reader, depth),
+            None => self.object(message, &mut reader, depth),
         }
     }
 
@@ -65,7 +65,7 @@ impl<'t> Writer<'t, '_> {
     fn duration(&mut self, reader: Reader, depth: u32) -> Result<(), Fault> {
         let (seconds, nanos) = seconds_and_nanos(reader, depth)?;
         let nanos = i64::from(nanos);
-        if seconds.abs() > DURATION_SECONDS
+        if seconds.unsigned_abs() > DURATION_SECONDS
             || nanos.abs() >= NANOS_PER_SECOND
             || seconds.signum() * nanos.signum() < 0
         {
@@ -151,10 +151,10 @@ impl<'t> Writer<'t, '_> {
         Ok(())
     }
 
-    fn any_of(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn any_of(&mut self, id: u32, mut reader: Reader, depth: u32) -> Result<(), Fault> {
         let message = &self.messages[id as usize];
         if message.shape == Shape::Object {
-            self.fields(message, reader, depth)
+            self.fields(message, &mut reader, depth)
         } else {
             self.out.text(b",\"value\":");
             self.well_known(message, reader, depth)
@@ -165,9 +165,7 @@ impl<'t> Writer<'t, '_> {
         let base = self.entries.len();
         while let Some(tag) = reader.tag()? {
             if tag.number == field.number && tag.wire == Wire::Len {
-                let entry = self.entry(field, &mut reader, depth);
-                let entry = self.within(field, entry)?;
-                self.entries.push(entry);
+                self.push_entry(field, &mut reader, depth)?;
             } else {
                 reader.skip(tag, depth)?;
             }
@@ -271,14 +269,14 @@ impl<'t> Writer<'t, '_> {
         &mut self,
         message: &'t Message,
         addr: u32,
-        reader: Reader,
+        mut reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let bytes = last_bytes(addr, reader, depth)?;
         let address = bytes.try_into().ok().or_else(|| from_hex(bytes));
         match address {
             Some(address) => self.out.mac(address),
-            None => self.object(message, reader, depth)?,
+            None => self.object(message, &mut reader, depth)?,
         }
         Ok(())
     }
@@ -288,14 +286,14 @@ impl<'t> Writer<'t, '_> {
         &mut self,
         message: &'t Message,
         addr: u32,
-        reader: Reader,
+        mut reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let bytes = last_bytes(addr, reader, depth)?;
         match (bytes.try_into(), bytes.try_into()) {
             (Ok(address), _) => self.out.ipv4(address),
             (_, Ok(address)) => self.out.ipv6(address),
-            _ => self.object(message, reader, depth)?,
+            _ => self.object(message, &mut reader, depth)?,
         }
         Ok(())
     }

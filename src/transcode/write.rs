@@ -62,19 +62,24 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes the message that `reader` holds.
-    pub(super) fn message(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
+    pub(super) fn message(
+        &mut self,
+        id: u32,
+        reader: &mut Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
         let message = &self.messages[id as usize];
         if message.shape == Shape::Object {
             self.object(message, reader, depth)
         } else {
-            self.well_known(message, reader, depth)
+            self.well_known(message, *reader, depth)
         }
     }
 
     pub(super) fn object(
         &mut self,
         message: &'t Message,
-        reader: Reader,
+        reader: &mut Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let start = self.out.position();
@@ -87,13 +92,14 @@ impl<'t, 'o> Writer<'t, 'o> {
     pub(super) fn fields(
         &mut self,
         message: &'t Message,
-        reader: Reader,
+        reader: &mut Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         if self.distrust {
-            return self.sorted_fields(message, reader, depth);
+            return self.sorted_fields(message, *reader, depth);
         }
         let start = self.out.position();
+        let first = reader.at;
         match self.fields_in_order(message, reader, depth) {
             Ok(Pass::Done) => return Ok(()),
             Ok(Pass::OutOfOrder) => {}
@@ -102,8 +108,9 @@ impl<'t, 'o> Writer<'t, 'o> {
             Err(fault) => return Err(fault),
         }
         self.out.back_to(start);
+        reader.at = first;
         self.distrust = true;
-        let result = self.sorted_fields(message, reader, depth);
+        let result = self.sorted_fields(message, *reader, depth);
         self.distrust = false;
         result
     }
@@ -111,7 +118,7 @@ impl<'t, 'o> Writer<'t, 'o> {
     fn fields_in_order(
         &mut self,
         message: &'t Message,
-        mut reader: Reader,
+        reader: &mut Reader,
         depth: u32,
     ) -> Result<Pass, Fault> {
         let mut last = 0;
@@ -135,16 +142,16 @@ impl<'t, 'o> Writer<'t, 'o> {
                 match field.shape {
                     FieldShape::List => open = Some(self.begin_list(field)),
                     FieldShape::Map => {
-                        self.run_of_entries(field, &mut reader, depth)?;
+                        self.run_of_entries(field, reader, depth)?;
                         continue;
                     }
                     FieldShape::Present | FieldShape::Implicit => {
-                        self.singular(field, &mut reader, depth)?;
+                        self.singular(field, reader, depth)?;
                         continue;
                     }
                 }
             }
-            self.elements(field, tag.wire, &mut reader, depth)?;
+            self.elements(field, tag.wire, reader, depth)?;
         }
         if let Some(list) = open {
             self.end_list(list);
@@ -153,7 +160,11 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes key and value, unless the value is not to be shown.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the reader then stays in registers between two fields"
+    )]
     pub(super) fn singular(
         &mut self,
         field: &'t Field,
@@ -274,8 +285,9 @@ impl<'t, 'o> Writer<'t, 'o> {
             Form::Int32 => self.int(i64::from(reader.int32()?)),
             Form::Message => {
                 let range = reader.delimited()?;
-                let part = reader.part(range);
-                self.message(field.target, part, deeper(depth, part.at)?)?;
+                let mut part = reader.part(range);
+                let depth = deeper(depth, part.at)?;
+                self.message(field.target, &mut part, depth)?;
                 Wrote::Value
             }
             Form::Uint64 => {
@@ -343,8 +355,9 @@ impl<'t, 'o> Writer<'t, 'o> {
             }
             _ => {
                 let range = reader.group(field.number, depth)?;
-                let part = reader.part(range);
-                self.message(field.target, part, deeper(depth, part.at)?)?;
+                let mut part = reader.part(range);
+                let depth = deeper(depth, part.at)?;
+                self.message(field.target, &mut part, depth)?;
                 Wrote::Value
             }
         })

@@ -23,6 +23,7 @@ impl Inbox {
             segment_bytes: BYTES,
             sync_interval: Duration::from_millis(1),
             max_bytes: None,
+            retain: Duration::ZERO,
         };
         let (journal, mut cursors) = Journal::open(&options, &[("inbox", Start::Oldest)]).unwrap();
         Self {

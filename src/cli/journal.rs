@@ -1,0 +1,138 @@
+//! `journal`: what is stored, and whether it is whole.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::Failure;
+use super::stored::{StateArgs, json, printed, time};
+use crate::journal::{CursorInfo, Inspector, SegmentInfo};
+
+/// Look into the journal, also while the daemon runs, and into a copy
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// The segments, and how far each sink has come
+    List(Args),
+    /// A JSON object for each record, its frame in base64
+    Dump(DumpArgs),
+    /// Read everything; exit code 1 if something is damaged
+    Verify(Args),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct DumpArgs {
+    #[command(flatten)]
+    state: StateArgs,
+    /// Begin at this record; left out: at the oldest
+    #[arg(long, value_name = "OFFSET")]
+    from: Option<u64>,
+    /// Print no more than so many
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    count: u64,
+}
+
+/// Prints something of a journal; `false` if the journal is not whole.
+type Show<'a> = dyn Fn(&mut Inspector, &mut dyn Write) -> io::Result<bool> + 'a;
+
+/// # Errors
+/// The state is not to be had.
+pub fn run(command: &Command) -> Result<ExitCode, Failure> {
+    let (state, show): (_, &Show<'_>) = match command {
+        Command::List(args) => (&args.state, &list),
+        Command::Dump(args) => (&args.state, &|journal, out| dump(journal, args, out)),
+        Command::Verify(args) => (&args.state, &verify),
+    };
+    let folder = state.folder()?.join("journal");
+    let mut journal = open(&folder)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let shown = show(&mut journal, &mut out).and_then(|whole| out.flush().map(|()| whole));
+    let whole = matches!(shown, Ok(true));
+    let broken_pipe = matches!(&shown, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
+    printed(shown.map(drop))?;
+    Ok(if whole || broken_pipe {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn open(folder: &Path) -> Result<Inspector, Failure> {
+    Inspector::open(folder)
+        .map_err(|error| Failure::at_run_time(format!("{}: {error}", folder.display())))
+}
+
+fn list(journal: &mut Inspector, out: &mut dyn Write) -> io::Result<bool> {
+    let end = journal.end();
+    for segment in journal.segments() {
+        let SegmentInfo {
+            base,
+            bytes,
+            received_at,
+        } = segment;
+        let from = received_at.map_or_else(String::new, |at| format!(" from {}", time(at)));
+        writeln!(out, "segment {base}: {bytes} bytes{from}")?;
+    }
+    writeln!(out, "end {end}")?;
+    for CursorInfo { name, offset } in journal.cursors()? {
+        match offset {
+            Some(offset) => {
+                let lag = end.saturating_sub(offset);
+                writeln!(out, "cursor {name}: {offset}, {lag} behind")?;
+            }
+            None => writeln!(out, "cursor {name}: damaged")?,
+        }
+    }
+    Ok(true)
+}
+
+fn dump(journal: &mut Inspector, args: &DumpArgs, out: &mut dyn Write) -> io::Result<bool> {
+    if let Some(from) = args.from {
+        journal.seek(from);
+    }
+    let mut left = args.count;
+    while left > 0
+        && let Some(batch) = journal.read()?
+    {
+        for entry in &batch.entries {
+            if left == 0 {
+                break;
+            }
+            writeln!(out, "{}", json(entry))?;
+            left -= 1;
+        }
+    }
+    Ok(true)
+}
+
+fn verify(journal: &mut Inspector, out: &mut dyn Write) -> io::Result<bool> {
+    let (mut records, mut damaged) = (0, 0);
+    while let Some(batch) = journal.read()? {
+        if batch.damaged > 0 {
+            let next = batch.entries.first().map(|entry| entry.offset);
+            let next = next.unwrap_or_else(|| journal.end());
+            let first = next.saturating_sub(batch.damaged);
+            writeln!(
+                out,
+                "damaged: {} records before {next}, from {first} on",
+                batch.damaged
+            )?;
+        }
+        damaged += batch.damaged;
+        records += batch.entries.len();
+    }
+    let torn = journal.torn_bytes();
+    if torn > 0 {
+        writeln!(
+            out,
+            "{torn} bytes behind the last record are not one: they are cut at the next start"
+        )?;
+    }
+    writeln!(out, "{records} records are good, {damaged} are damaged")?;
+    Ok(damaged == 0)
+}
