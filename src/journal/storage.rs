@@ -10,11 +10,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::{OpenError, lock};
 
 /// The folder of cursor files.
 pub(super) const CURSORS: &str = "cursors";
+
+/// How long a lock that another process holds is asked for, and how often.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A folder tree. What is created, removed or renamed survives the loss of power only after
 /// [`Storage::sync_folder`].
@@ -100,11 +106,7 @@ impl Disk {
             .truncate(false)
             .write(true)
             .open(folder.join("lock"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(folder.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
+        lock_soon(&file, folder)?;
         let disk = Self {
             folder: folder.to_owned(),
             writable: true,
@@ -117,6 +119,20 @@ impl Disk {
             fs::File::open(parent)?.sync_all()?;
         }
         Ok((disk, Lock { _file: file }))
+    }
+}
+
+/// Takes the lock; waits a moment for a process that is just ending, or that was just started by the
+/// last owner and holds its files until it runs a program of its own.
+fn lock_soon(file: &fs::File, folder: &Path) -> Result<(), OpenError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
 }
 
