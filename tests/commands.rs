@@ -199,6 +199,23 @@ fn decode_goes_on_after_a_bad_frame_and_exits_1_at_the_end() {
 }
 
 #[test]
+fn a_damaged_descriptor_set_is_a_mistake_and_not_the_end_of_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("damaged.binpb");
+    let corpus = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fuzz/corpus/descriptors/a-name-twice"
+    );
+    fs::copy(corpus, &file).unwrap();
+    let schema = ["--schema", file.to_str().unwrap()];
+    let decode = ["decode", "--generation", "classic", "--topic", "security"];
+    let output = run(&[&decode[..], &schema].concat(), b"");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("do not fit together"), "{said}");
+}
+
+#[test]
 fn the_demo_loses_nothing() {
     let output = run(&["demo", "--seconds", "2"], b"");
     let said = text(&output.stdout);

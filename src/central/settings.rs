@@ -20,7 +20,7 @@ pub struct Settings {
     pub ping_interval: Duration,
     /// From a ping to any sign of life, once the peer has shown that it answers pings: 20 s.
     pub pong_timeout: Duration,
-    /// Without data for so long, the connection is given up; `None`: [`idle_timeout`] of its topic.
+    /// Without data for so long, the connection is given up; `None`: its topic's default.
     pub idle_timeout: Option<Duration>,
     /// For the closing handshake, and for an append that a full journal holds up when we stop: 3 s.
     pub close_timeout: Duration,

@@ -83,7 +83,7 @@ pub struct Instant {
 impl Instant {
     /// From an integer whose unit is not known: seconds, milliseconds, microseconds or nanoseconds
     /// by its magnitude, each of which would otherwise lie before 1973 or beyond the year 5000.
-    /// The unit is not documented; nanoseconds were seen [inferred].
+    /// The unit is not documented; nanoseconds were seen (inferred).
     #[must_use]
     pub fn of_any_unit(value: i64) -> Self {
         let per_second = match value.unsigned_abs() {

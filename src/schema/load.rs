@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
@@ -36,7 +37,7 @@ impl Schema {
         let files = loader.files();
         loader.add_sets(&files);
         loader.add_sources(&files);
-        let mut schema = match DescriptorPool::from_file_descriptor_set(loader.set.clone()) {
+        let mut schema = match pool(loader.set.clone()) {
             Ok(pool) => Self::of(pool),
             Err(error) => {
                 // What does not fit together because a part is missing says nothing new.
@@ -214,6 +215,14 @@ fn take_out(other: &mut FileDescriptorProto, file: &FileDescriptorProto) {
     let after = other.message_type.len() + other.enum_type.len();
     if after < before && !other.dependency.iter().any(|name| name == file.name()) {
         other.dependency.push(file.name().to_owned());
+    }
+}
+
+/// prost-reflect panics over some sets that no compiler makes.
+fn pool(set: FileDescriptorSet) -> Result<DescriptorPool, String> {
+    match catch_unwind(|| DescriptorPool::from_file_descriptor_set(set)) {
+        Ok(built) => built.map_err(|error| error.to_string()),
+        Err(_) => Err("one of them is damaged".to_owned()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! There is no tree of values in between. A message whose fields come in ascending order, as every
 //! serializer writes them, is read and written in one pass ([`write`]). Where a field turns out to
 //! be out of order, or to come again, what was written of that message is taken back, and its
-//! fields are first sorted and merged as Google's runtimes do ([`disorder`]).
+//! fields are first sorted and merged as Google's runtimes do (`disorder`).
 
 mod disorder;
 mod error;

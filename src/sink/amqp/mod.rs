@@ -1,6 +1,6 @@
 //! AMQP 0-9-1, as `RabbitMQ` speaks it: persistent, `mandatory`, confirmed by the broker.
 //!
-//! `send` hands a record to the [`Publisher`], a task that owns the connection. It publishes in
+//! `send` hands a record to the `Publisher`, a task that owns the connection. It publishes in
 //! order, keeps a bounded number of records unconfirmed, and says what became of each. It never
 //! connects again: when the connection is of no more use, it ends, and delivery builds a new sink.
 
