@@ -224,7 +224,8 @@ async fn a_missing_exchange_is_told_and_what_waits_arrives_once_it_is_there() {
     forwarder.wait_for_stderr(A_WHILE, "(make it on the broker, or set declare = true)");
     forwarder.wait_for_stderr(A_WHILE, "NOT_FOUND - no exchange");
     stand.wait_until_sent(COUNT);
-    forwarder.kill();
+    forwarder.terminate();
+    assert_eq!(forwarder.wait(A_WHILE).code(), Some(0));
 
     let forwarder = stand.start(&rabbitmq.url(), &stand.declared());
     let messages = read_queue(&rabbitmq, &stand.name, usize::try_from(COUNT).unwrap());
