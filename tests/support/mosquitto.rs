@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,6 +15,10 @@ use tempfile::TempDir;
 use super::{brokers, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the ports of the tests' brokers begin, and how many there are.
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u32 = 4_000;
 
 /// A running Mosquitto; it ends with this value.
 pub(crate) struct Mosquitto {
@@ -40,7 +45,7 @@ impl Mosquitto {
         );
         fs::write(folder.path().join("mosquitto.conf"), config).expect("the config is writable");
         let child = spawn(folder.path());
-        let broker = Self {
+        let mut broker = Self {
             child,
             folder,
             port,
@@ -86,9 +91,14 @@ impl Mosquitto {
         assert!(done.success(), "SIG{name} could not be sent");
     }
 
-    fn wait_until_it_listens(&self) {
+    fn wait_until_it_listens(&mut self) {
+        let address = self.address();
         eventually(PATIENCE, "Mosquitto listens", || {
-            TcpStream::connect(self.address()).is_ok()
+            if self.child.try_wait().expect("it can be asked").is_some() {
+                let log = fs::read_to_string(self.folder.path().join("log"));
+                panic!("Mosquitto has ended: {log:?}");
+            }
+            TcpStream::connect(&address).is_ok()
         });
     }
 }
@@ -101,10 +111,19 @@ impl Drop for Mosquitto {
     }
 }
 
-/// A port that nobody uses now.
+/// A port that nobody uses now. It is below those that the system gives to connections, so that none
+/// takes it before it is listened to, and no other test of this process gets it.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = process::id()
+            .wrapping_mul(101)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST_PORT + u16::try_from(next % PORTS).expect("it is less");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn spawn(folder: &Path) -> Child {
