@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the ports of the tests' brokers begin, and how many there are.
 const FIRST_PORT: u16 = 12_000;
-const PORTS: u32 = 4_000;
+const PORTS: u32 = 3_000;
 
 /// A running Mosquitto; it ends with this value.
 pub(crate) struct Mosquitto {
