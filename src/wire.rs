@@ -94,33 +94,66 @@ pub(crate) struct Tag {
     pub(crate) wire: Wire,
 }
 
-/// A place in a message that ends where `bytes` end.
+/// A place in a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
+    /// The outermost buffer. What lies behind the message's end is never read as a part of it; it
+    /// is only there to be loaded with the last bytes, so that these need no loop of their own.
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
+    /// Where the message ends.
+    end: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self::starting_at(0, bytes)
+    }
+
+    pub(crate) fn starting_at(at: usize, bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at,
+            end: bytes.len(),
+        }
     }
 
     /// The part of the same buffer that `range` names.
     pub(crate) fn part(&self, range: Range<usize>) -> Self {
         Self {
-            bytes: &self.bytes[..range.end],
+            bytes: self.bytes,
             at: range.start,
+            end: range.end,
         }
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.at >= self.bytes.len()
+        self.at >= self.end
     }
 
     /// What has not been read.
     pub(crate) fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.at..]
+        &self.bytes[self.at..self.end]
+    }
+
+    /// Lets a copy read, and goes on where it has stopped: only the copy has to live in memory.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is what keeps the reader in registers"
+    )]
+    pub(crate) fn lend<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let mut copy = *self;
+        let result = read(&mut copy);
+        self.at = copy.at;
+        result
+    }
+
+    /// The next `N` bytes of the buffer, whether or not they are all of the message.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is one load")]
+    fn load<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.bytes.get(self.at..)?.first_chunk()
     }
 
     #[inline(always)]
@@ -129,49 +162,50 @@ impl<'a> Reader<'a> {
         reason = "most varints are one byte, read in fewer steps than a call takes"
     )]
     pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
-        match self.bytes.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
-                self.at += 1;
-                Ok(u64::from(byte))
-            }
-            _ => self.long_varint(),
+        if self.at < self.end
+            && let Some(&byte) = self.bytes.get(self.at)
+            && byte < 0x80
+        {
+            self.at += 1;
+            return Ok(u64::from(byte));
         }
+        let (value, at) = self.long_varint()?;
+        self.at = at;
+        Ok(value)
     }
 
-    fn long_varint(&mut self) -> Result<u64, Fault> {
-        if let [low, high, ..] = *self.rest()
-            && high < 0x80
-        {
-            self.at += 2;
-            return Ok(u64::from(low & 0x7f) | u64::from(high) << 7);
-        }
-        if let Some(&chunk) = self.rest().first_chunk() {
+    /// As [`Self::varint`], for values of any length alike: without a branch that depends on it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    pub(crate) fn number(&mut self) -> Result<u64, Fault> {
+        if let Some(&chunk) = self.load() {
             let word = u64::from_le_bytes(chunk);
             let ends = !word & CONTINUED;
-            if ends != 0 {
-                let bits = ends.trailing_zeros() + 1;
-                self.at += bits as usize / 8;
-                return Ok(without_continued_bits(word & (u64::MAX >> (64 - bits))));
+            let at = self.at + (ends.trailing_zeros() as usize + 1) / 8;
+            if ends != 0 && at <= self.end {
+                self.at = at;
+                return Ok(without_continued_bits(word & (ends ^ (ends - 1))));
             }
         }
-        self.longest_varint()
+        let (value, at) = self.long_varint()?;
+        self.at = at;
+        Ok(value)
     }
 
-    #[cold]
-    fn longest_varint(&mut self) -> Result<u64, Fault> {
-        let start = self.at;
+    /// A varint, and the place behind it. Takes the reader by value: one that a call could write to
+    /// would have to live in memory.
+    fn long_varint(self) -> Result<(u64, usize), Fault> {
         let mut value = 0;
-        for (index, &byte) in self.bytes[start..].iter().take(VARINT_BYTES).enumerate() {
+        for (index, &byte) in self.rest().iter().take(VARINT_BYTES).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
-                self.at = start + index + 1;
-                return Ok(value);
+                return Ok((value, self.at + index + 1));
             }
         }
-        Err(if self.bytes.len() - start < VARINT_BYTES {
-            Problem::TruncatedVarint.at(start)
+        Err(if self.rest().len() < VARINT_BYTES {
+            Problem::TruncatedVarint.at(self.at)
         } else {
-            Problem::LongVarint.at(start)
+            Problem::LongVarint.at(self.at)
         })
     }
 
@@ -179,7 +213,7 @@ impl<'a> Reader<'a> {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "asked for by protobuf")]
     pub(crate) fn uint32(&mut self) -> Result<u32, Fault> {
-        Ok(self.varint()? as u32)
+        Ok(self.number()? as u32)
     }
 
     #[inline]
@@ -188,8 +222,13 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
+    pub(crate) fn uint64(&mut self) -> Result<u64, Fault> {
+        self.number()
+    }
+
+    #[inline]
     pub(crate) fn int64(&mut self) -> Result<i64, Fault> {
-        Ok(self.varint()?.cast_signed())
+        Ok(self.number()?.cast_signed())
     }
 
     pub(crate) fn sint32(&mut self) -> Result<i32, Fault> {
@@ -198,7 +237,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn sint64(&mut self) -> Result<i64, Fault> {
-        let raw = self.varint()?;
+        let raw = self.number()?;
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
@@ -212,6 +251,21 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn sfixed64(&mut self) -> Result<i64, Fault> {
         Ok(self.fixed64()?.cast_signed())
+    }
+
+    /// The next field's tag as a number, if it is well within the message and not longer than two
+    /// bytes; else the reader stays where it is. Whether there is such a field is not checked.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    pub(crate) fn short_tag(&mut self) -> Option<u32> {
+        let [low, high] = *self.load()?;
+        let more = low >> 7;
+        let at = self.at + 1 + usize::from(more);
+        if at > self.end || more & (high >> 7) != 0 {
+            return None;
+        }
+        self.at = at;
+        Some(u32::from(low & 0x7f) | (u32::from(high) << 7) * u32::from(more))
     }
 
     /// The next field's tag; `None` at the end of the message.
@@ -248,7 +302,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn delimited(&mut self) -> Result<Range<usize>, Fault> {
         let start = self.at;
         let length = self.varint()?;
-        let left = self.bytes.len() - self.at;
+        let left = self.end - self.at;
         if length > left as u64 {
             return Err(Problem::LengthPastEnd(length).at(start));
         }
@@ -269,12 +323,12 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        match self.rest().first_chunk() {
-            Some(&bytes) => {
+        match self.load() {
+            Some(&bytes) if self.at + N <= self.end => {
                 self.at += N;
                 Ok(bytes)
             }
-            None => Err(Problem::TruncatedFixed.at(self.at)),
+            _ => Err(Problem::TruncatedFixed.at(self.at)),
         }
     }
 

@@ -29,8 +29,8 @@ impl<'t> Writer<'t, '_> {
         let mut found = self.occurrences(message, reader, depth)?;
         keep_last_members(&mut found);
         // Stable: what comes again stays in its order.
-        found.sort_by_key(|occurrence| occurrence.field.number);
-        for same in found.chunk_by(|a, b| a.field.number == b.field.number) {
+        found.sort_by_key(|occurrence| occurrence.field.number());
+        for same in found.chunk_by(|a, b| a.field.number() == b.field.number()) {
             let field = same[0].field;
             match field.shape {
                 FieldShape::List => {
@@ -48,11 +48,8 @@ impl<'t> Writer<'t, '_> {
                         self.merged(field, same, reader.bytes, depth)?;
                     }
                     [.., last] => {
-                        let mut value = Reader {
-                            bytes: reader.bytes,
-                            at: last.at,
-                        };
-                        self.singular(field, &mut value, depth)?;
+                        let mut value = Reader::starting_at(last.at, reader.bytes);
+                        self.any_singular(field, &mut value, depth)?;
                     }
                     [] => {}
                 },
@@ -107,14 +104,14 @@ impl<'t> Writer<'t, '_> {
         let places = pieces.iter().map(|piece| piece.at);
         let joined = Joined::new(field, places, bytes, depth);
         let joined = self.within(field, joined)?;
-        self.out.key(&field.key);
+        self.out.snippet(&field.key);
         let result = deeper(depth, joined.origin(0))
             .and_then(|depth| self.joined(field.target, &joined, depth));
         self.within(field, result)
     }
 
     pub(super) fn joined(&mut self, id: u32, joined: &Joined, depth: u32) -> Result<(), Fault> {
-        self.message(id, &mut Reader::new(&joined.bytes), depth)
+        self.message(id, Reader::new(&joined.bytes), depth)
             .map_err(|fault| fault.problem.at(joined.origin(fault.at)))
     }
 }
@@ -123,10 +120,10 @@ impl<'t> Writer<'t, '_> {
 fn keep_last_members(found: &mut Vec<Occurrence>) {
     let mut last: Vec<(u32, u32, usize)> = Vec::new();
     for (index, occurrence) in found.iter().enumerate() {
-        let Some(oneof) = occurrence.field.oneof else {
+        let Some(oneof) = occurrence.field.oneof() else {
             continue;
         };
-        let number = occurrence.field.number;
+        let number = occurrence.field.number();
         match last.iter_mut().find(|(known, ..)| *known == oneof) {
             Some((_, member, _)) if *member == number => {}
             Some(entry) => *entry = (oneof, number, index),
@@ -138,8 +135,8 @@ fn keep_last_members(found: &mut Vec<Occurrence>) {
         let this = index;
         index += 1;
         last.iter().all(|(oneof, member, since)| {
-            occurrence.field.oneof != Some(*oneof)
-                || (occurrence.field.number == *member && this >= *since)
+            occurrence.field.oneof() != Some(*oneof)
+                || (occurrence.field.number() == *member && this >= *since)
         })
     });
 }
@@ -148,7 +145,7 @@ fn keep_last_members(found: &mut Vec<Occurrence>) {
 pub(super) fn places(field: &Field, mut reader: Reader, depth: u32) -> Result<Vec<usize>, Fault> {
     let mut places = Vec::new();
     while let Some(tag) = reader.tag()? {
-        if tag.number == field.number && accepts(field, tag) {
+        if tag.number == field.number() && accepts(field, tag) {
             places.push(reader.at);
         }
         reader.skip(tag, depth)?;
@@ -177,9 +174,9 @@ impl Joined {
             pieces: Vec::new(),
         };
         for at in places {
-            let mut reader = Reader { bytes, at };
+            let mut reader = Reader::starting_at(at, bytes);
             let range = if field.kind == Form::Group {
-                reader.group(field.number, depth)?
+                reader.group(field.number(), depth)?
             } else {
                 reader.delimited()?
             };

@@ -270,7 +270,7 @@ impl<'a> Walk<'a, '_> {
         for piece in pieces.iter() {
             let mut reader = Reader::new(self.bytes).part(piece);
             while let Some((other, tag)) = self.next_field(message, &mut reader)? {
-                if other.number != field.number {
+                if other.number() != field.number() {
                     reader.skip(tag, DEPTH_LIMIT)?;
                 } else if field.is_message() {
                     let range = Self::range(field, &mut reader)?;
@@ -299,13 +299,13 @@ impl<'a> Walk<'a, '_> {
             let end = piece.end;
             let mut reader = Reader::new(self.bytes).part(piece);
             while let Some((other, tag)) = self.next_field(message, &mut reader)? {
-                if other.number == field.number {
+                if other.number() == field.number() {
                     last = Some(reader.at..end);
                     if field.is_message() {
                         found.push(Self::range(field, &mut reader)?);
                         continue;
                     }
-                } else if other.oneof.is_some() && other.oneof == field.oneof {
+                } else if other.oneof().is_some() && other.oneof() == field.oneof() {
                     last = None;
                     found.clear();
                 }
@@ -345,7 +345,7 @@ impl<'a> Walk<'a, '_> {
     /// The place of a message's fields.
     fn range(field: &Field, reader: &mut Reader) -> Result<Range<usize>, Fault> {
         match field.kind {
-            Form::Group => reader.group(field.number, DEPTH_LIMIT),
+            Form::Group => reader.group(field.number(), DEPTH_LIMIT),
             _ => reader.delimited(),
         }
     }
@@ -402,7 +402,7 @@ impl<'a> Walk<'a, '_> {
         tag: Tag,
         reader: &mut Reader<'a>,
     ) -> Result<bool, Fault> {
-        if tag.wire == field.wire {
+        if tag.wire == field.wire() {
             return self.show(field, reader);
         }
         let range = reader.delimited()?;

@@ -50,7 +50,7 @@ impl<'t> Writer<'t, '_> {
             self.push_entry(field, reader, depth)?;
             let mut ahead = *reader;
             match ahead.tag() {
-                Ok(Some(tag)) if tag.number == field.number && tag.wire == Wire::Len => {
+                Ok(Some(tag)) if tag.number == field.number() && tag.wire == Wire::Len => {
                     *reader = ahead;
                 }
                 _ => break,
@@ -69,7 +69,7 @@ impl<'t> Writer<'t, '_> {
     ) -> Result<(), Fault> {
         let base = self.entries.len();
         for at in occurrences {
-            self.push_entry(field, &mut Reader { bytes, at }, depth)?;
+            self.push_entry(field, &mut Reader::starting_at(at, bytes), depth)?;
         }
         self.map_field(field, base, bytes, depth)
     }
@@ -82,7 +82,7 @@ impl<'t> Writer<'t, '_> {
         depth: u32,
     ) -> Result<(), Fault> {
         let start = self.out.position();
-        self.out.key(&field.key);
+        self.out.snippet(&field.key);
         let empty = self.out.position();
         let result = self.entries_object(field, base, bytes, depth);
         self.within(field, result)?;
@@ -147,7 +147,7 @@ impl<'t> Writer<'t, '_> {
         while let Some(tag) = reader.tag()? {
             let known = message.field(tag.number);
             match known.filter(|field| accepts(field, tag)) {
-                Some(key) if key.number == KEY => entry.key = read_key(key, &mut reader)?,
+                Some(key) if key.number() == KEY => entry.key = read_key(key, &mut reader)?,
                 Some(value) => {
                     is_known &= self.is_known(value, reader)?;
                     entry.value = Some(reader.at);
@@ -192,7 +192,7 @@ impl<'t> Writer<'t, '_> {
                 };
                 self.out.byte(b'"');
                 match field.kind {
-                    Form::Bool => self.out.bool(number != 0),
+                    Form::Bool => self.out.number(|line| line.bool(number != 0)),
                     Form::Uint32 | Form::Fixed32 | Form::Uint64 | Form::Fixed64 => {
                         self.out.unsigned(number);
                     }
@@ -214,24 +214,22 @@ impl<'t> Writer<'t, '_> {
         let bytes = &bytes[..entry.fields.end];
         match entry.value {
             None if matches!(field.kind, Form::Enum | Form::ClosedEnum) => {
-                self.out.text(&self.enums[field.target as usize].default);
+                let default = self.enums[field.target as usize].default;
+                self.enumerated(field, default);
                 Ok(())
             }
             None => self
                 .value(field, &mut Reader::new(&ABSENT), depth)
                 .map(drop),
             Some(_) if entry.values > 1 && field.is_message() => {
-                let fields = Reader {
-                    bytes,
-                    at: entry.fields.start,
-                };
+                let fields = Reader::starting_at(entry.fields.start, bytes);
                 let pieces = places(field, fields, depth)?.into_iter();
                 let joined = Joined::new(field, pieces, bytes, depth)?;
                 let depth = deeper(depth, joined.origin(0))?;
                 self.joined(field.target, &joined, depth)
             }
             Some(at) => self
-                .value(field, &mut Reader { bytes, at }, depth)
+                .value(field, &mut Reader::starting_at(at, bytes), depth)
                 .map(drop),
         }
     }

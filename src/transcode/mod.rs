@@ -7,6 +7,7 @@
 
 mod disorder;
 mod error;
+mod line;
 mod lookup;
 mod maps;
 mod out;
@@ -39,7 +40,7 @@ pub fn write_json(
 ) -> Result<(), DecodeError> {
     let before = to.len();
     let mut writer = Writer::new(tables, style, Out::after(to));
-    let result = writer.message(id.0, &mut Reader::new(payload), DEPTH_LIMIT);
+    let result = writer.message(id.0, Reader::new(payload), DEPTH_LIMIT);
     let written = writer.out.position();
     let error = result
         .err()

@@ -9,10 +9,8 @@ use std::net::Ipv6Addr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::tables::{KEY_CHUNK, Key};
-
-/// Room for a key's first chunk and any number behind it.
-const ROOM: usize = KEY_CHUNK + 32;
+use super::line::{LINE, Line, SHORT, is_plain};
+use super::tables::{SNIPPET, Snippet};
 
 /// The longest IPv6 address as text, in quotes.
 const IPV6_ROOM: usize = 45 + 2;
@@ -28,17 +26,6 @@ const LANES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x80 * LANES;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// `"00"` to `"99"`.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut value = 0;
-    while value < 100 {
-        pairs[value] = [HEX[value / 10], HEX[value % 10]];
-        value += 1;
-    }
-    pairs
-};
 
 /// What JSON writes for each byte below 128 that it escapes, and in the last byte how long that is.
 const ESCAPES: [[u8; 8]; 128] = {
@@ -113,63 +100,75 @@ impl<'o> Out<'o> {
         self.at += text.len();
     }
 
-    /// Writes `,"name":` and makes room for any number behind it.
     #[inline]
-    pub(super) fn key(&mut self, key: &Key) {
-        self.room(ROOM);
-        self.buffer[self.at..self.at + KEY_CHUNK].copy_from_slice(&key.head);
-        if key.tail.is_empty() {
-            self.at += key.length;
+    pub(super) fn snippet(&mut self, text: &Snippet) {
+        if let Some(long) = &text.long {
+            self.text(long);
+            return;
+        }
+        self.room(SNIPPET);
+        self.buffer[self.at..self.at + SNIPPET].copy_from_slice(&text.head);
+        self.at += usize::from(text.length);
+    }
+
+    /// Writes a key, and expects a message behind it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every message")]
+    pub(super) fn key(&mut self, key: &Snippet) {
+        let mut line = self.line();
+        if line.snippet(key) {
+            let length = line.length();
+            self.advance(length);
         } else {
-            self.text(&key.tail);
+            self.snippet(key);
         }
     }
 
-    /// Puts brackets around what was written since `start`: its first comma becomes `open`.
-    #[inline]
-    pub(super) fn enclose(&mut self, start: usize, open: u8, close: u8) {
-        if self.at == start {
-            self.text(&[open, close]);
-        } else {
-            self.buffer[start] = open;
-            self.byte(close);
-        }
+    /// Room for a line, which is written only when [`Self::advance`] is told its length.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every field")]
+    pub(super) fn line(&mut self) -> Line<'_> {
+        self.room(LINE);
+        let room = self.buffer[self.at..].first_chunk_mut();
+        Line::new(room.expect("there is room"))
     }
 
     #[inline]
-    pub(super) fn unsigned(&mut self, value: u64) {
-        self.room(20);
-        let length = if value < 10 {
-            1
-        } else {
-            value.ilog10() as usize + 1
-        };
-        let digits = &mut self.buffer[self.at..self.at + length];
-        let mut value = value;
-        let mut end = length;
-        while end >= 2 {
-            let pair = PAIRS[(value % 100) as usize];
-            digits[end - 2..end].copy_from_slice(&pair);
-            value /= 100;
-            end -= 2;
-        }
-        if end == 1 {
-            digits[0] = PAIRS[(value % 10) as usize][1];
-        }
+    pub(super) fn advance(&mut self, length: usize) {
         self.at += length;
     }
 
-    #[inline]
-    pub(super) fn signed(&mut self, value: i64) {
-        if value < 0 {
-            self.byte(b'-');
+    /// Puts brackets around what was written since `start`: its first comma becomes `open`.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every message")]
+    pub(super) fn enclose(&mut self, start: usize, open: u8, close: u8) {
+        // Nothing was written: what will be the bracket is not there yet.
+        if self.at == start {
+            self.byte(open);
         }
-        self.unsigned(value.unsigned_abs());
+        self.buffer[start] = open;
+        self.byte(close);
     }
 
-    #[inline]
-    pub(super) fn bool(&mut self, value: bool) {
-        self.text(if value { b"true" } else { b"false" });
+    pub(super) fn unsigned(&mut self, value: u64) {
+        self.number(|line| line.unsigned(value, false));
+    }
+
+    pub(super) fn signed(&mut self, value: i64) {
+        self.number(|line| line.signed(value, false));
+    }
+
+    /// Writes what a line takes.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a line's length is to stay in a register"
+    )]
+    pub(super) fn number(&mut self, write: impl FnOnce(&mut Line) -> bool) {
+        let mut line = self.line();
+        write(&mut line);
+        let length = line.length();
+        self.advance(length);
     }
 
     pub(super) fn double(&mut self, value: f64) {
@@ -254,7 +253,7 @@ impl<'o> Out<'o> {
         self.room(text.len() + STRING_ROOM);
         self.buffer[self.at] = b'"';
         self.at += 1;
-        let mut done = 0;
+        let mut done = self.copy_plain(text);
         // Bytes that stop the copying: all above ASCII, until they are known to be UTF-8.
         let mut high = HIGH_BITS;
         loop {
@@ -276,6 +275,22 @@ impl<'o> Out<'o> {
         self.buffer[self.at] = b'"';
         self.at += 1;
         Ok(())
+    }
+
+    /// Copies the whole chunks of `text` up to the first one that is not plain; says how many bytes
+    /// those are. There is room for them.
+    fn copy_plain(&mut self, text: &[u8]) -> usize {
+        let mut done = 0;
+        let to = &mut self.buffer[self.at..];
+        for chunk in text.as_chunks::<SHORT>().0 {
+            if !is_plain(chunk, &[0xff; SHORT]) {
+                break;
+            }
+            to[done..done + SHORT].copy_from_slice(chunk);
+            done += SHORT;
+        }
+        self.at += done;
+        done
     }
 
     /// Copies `text` up to the first byte that must be escaped, or has one of the `high` bits; says

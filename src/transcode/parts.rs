@@ -58,9 +58,9 @@ pub fn parts<'t>(
         let Some(field) = field else { return };
         let known = counts
             .iter()
-            .position(|(number, _)| *number == field.number);
+            .position(|(number, _)| *number == field.number());
         let place = known.unwrap_or_else(|| {
-            counts.push((field.number, 0));
+            counts.push((field.number(), 0));
             counts.len() - 1
         });
         let (_, count) = &mut counts[place];

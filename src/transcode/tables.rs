@@ -4,6 +4,7 @@
 //! it does not apply, and a style is never asked for while a message is written.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use prost_reflect::{
     Cardinality, DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind,
@@ -14,14 +15,11 @@ use super::JsonStyle;
 use super::rules;
 use crate::wire::Wire;
 
-/// Bytes of a key that are copied in one go; longer ones take a second step.
-pub(super) const KEY_CHUNK: usize = 32;
+/// The longest [`Snippet`] that is copied in one go.
+pub(super) const SNIPPET: usize = 32;
 
 /// Field numbers up to this one are looked up by index.
 const DENSE_NUMBERS: u32 = 1024;
-
-/// No field has this index.
-const NO_FIELD: u32 = u32::MAX;
 
 /// Names a message of the [`Tables`] that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,8 +40,21 @@ pub(super) struct Message {
     pub(super) shape: Shape,
     /// In the order of their numbers.
     pub(super) fields: Box<[Field]>,
-    /// Field number to index in `fields`.
-    dense: Box<[u32]>,
+    /// By field number.
+    dense: Box<[Slot]>,
+}
+
+/// What must be known of a field before its value is read. All of it is in one small place for each
+/// message: the fields themselves are many, and are waited for only when a key is copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    /// In the message's fields.
+    pub(super) index: u32,
+    wire: u8,
+    pub(super) kind: Form,
+    pub(super) shape: FieldShape,
+    pub(super) is_member: bool,
+    pub(super) has_long_key: bool,
 }
 
 /// How a message looks in JSON.
@@ -64,30 +75,31 @@ pub(super) enum Shape {
     Ip(u32),
 }
 
+/// One cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Field {
-    pub(super) key: Key,
-    pub(super) number: u32,
-    pub(super) wire: Wire,
+    /// `,"name":`: the comma of an object's first field becomes its brace.
+    pub(super) key: Snippet,
+    /// The number and the wire type as they stand on the wire.
+    pub(super) tag: u32,
+    /// Index of its message or enum.
+    pub(super) target: u32,
+    /// One more than the index of its oneof in the message.
+    oneof: Option<NonZeroU32>,
     pub(super) kind: Form,
     pub(super) shape: FieldShape,
     /// 64-bit integers: whether they are text.
     pub(super) quoted: bool,
-    /// The bit of the oneof that it is a member of, or 0. The 64th bit stands for all further
-    /// oneofs of the message.
-    pub(super) member_bit: u64,
-    /// Index of its oneof in the message.
-    pub(super) oneof: Option<u32>,
-    /// Index of its message or enum.
-    pub(super) target: u32,
 }
 
-/// `,"name":`, ready to be copied: the comma of an object's first field becomes its brace.
+/// Text that is written often, ready to be copied.
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) head: [u8; KEY_CHUNK],
-    pub(super) length: usize,
-    pub(super) tail: Box<[u8]>,
+pub(super) struct Snippet {
+    pub(super) head: [u8; SNIPPET],
+    pub(super) length: u8,
+    /// All of it, where it is too long for `head`.
+    pub(super) long: Option<Box<Vec<u8>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,9 +143,9 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Enum {
     /// Number to `"NAME"`, in the order of the numbers.
-    names: Vec<(i32, Box<[u8]>)>,
-    /// The name of the first value, which is the default.
-    pub(super) default: Box<[u8]>,
+    names: Vec<(i32, Snippet)>,
+    /// The number of the first value, which is the default.
+    pub(super) default: i32,
 }
 
 impl Tables {
@@ -185,11 +197,13 @@ impl Tables {
     /// The names of an enum's values.
     pub(super) fn enum_names(&self, index: u32) -> Vec<&str> {
         let names = self.enums[index as usize].names.iter();
-        names.filter_map(|(_, name)| unquoted(name)).collect()
+        names
+            .filter_map(|(_, name)| unquoted(name.text()))
+            .collect()
     }
 
     pub(super) fn enum_name(&self, index: u32, number: i32) -> Option<&str> {
-        self.enums[index as usize].name(number).and_then(unquoted)
+        unquoted(self.enums[index as usize].name(number)?.text())
     }
 
     pub(super) fn messages(&self, style: JsonStyle) -> &[Message] {
@@ -201,36 +215,85 @@ impl Tables {
 }
 
 impl Message {
-    #[inline]
     pub(super) fn field(&self, number: u32) -> Option<&Field> {
+        let slot = self.slot(number)?;
+        Some(&self.fields[slot.index as usize])
+    }
+
+    pub(super) fn slot(&self, number: u32) -> Option<Slot> {
         match self.dense.get(number as usize) {
-            Some(&index) => self.fields.get(index as usize),
+            Some(slot) => (slot.wire != Slot::EMPTY.wire).then_some(*slot),
             None => self.sparse(number),
         }
     }
 
-    fn sparse(&self, number: u32) -> Option<&Field> {
-        let index = self
-            .fields
-            .binary_search_by_key(&number, |field| field.number)
-            .ok()?;
-        Some(&self.fields[index])
+    /// The field that has this tag, if its number is not a high one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every field")]
+    pub(super) fn tagged(&self, tag: u32) -> Option<&Slot> {
+        let slot = self.dense.get(tag as usize >> 3)?;
+        (u32::from(slot.wire) == tag & 7).then_some(slot)
+    }
+
+    fn sparse(&self, number: u32) -> Option<Slot> {
+        let fields = &self.fields;
+        let index = fields.binary_search_by_key(&number, Field::number).ok()?;
+        Some(Slot::new(&fields[index], u32::try_from(index).ok()?))
+    }
+}
+
+impl Slot {
+    /// No field has this number.
+    const EMPTY: Self = Self {
+        index: u32::MAX,
+        wire: u8::MAX,
+        kind: Form::Null,
+        shape: FieldShape::Present,
+        is_member: false,
+        has_long_key: false,
+    };
+
+    fn new(field: &Field, index: u32) -> Self {
+        Self {
+            index,
+            wire: field.wire() as u8,
+            kind: field.kind,
+            shape: field.shape,
+            is_member: field.oneof.is_some(),
+            has_long_key: field.key.long.is_some(),
+        }
     }
 }
 
 impl Field {
     pub(super) fn name(&self) -> &str {
-        let bytes = if self.key.tail.is_empty() {
-            &self.key.head[..self.key.length]
-        } else {
-            &self.key.tail
-        };
+        let bytes = self.key.text();
         std::str::from_utf8(&bytes[2..bytes.len() - 2]).expect("a name of a descriptor")
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.tag >> 3
+    }
+
+    pub(super) fn wire(&self) -> Wire {
+        self.kind.wire()
+    }
+
+    /// Index of its oneof in the message.
+    pub(super) fn oneof(&self) -> Option<u32> {
+        self.oneof.map(|oneof| oneof.get() - 1)
+    }
+
+    /// The bit of the oneof that it is a member of, or 0. The 64th bit stands for all further
+    /// oneofs of the message.
+    #[inline]
+    pub(super) fn member_bit(&self) -> u64 {
+        self.oneof().map_or(0, |index| 1 << index.min(63))
     }
 
     /// Whether several values may stand in one length-delimited field.
     pub(super) fn is_packable(&self) -> bool {
-        self.shape == FieldShape::List && !matches!(self.wire, Wire::Len | Wire::Group)
+        self.shape == FieldShape::List && !matches!(self.wire(), Wire::Len | Wire::Group)
     }
 
     pub(super) fn is_message(&self) -> bool {
@@ -238,17 +301,51 @@ impl Field {
     }
 }
 
-impl Key {
-    fn new(name: &str) -> Self {
-        let text = [&b","[..], &quoted(name), b":"].concat();
-        let mut head = [0; KEY_CHUNK];
-        let fits = text.len() <= KEY_CHUNK;
-        let shown = text.len().min(KEY_CHUNK);
+impl Form {
+    fn wire(self) -> Wire {
+        match self {
+            Self::Bool
+            | Self::Int32
+            | Self::Uint32
+            | Self::Sint32
+            | Self::Int64
+            | Self::Uint64
+            | Self::Sint64
+            | Self::Enum
+            | Self::ClosedEnum
+            | Self::Null => Wire::Varint,
+            Self::Fixed32 | Self::Sfixed32 | Self::Float => Wire::Fixed32,
+            Self::Fixed64 | Self::Sfixed64 | Self::Double => Wire::Fixed64,
+            Self::String | Self::Bytes | Self::Text | Self::Message => Wire::Len,
+            Self::Group => Wire::Group,
+        }
+    }
+
+    fn tag(self, number: u32) -> u32 {
+        number << 3 | self.wire() as u32
+    }
+}
+
+impl Snippet {
+    fn new(text: Vec<u8>) -> Self {
+        let mut head = [0; SNIPPET];
+        let shown = text.len().min(SNIPPET);
         head[..shown].copy_from_slice(&text[..shown]);
         Self {
             head,
-            length: text.len(),
-            tail: if fits { Box::default() } else { text.into() },
+            length: u8::try_from(shown).expect("at most SNIPPET"),
+            long: (text.len() > SNIPPET).then(|| text.into()),
+        }
+    }
+
+    fn key(name: &str) -> Self {
+        Self::new([&b","[..], &quoted(name), b":"].concat())
+    }
+
+    pub(super) fn text(&self) -> &[u8] {
+        match &self.long {
+            Some(text) => text,
+            None => &self.head[..usize::from(self.length)],
         }
     }
 }
@@ -262,24 +359,21 @@ fn quoted(name: &str) -> Vec<u8> {
 
 impl Enum {
     fn compile(descriptor: &EnumDescriptor) -> Self {
-        let mut names: Vec<(i32, Box<[u8]>)> = Vec::new();
+        let mut names: Vec<(i32, Snippet)> = Vec::new();
         // In the order of declaration, which decides between names of the same number.
         for value in &descriptor.enum_descriptor_proto().value {
             if names.iter().all(|(number, _)| *number != value.number()) {
-                names.push((value.number(), quoted(value.name()).into()));
+                names.push((value.number(), Snippet::new(quoted(value.name()))));
             }
         }
-        let default = names.first().map(|(_, name)| name.clone());
+        let default = names.first().map_or(0, |(number, _)| *number);
         names.sort_by_key(|(number, _)| *number);
-        Self {
-            names,
-            default: default.unwrap_or_else(|| b"0".as_slice().into()),
-        }
+        Self { names, default }
     }
 
     /// The name of `number`, in quotes.
     #[inline]
-    pub(super) fn name(&self, number: i32) -> Option<&[u8]> {
+    pub(super) fn name(&self, number: i32) -> Option<&Snippet> {
         // Most enums count from 0 or 1 without a gap.
         let first = self.names.first()?.0;
         let guess = usize::try_from(i64::from(number) - i64::from(first)).ok()?;
@@ -324,18 +418,18 @@ impl Index {
                     .map(|extension| self.extension(&extension, style)),
             )
             .collect();
-        fields.sort_by_key(|field| field.number);
+        fields.sort_by_key(Field::number);
 
         let last = fields
             .iter()
-            .map(|field| field.number)
+            .map(Field::number)
             .filter(|number| *number <= DENSE_NUMBERS)
             .max()
             .unwrap_or(0);
-        let mut dense = vec![NO_FIELD; last as usize + 1];
+        let mut dense = vec![Slot::EMPTY; last as usize + 1];
         for (field, index) in fields.iter().zip(0..) {
-            if let Some(slot) = dense.get_mut(field.number as usize) {
-                *slot = index;
+            if let Some(slot) = dense.get_mut(field.number() as usize) {
+                *slot = Slot::new(field, index);
             }
         }
         Message {
@@ -375,14 +469,12 @@ impl Index {
             kind = Form::Text;
         }
         Field {
-            key: Key::new(field.name()),
-            number: field.number(),
-            wire: wire(kind),
+            key: Snippet::key(field.name()),
+            tag: kind.tag(field.number()),
             kind,
             shape,
             quoted: style == JsonStyle::Canonical,
-            member_bit: oneof.map_or(0, |index| 1 << index.min(63)),
-            oneof,
+            oneof: oneof.and_then(|index: u32| NonZeroU32::new(index + 1)),
             target: self.target(&field.kind()),
         }
     }
@@ -390,9 +482,8 @@ impl Index {
     fn extension(&self, extension: &ExtensionDescriptor, style: JsonStyle) -> Field {
         let kind = form(&extension.kind(), extension.is_group(), style);
         Field {
-            key: Key::new(&format!("[{}]", extension.full_name())),
-            number: extension.number(),
-            wire: wire(kind),
+            key: Snippet::key(&format!("[{}]", extension.full_name())),
+            tag: kind.tag(extension.number()),
             kind,
             shape: if extension.is_list() {
                 FieldShape::List
@@ -400,7 +491,6 @@ impl Index {
                 FieldShape::Present
             },
             quoted: style == JsonStyle::Canonical,
-            member_bit: 0,
             oneof: None,
             target: self.target(&extension.kind()),
         }
@@ -442,25 +532,6 @@ fn form(kind: &Kind, is_group: bool, style: JsonStyle) -> Form {
             Form::ClosedEnum
         }
         Kind::Enum(_) => Form::Enum,
-    }
-}
-
-fn wire(kind: Form) -> Wire {
-    match kind {
-        Form::Bool
-        | Form::Int32
-        | Form::Uint32
-        | Form::Sint32
-        | Form::Int64
-        | Form::Uint64
-        | Form::Sint64
-        | Form::Enum
-        | Form::ClosedEnum
-        | Form::Null => Wire::Varint,
-        Form::Fixed32 | Form::Sfixed32 | Form::Float => Wire::Fixed32,
-        Form::Fixed64 | Form::Sfixed64 | Form::Double => Wire::Fixed64,
-        Form::String | Form::Bytes | Form::Text | Form::Message => Wire::Len,
-        Form::Group => Wire::Group,
     }
 }
 

@@ -20,11 +20,11 @@ impl<'t> Writer<'t, '_> {
     pub(super) fn well_known(
         &mut self,
         message: &'t Message,
-        mut reader: Reader,
+        reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         match message.shape {
-            Shape::Object => self.object(message, &mut reader, depth),
+            Shape::Object => self.object(message, reader, depth),
             Shape::Timestamp => self.timestamp(reader, depth),
             Shape::Duration => self.duration(reader, depth),
             Shape::FieldMask => self.field_mask(reader, depth),
@@ -42,13 +42,13 @@ impl<'t> Writer<'t, '_> {
     fn with_first_field(
         &mut self,
         message: &'t Message,
-        mut reader: Reader,
+        reader: Reader,
         depth: u32,
         write: fn(&mut Self, &'t Field, Reader, u32) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         match message.field(1) {
             Some(field) => write(self, field, reader, depth),
-            None => self.object(message, &mut reader, depth),
+            None => self.object(message, reader, depth),
         }
     }
 
@@ -151,10 +151,10 @@ impl<'t> Writer<'t, '_> {
         Ok(())
     }
 
-    fn any_of(&mut self, id: u32, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn any_of(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
         let message = &self.messages[id as usize];
         if message.shape == Shape::Object {
-            self.fields(message, &mut reader, depth)
+            self.fields(message, reader, depth)
         } else {
             self.out.text(b",\"value\":");
             self.well_known(message, reader, depth)
@@ -164,7 +164,7 @@ impl<'t> Writer<'t, '_> {
     fn structure(&mut self, field: &'t Field, mut reader: Reader, depth: u32) -> Result<(), Fault> {
         let base = self.entries.len();
         while let Some(tag) = reader.tag()? {
-            if tag.number == field.number && tag.wire == Wire::Len {
+            if tag.number == field.number() && tag.wire == Wire::Len {
                 self.push_entry(field, &mut reader, depth)?;
             } else {
                 reader.skip(tag, depth)?;
@@ -182,7 +182,7 @@ impl<'t> Writer<'t, '_> {
     ) -> Result<(), Fault> {
         let start = self.out.position();
         while let Some(tag) = reader.tag()? {
-            if tag.number == field.number && tag.wire == Wire::Len {
+            if tag.number == field.number() && tag.wire == Wire::Len {
                 self.element(field, &mut reader, depth)?;
             } else {
                 reader.skip(tag, depth)?;
@@ -195,7 +195,7 @@ impl<'t> Writer<'t, '_> {
     fn wrapper(&mut self, field: &'t Field, mut reader: Reader, depth: u32) -> Result<(), Fault> {
         let mut value = Reader::new(&ABSENT);
         while let Some(tag) = reader.tag()? {
-            if tag.number == field.number && accepts(field, tag) {
+            if tag.number == field.number() && accepts(field, tag) {
                 value = reader;
             }
             reader.skip(tag, depth)?;
@@ -220,7 +220,7 @@ impl<'t> Writer<'t, '_> {
             let Some(tag) = reader.tag()? else { break };
             let known = message.field(tag.number);
             if let Some(field) = known.filter(|field| accepts(field, tag)) {
-                if member.is_none_or(|(current, _)| current.number != field.number) {
+                if member.is_none_or(|(current, _)| current.number() != field.number()) {
                     since = before;
                 }
                 member = Some((field, reader));
@@ -249,10 +249,7 @@ impl<'t> Writer<'t, '_> {
         let depth_below = deeper(depth, since.at)?;
         match places(field, since, depth)?[..] {
             [at] => {
-                let mut value = Reader {
-                    bytes: since.bytes,
-                    at,
-                };
+                let mut value = Reader::starting_at(at, since.bytes);
                 self.value(field, &mut value, depth).map(drop)
             }
             ref pieces => {
@@ -269,14 +266,14 @@ impl<'t> Writer<'t, '_> {
         &mut self,
         message: &'t Message,
         addr: u32,
-        mut reader: Reader,
+        reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let bytes = last_bytes(addr, reader, depth)?;
         let address = bytes.try_into().ok().or_else(|| from_hex(bytes));
         match address {
             Some(address) => self.out.mac(address),
-            None => self.object(message, &mut reader, depth)?,
+            None => self.object(message, reader, depth)?,
         }
         Ok(())
     }
@@ -286,14 +283,14 @@ impl<'t> Writer<'t, '_> {
         &mut self,
         message: &'t Message,
         addr: u32,
-        mut reader: Reader,
+        reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let bytes = last_bytes(addr, reader, depth)?;
         match (bytes.try_into(), bytes.try_into()) {
             (Ok(address), _) => self.out.ipv4(address),
             (_, Ok(address)) => self.out.ipv6(address),
-            _ => self.object(message, &mut reader, depth)?,
+            _ => self.object(message, reader, depth)?,
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! The fast path: messages whose fields come in ascending order.
 
 use super::JsonStyle;
+use super::line::Line;
 use super::maps::Entry;
 use super::out::Out;
-use super::tables::{Enum, Field, FieldShape, Form, Message, Shape, Tables};
+use super::tables::{Enum, Field, FieldShape, Form, Message, Shape, Slot, Tables};
 use crate::wire::{Fault, Problem, Reader, Tag, Wire};
 
 /// What became of a value that was to be written.
@@ -62,24 +63,19 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes the message that `reader` holds.
-    pub(super) fn message(
-        &mut self,
-        id: u32,
-        reader: &mut Reader,
-        depth: u32,
-    ) -> Result<(), Fault> {
+    pub(super) fn message(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
         let message = &self.messages[id as usize];
         if message.shape == Shape::Object {
             self.object(message, reader, depth)
         } else {
-            self.well_known(message, *reader, depth)
+            self.well_known(message, reader, depth)
         }
     }
 
     pub(super) fn object(
         &mut self,
         message: &'t Message,
-        reader: &mut Reader,
+        reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let start = self.out.position();
@@ -92,14 +88,13 @@ impl<'t, 'o> Writer<'t, 'o> {
     pub(super) fn fields(
         &mut self,
         message: &'t Message,
-        reader: &mut Reader,
+        reader: Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         if self.distrust {
-            return self.sorted_fields(message, *reader, depth);
+            return self.sorted_fields(message, reader, depth);
         }
         let start = self.out.position();
-        let first = reader.at;
         match self.fields_in_order(message, reader, depth) {
             Ok(Pass::Done) => return Ok(()),
             Ok(Pass::OutOfOrder) => {}
@@ -108,9 +103,8 @@ impl<'t, 'o> Writer<'t, 'o> {
             Err(fault) => return Err(fault),
         }
         self.out.back_to(start);
-        reader.at = first;
         self.distrust = true;
-        let result = self.sorted_fields(message, *reader, depth);
+        let result = self.sorted_fields(message, reader, depth);
         self.distrust = false;
         result
     }
@@ -118,40 +112,51 @@ impl<'t, 'o> Writer<'t, 'o> {
     fn fields_in_order(
         &mut self,
         message: &'t Message,
-        reader: &mut Reader,
+        mut reader: Reader,
         depth: u32,
     ) -> Result<Pass, Fault> {
         let mut last = 0;
         let mut open: Option<OpenList> = None;
         let mut members = 0;
-        while let Some(tag) = reader.tag()? {
-            let known = message.field(tag.number);
-            let Some(field) = known.filter(|field| accepts(field, tag)) else {
-                reader.skip(tag, depth)?;
+        while !reader.is_at_end() {
+            let Some(Next {
+                tag,
+                slot,
+                is_packed,
+            }) = next_field(message, &mut reader, depth)?
+            else {
                 continue;
             };
-            if field.number != last || open.is_none() {
-                if field.number <= last || members & field.member_bit != 0 {
+            let field = &message.fields[slot.index as usize];
+            if tag != last || open.is_none() {
+                if tag <= last || slot.is_member && members & field.member_bit() != 0 {
                     return Ok(Pass::OutOfOrder);
                 }
                 if let Some(list) = open.take() {
                     self.end_list(list);
                 }
-                last = field.number;
-                members |= field.member_bit;
-                match field.shape {
+                last = tag;
+                if slot.is_member {
+                    members |= field.member_bit();
+                }
+                match slot.shape {
                     FieldShape::List => open = Some(self.begin_list(field)),
                     FieldShape::Map => {
-                        self.run_of_entries(field, reader, depth)?;
+                        reader.lend(|reader| self.run_of_entries(field, reader, depth))?;
                         continue;
                     }
                     FieldShape::Present | FieldShape::Implicit => {
-                        self.singular(field, reader, depth)?;
+                        self.singular(slot, field, &mut reader, depth)?;
                         continue;
                     }
                 }
             }
-            self.elements(field, tag.wire, reader, depth)?;
+            if slot.kind == Form::Message {
+                self.out.byte(b',');
+                self.inner(field, &mut reader, depth)?;
+            } else {
+                reader.lend(|reader| self.elements(field, is_packed, reader, depth))?;
+            }
         }
         if let Some(list) = open {
             self.end_list(list);
@@ -159,20 +164,115 @@ impl<'t, 'o> Writer<'t, 'o> {
         Ok(Pass::Done)
     }
 
-    /// Writes key and value, unless the value is not to be shown.
+    /// As [`Self::any_singular`], which it leaves to what is rare.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "the reader then stays in registers between two fields"
     )]
-    pub(super) fn singular(
+    fn singular(
+        &mut self,
+        slot: Slot,
+        field: &'t Field,
+        reader: &mut Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let before = *reader;
+        let is_written = match slot.kind {
+            _ if slot.has_long_key => false,
+            Form::String | Form::Text => {
+                let range = reader.delimited();
+                let range = self.within(field, range)?;
+                let text = reader.bytes[range.start..].first_chunk();
+                self.line(slot, field, !range.is_empty(), |line| {
+                    text.is_some_and(|text| line.string(text, range.len()))
+                })
+            }
+            Form::Bytes => {
+                let range = reader.delimited();
+                let range = self.within(field, range)?;
+                let bytes = reader.bytes[range.start..].first_chunk();
+                self.line(slot, field, !range.is_empty(), |line| {
+                    bytes.is_some_and(|bytes| line.base64(bytes, range.len()))
+                })
+            }
+            Form::Enum | Form::ClosedEnum => {
+                let number = reader.int32();
+                let number = self.within(field, number)?;
+                let name = self.enums[field.target as usize].name(number);
+                self.line(slot, field, number != 0, |line| {
+                    name.is_some_and(|name| line.snippet(name))
+                })
+            }
+            Form::Uint32 => {
+                let value = reader.uint32();
+                let value = self.within(field, value)?.into();
+                self.line(slot, field, value != 0, |line| line.unsigned(value, false))
+            }
+            Form::Int32 => {
+                let value = reader.int32();
+                let value = self.within(field, value)?.into();
+                self.line(slot, field, value != 0, |line| line.signed(value, false))
+            }
+            Form::Uint64 => {
+                let value = reader.uint64();
+                let value = self.within(field, value)?;
+                let quoted = field.quoted;
+                self.line(slot, field, value != 0, |line| line.unsigned(value, quoted))
+            }
+            Form::Int64 => {
+                let value = reader.int64();
+                let value = self.within(field, value)?;
+                let quoted = field.quoted;
+                self.line(slot, field, value != 0, |line| line.signed(value, quoted))
+            }
+            Form::Bool => {
+                let value = reader.bool();
+                let value = self.within(field, value)?;
+                self.line(slot, field, value, |line| line.bool(value))
+            }
+            Form::Message => {
+                self.out.key(&field.key);
+                return self.inner(field, reader, depth);
+            }
+            _ => false,
+        };
+        if !is_written {
+            *reader = before;
+            reader.lend(|reader| self.any_singular(field, reader, depth))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a key and a value that fits beside it, unless the value is not to be shown. Says
+    /// whether it does.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every field")]
+    fn line(
+        &mut self,
+        slot: Slot,
+        field: &Field,
+        differs_from_default: bool,
+        write: impl FnOnce(&mut Line) -> bool,
+    ) -> bool {
+        let mut line = self.out.line();
+        let fits = line.snippet(&field.key) && write(&mut line);
+        let length = line.length();
+        if fits && (differs_from_default || slot.shape != FieldShape::Implicit) {
+            self.out.advance(length);
+        }
+        fits
+    }
+
+    /// Writes key and value, unless the value is not to be shown.
+    pub(super) fn any_singular(
         &mut self,
         field: &'t Field,
         reader: &mut Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let start = self.out.position();
-        self.out.key(&field.key);
+        self.out.snippet(&field.key);
         let wrote = match field.kind {
             Form::Text => self.text_field(field, reader, start),
             _ => self.value(field, reader, depth),
@@ -187,7 +287,7 @@ impl<'t, 'o> Writer<'t, 'o> {
 
     fn begin_list(&mut self, field: &Field) -> OpenList {
         let key = self.out.position();
-        self.out.key(&field.key);
+        self.out.snippet(&field.key);
         OpenList {
             key,
             start: self.out.position(),
@@ -199,11 +299,11 @@ impl<'t, 'o> Writer<'t, 'o> {
     fn elements(
         &mut self,
         field: &'t Field,
-        wire: Wire,
+        is_packed: bool,
         reader: &mut Reader,
         depth: u32,
     ) -> Result<(), Fault> {
-        if wire == field.wire {
+        if !is_packed {
             return self.element(field, reader, depth);
         }
         let range = reader.delimited();
@@ -248,7 +348,8 @@ impl<'t, 'o> Writer<'t, 'o> {
     ) -> Result<(), Fault> {
         let list = self.begin_list(field);
         for (wire, at) in occurrences {
-            self.elements(field, wire, &mut Reader { bytes, at }, depth)?;
+            let is_packed = wire != field.wire();
+            self.elements(field, is_packed, &mut Reader::starting_at(at, bytes), depth)?;
         }
         self.end_list(list);
         Ok(())
@@ -268,7 +369,6 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes the value behind a tag of the field's own wire type.
-    #[inline]
     pub(super) fn value(
         &mut self,
         field: &Field,
@@ -281,31 +381,39 @@ impl<'t, 'o> Writer<'t, 'o> {
                 self.string(reader, range.start, range.end)?;
                 shown(!range.is_empty())
             }
-            Form::Uint32 => self.uint(u64::from(reader.uint32()?)),
-            Form::Int32 => self.int(i64::from(reader.int32()?)),
             Form::Message => {
                 let range = reader.delimited()?;
-                let mut part = reader.part(range);
-                let depth = deeper(depth, part.at)?;
-                self.message(field.target, &mut part, depth)?;
+                self.nested(field, reader.part(range), depth)?;
                 Wrote::Value
             }
-            Form::Uint64 => {
-                let value = reader.varint()?;
-                self.uint64(field, value)
+            Form::Group => {
+                let range = reader.group(field.number(), depth)?;
+                self.nested(field, reader.part(range), depth)?;
+                Wrote::Value
             }
-            Form::Int64 => {
-                let value = reader.int64()?;
-                self.int64(field, value)
-            }
+            Form::Uint32 => self.unsigned(reader.uint32()?.into(), false),
+            Form::Fixed32 => self.unsigned(reader.fixed32()?.into(), false),
+            Form::Uint64 => self.unsigned(reader.uint64()?, field.quoted),
+            Form::Fixed64 => self.unsigned(reader.fixed64()?, field.quoted),
+            Form::Int32 => self.signed(reader.int32()?.into(), false),
+            Form::Sint32 => self.signed(reader.sint32()?.into(), false),
+            Form::Sfixed32 => self.signed(reader.sfixed32()?.into(), false),
+            Form::Int64 => self.signed(reader.int64()?, field.quoted),
+            Form::Sint64 => self.signed(reader.sint64()?, field.quoted),
+            Form::Sfixed64 => self.signed(reader.sfixed64()?, field.quoted),
             Form::Bool => {
                 let value = reader.bool()?;
-                self.out.bool(value);
+                self.out.number(|line| line.bool(value));
                 shown(value)
             }
             Form::Enum | Form::ClosedEnum => {
                 let number = reader.int32()?;
                 self.enumerated(field, number)
+            }
+            Form::Null => {
+                let value = reader.int32()?;
+                self.out.text(b"null");
+                shown(value != 0)
             }
             Form::Float => {
                 let bits = reader.fixed32()?;
@@ -322,45 +430,22 @@ impl<'t, 'o> Writer<'t, 'o> {
                 self.out.base64(&reader.bytes[range.clone()]);
                 shown(!range.is_empty())
             }
-            _ => return self.rare_value(field, reader, depth),
         })
     }
 
-    fn rare_value(
-        &mut self,
-        field: &Field,
-        reader: &mut Reader,
-        depth: u32,
-    ) -> Result<Wrote, Fault> {
-        Ok(match field.kind {
-            Form::Sint32 => self.int(i64::from(reader.sint32()?)),
-            Form::Sint64 => {
-                let value = reader.sint64()?;
-                self.int64(field, value)
-            }
-            Form::Fixed32 => self.uint(u64::from(reader.fixed32()?)),
-            Form::Sfixed32 => self.int(i64::from(reader.sfixed32()?)),
-            Form::Fixed64 => {
-                let value = reader.fixed64()?;
-                self.uint64(field, value)
-            }
-            Form::Sfixed64 => {
-                let value = reader.sfixed64()?;
-                self.int64(field, value)
-            }
-            Form::Null => {
-                let value = reader.int32()?;
-                self.out.text(b"null");
-                shown(value != 0)
-            }
-            _ => {
-                let range = reader.group(field.number, depth)?;
-                let mut part = reader.part(range);
-                let depth = deeper(depth, part.at)?;
-                self.message(field.target, &mut part, depth)?;
-                Wrote::Value
-            }
-        })
+    /// Writes the message behind a tag.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    fn inner(&mut self, field: &'t Field, reader: &mut Reader, depth: u32) -> Result<(), Fault> {
+        let range = reader.delimited();
+        let range = self.within(field, range)?;
+        let result = self.nested(field, reader.part(range), depth);
+        self.within(field, result)
+    }
+
+    fn nested(&mut self, field: &Field, fields: Reader, depth: u32) -> Result<(), Fault> {
+        let depth = deeper(depth, fields.at)?;
+        self.message(field.target, fields, depth)
     }
 
     #[inline]
@@ -394,46 +479,20 @@ impl<'t, 'o> Writer<'t, 'o> {
         Ok(shown(!bytes.is_empty()))
     }
 
-    #[inline]
-    fn uint(&mut self, value: u64) -> Wrote {
-        self.out.unsigned(value);
+    fn unsigned(&mut self, value: u64, quoted: bool) -> Wrote {
+        self.out.number(|line| line.unsigned(value, quoted));
+        shown(value != 0)
+    }
+
+    fn signed(&mut self, value: i64, quoted: bool) -> Wrote {
+        self.out.number(|line| line.signed(value, quoted));
         shown(value != 0)
     }
 
     #[inline]
-    fn int(&mut self, value: i64) -> Wrote {
-        self.out.signed(value);
-        shown(value != 0)
-    }
-
-    #[inline]
-    fn uint64(&mut self, field: &Field, value: u64) -> Wrote {
-        if field.quoted {
-            self.out.byte(b'"');
-            self.out.unsigned(value);
-            self.out.byte(b'"');
-            shown(value != 0)
-        } else {
-            self.uint(value)
-        }
-    }
-
-    #[inline]
-    fn int64(&mut self, field: &Field, value: i64) -> Wrote {
-        if field.quoted {
-            self.out.byte(b'"');
-            self.out.signed(value);
-            self.out.byte(b'"');
-            shown(value != 0)
-        } else {
-            self.int(value)
-        }
-    }
-
-    #[inline]
-    fn enumerated(&mut self, field: &Field, number: i32) -> Wrote {
+    pub(super) fn enumerated(&mut self, field: &Field, number: i32) -> Wrote {
         match self.enums[field.target as usize].name(number) {
-            Some(name) => self.out.text(name),
+            Some(name) => self.out.snippet(name),
             None if field.kind == Form::ClosedEnum => return Wrote::Nothing,
             None => self.out.signed(i64::from(number)),
         }
@@ -441,10 +500,56 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 }
 
+/// A field whose tag has been read.
+struct Next {
+    /// In its shortest form, and not that of a packed list.
+    tag: u32,
+    slot: Slot,
+    /// Whether it is a list whose elements stand in one length-delimited value.
+    is_packed: bool,
+}
+
+/// The next field; `None` where the schema does not know it: it has been skipped.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+fn next_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Option<Next>, Fault> {
+    let before = *reader;
+    if let Some(tag) = reader.short_tag()
+        && let Some(slot) = message.tagged(tag)
+    {
+        return Ok(Some(Next {
+            tag,
+            slot: *slot,
+            is_packed: false,
+        }));
+    }
+    *reader = before;
+    reader.lend(|reader| any_field(message, reader, depth))
+}
+
+/// As [`next_field`], for those with a long tag, packed or unknown ones.
+#[inline(never)]
+fn any_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Option<Next>, Fault> {
+    let Some(tag) = reader.tag()? else {
+        return Ok(None);
+    };
+    let slot = message.slot(tag.number);
+    let known = slot.map(|slot| (slot, &message.fields[slot.index as usize]));
+    let Some((slot, field)) = known.filter(|(_, field)| accepts(field, tag)) else {
+        reader.skip(tag, depth)?;
+        return Ok(None);
+    };
+    Ok(Some(Next {
+        tag: field.tag,
+        slot,
+        is_packed: tag.wire != field.wire(),
+    }))
+}
+
 /// Whether the field has this wire type, or may be packed and is. Any other is an unknown field.
 #[inline]
 pub(super) fn accepts(field: &Field, tag: Tag) -> bool {
-    tag.wire == field.wire || (tag.wire == Wire::Len && field.is_packable())
+    tag.wire == field.wire() || (tag.wire == Wire::Len && field.is_packable())
 }
 
 /// One level less than `depth`.

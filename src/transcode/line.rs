@@ -1,0 +1,266 @@
+//! A short field: its key and its value are put together in room of a fixed size, and count as
+//! written all at once. Hardly a step depends on how long a part is, so that hardly one is guessed
+//! wrong. What writes says whether it could: what it left behind counts for nothing if not.
+
+use super::tables::{SNIPPET, Snippet};
+
+/// Strings shorter than this are short: with what lies behind them they are copied in one go.
+pub(super) const SHORT: usize = 32;
+
+/// Bytes up to this many are as base64 no longer than a short string.
+const SHORT_BYTES: usize = SHORT / 4 * 3;
+
+/// Room for a key and a string, in quotes, or any number.
+pub(super) const LINE: usize = SNIPPET + SHORT + 32;
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+const EIGHT_DIGITS: u64 = 100_000_000;
+
+/// From index `SHORT - n` on, `n` bytes that are set.
+const MASKS: [u8; 2 * SHORT] = {
+    let mut masks = [0; 2 * SHORT];
+    let mut index = 0;
+    while index < SHORT {
+        masks[index] = 0xff;
+        index += 1;
+    }
+    masks
+};
+
+#[derive(Debug)]
+pub(super) struct Line<'r> {
+    room: &'r mut [u8; LINE],
+    length: usize,
+}
+
+#[expect(clippy::inline_always, reason = "the length then stays in a register")]
+impl<'r> Line<'r> {
+    #[inline(always)]
+    pub(super) fn new(room: &'r mut [u8; LINE]) -> Self {
+        Self { room, length: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    #[inline(always)]
+    pub(super) fn snippet(&mut self, text: &Snippet) -> bool {
+        self.put(&text.head);
+        self.length += usize::from(text.length);
+        text.long.is_none()
+    }
+
+    #[inline(always)]
+    pub(super) fn bool(&mut self, value: bool) -> bool {
+        self.put(if value { b"true\0" } else { b"false" });
+        self.length += 5 - usize::from(value);
+        true
+    }
+
+    /// Writes a number, within quotes if they are asked for.
+    #[inline(always)]
+    pub(super) fn unsigned(&mut self, value: u64, quoted: bool) -> bool {
+        self.put(b"\"");
+        self.length += usize::from(quoted);
+        self.digits(value);
+        self.put(b"\"");
+        self.length += usize::from(quoted);
+        true
+    }
+
+    /// Writes a number, within quotes if they are asked for.
+    #[inline(always)]
+    pub(super) fn signed(&mut self, value: i64, quoted: bool) -> bool {
+        self.put(b"\"");
+        self.length += usize::from(quoted);
+        self.put(b"-");
+        self.length += usize::from(value < 0);
+        self.digits(value.unsigned_abs());
+        self.put(b"\"");
+        self.length += usize::from(quoted);
+        true
+    }
+
+    #[inline(always)]
+    fn digits(&mut self, value: u64) {
+        if value < EIGHT_DIGITS {
+            self.first_digits(value);
+        } else if value < EIGHT_DIGITS * EIGHT_DIGITS {
+            self.first_digits(value / EIGHT_DIGITS);
+            self.next_digits(value % EIGHT_DIGITS);
+        } else {
+            self.first_digits(value / (EIGHT_DIGITS * EIGHT_DIGITS));
+            self.next_digits(value / EIGHT_DIGITS % EIGHT_DIGITS);
+            self.next_digits(value % EIGHT_DIGITS);
+        }
+    }
+
+    /// Writes a number of up to eight digits.
+    #[inline(always)]
+    fn first_digits(&mut self, value: u64) {
+        let digits = eight_digits(value);
+        let zeros = (digits.trailing_zeros() / 8).min(7);
+        self.put(&((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
+        self.length += 8 - zeros as usize;
+    }
+
+    /// Writes eight digits.
+    #[inline(always)]
+    fn next_digits(&mut self, value: u64) {
+        self.put(&(eight_digits(value) | ZEROS).to_le_bytes());
+        self.length += 8;
+    }
+
+    /// Writes the first `length` bytes of `text` in quotes, if they are ASCII and none must be
+    /// escaped.
+    #[inline(always)]
+    pub(super) fn string(&mut self, text: &[u8; SHORT], length: usize) -> bool {
+        if length >= SHORT {
+            return false;
+        }
+        let Some(mask) = MASKS[SHORT - length..].first_chunk() else {
+            return false;
+        };
+        let is_plain = is_plain(text, mask);
+        self.put(b"\"");
+        self.length += 1;
+        self.put(text);
+        self.length += length;
+        self.put(b"\"");
+        self.length += 1;
+        is_plain
+    }
+
+    /// Writes the first `length` bytes of `bytes` as base64, in quotes.
+    #[inline(always)]
+    pub(super) fn base64(&mut self, bytes: &[u8; SHORT], length: usize) -> bool {
+        if length > SHORT_BYTES {
+            return false;
+        }
+        let mut only = [0; SHORT];
+        for ((to, byte), mask) in only.iter_mut().zip(bytes).zip(&MASKS[SHORT - length..]) {
+            *to = byte & mask;
+        }
+        self.put(b"\"");
+        self.length += 1;
+        for group in only.as_chunks::<3>().0.iter().take(length.div_ceil(3)) {
+            let [a, b, c] = group.map(usize::from);
+            let digits = [a >> 2, a << 4 | b >> 4, b << 2 | c >> 6, c];
+            self.put(&digits.map(|digit| BASE64[digit & 63]));
+            self.length += 4;
+        }
+        for missing in 0..(3 - length % 3) % 3 {
+            self.room[self.length - 1 - missing] = b'=';
+        }
+        self.put(b"\"");
+        self.length += 1;
+        true
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.room[self.length..self.length + N].copy_from_slice(bytes);
+    }
+}
+
+/// Whether the bytes of `text` that `mask` has set are ASCII that JSON does not escape.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "the compiler makes a few vector instructions of it"
+)]
+pub(super) fn is_plain(text: &[u8; SHORT], mask: &[u8; SHORT]) -> bool {
+    let mut found = 0;
+    for (byte, mask) in text.iter().zip(mask) {
+        // Seen as signed, all that is not ASCII is below the space, as control characters are.
+        let special = byte.cast_signed() < 0x20 || *byte == b'"' || *byte == b'\\';
+        found |= u8::from(special) & mask;
+    }
+    found == 0
+}
+
+/// The decimal digits of a number below 10^8, each a byte, the first one lowest. All steps work on
+/// every part of the word at once.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a dozen instructions")]
+fn eight_digits(value: u64) -> u64 {
+    let fours = value / 10_000 | (value % 10_000) << 32;
+    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs - 10 * tens) << 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Line) -> bool) -> String {
+        let mut room = [b'?'; LINE];
+        let mut line = Line::new(&mut room);
+        assert!(write(&mut line));
+        let length = line.length();
+        String::from_utf8(room[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn numbers_around_every_power_of_ten_are_as_the_standard_library_writes_them() {
+        let mut power = 1_u64;
+        for _ in 0..20 {
+            for value in [power - 1, power, power + 1, power.wrapping_mul(9)] {
+                assert_eq!(
+                    written(|line| line.unsigned(value, false)),
+                    value.to_string()
+                );
+                let signed = value.cast_signed().wrapping_neg();
+                assert_eq!(
+                    written(|line| line.signed(signed, true)),
+                    format!("\"{signed}\"")
+                );
+            }
+            power = power.wrapping_mul(10);
+        }
+        assert_eq!(
+            written(|line| line.unsigned(u64::MAX, false)),
+            u64::MAX.to_string()
+        );
+        assert_eq!(
+            written(|line| line.signed(i64::MIN, false)),
+            i64::MIN.to_string()
+        );
+    }
+
+    #[test]
+    fn short_bytes_are_base64_whatever_follows() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+
+        let bytes = std::array::from_fn(|index| u8::try_from(255 - 7 * index).unwrap());
+        for length in 0..=SHORT_BYTES {
+            let text = written(|line| line.base64(&bytes, length));
+            assert_eq!(text, format!("\"{}\"", STANDARD.encode(&bytes[..length])));
+        }
+    }
+
+    #[test]
+    fn a_short_string_is_plain_up_to_its_end_whatever_follows() {
+        for special in 0..=u8::MAX {
+            for place in 0..SHORT - 1 {
+                let mut text = [b'x'; SHORT];
+                text[place] = special;
+                let is_special = special < 0x20 || special > 0x7f || b"\"\\".contains(&special);
+                for length in [place, place + 1, SHORT - 1] {
+                    let line = written(|line| line.string(&[b'x'; SHORT], length));
+                    assert_eq!(line, format!("\"{}\"", "x".repeat(length)));
+                    let mut room = [0; LINE];
+                    let mut line = Line::new(&mut room);
+                    assert_eq!(line.string(&text, length), !is_special || length <= place);
+                }
+            }
+        }
+    }
+}
