@@ -89,7 +89,7 @@ async fn read_ahead(
 }
 
 fn report_losses(batch: &Batch) {
-    let (skipped, damaged) = (batch.skipped, batch.damaged);
+    let (skipped, damaged, unknown) = (batch.skipped, batch.damaged, batch.unknown);
     let before = batch.entries.first().map(|entry| entry.offset);
     if skipped > 0 {
         tracing::error!(
@@ -103,6 +103,13 @@ fn report_losses(batch: &Batch) {
             damaged,
             before,
             "frames are damaged in the journal and are passed over"
+        );
+    }
+    if unknown > 0 {
+        tracing::warn!(
+            unknown,
+            before,
+            "records of a kind that this version does not know are passed over"
         );
     }
 }

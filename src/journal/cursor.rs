@@ -1,9 +1,9 @@
 //! A sink's own view of the journal.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::{io, mem};
 
 use tokio::sync::watch;
 
@@ -18,6 +18,9 @@ use crate::frame::Frame;
 
 /// How much is read at once to find one record.
 const ONE_RECORD_BYTES: usize = 64 << 10;
+
+/// How often a place is read that the disk does not give back, before it counts as damaged.
+const READ_TRIES: u32 = 5;
 
 /// A frame and its number in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Batch {
     pub skipped: u64,
     /// Records between the batch before and this one that are damaged beyond reading.
     pub damaged: u64,
+    /// Records of a kind that this version does not know, passed over on the way to this batch's end.
+    pub unknown: u64,
     /// Never empty.
     pub entries: Vec<Entry>,
 }
@@ -61,6 +66,9 @@ pub struct Cursor {
     /// What was passed over and belongs to the next batch.
     skipped: u64,
     damaged: u64,
+    unknown: u64,
+    /// How often reading at this place has failed.
+    failures: u32,
 }
 
 /// What the writer thread knows of a cursor.
@@ -77,6 +85,9 @@ pub(super) struct Registered {
     file: Mutex<CursorFile>,
     pub(super) skipped: AtomicU64,
     pub(super) damaged: AtomicU64,
+    pub(super) unknown: AtomicU64,
+    /// What was passed over below is counted: it may be read again.
+    counted_to: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -152,6 +163,8 @@ impl Cursor {
             place,
             skipped: 0,
             damaged: 0,
+            unknown: 0,
+            failures: 0,
         })
     }
 
@@ -176,14 +189,24 @@ impl Cursor {
         }
     }
 
-    async fn pass(&self, max_bytes: usize) -> Result<(Reader, Window), ReadError> {
+    async fn pass(&mut self, max_bytes: usize) -> Result<(Reader, Window), ReadError> {
         let mut reader = self.reader.clone();
         let place = self.place;
+        let past_errors = self.failures >= READ_TRIES;
         let pass = tokio::task::spawn_blocking(move || {
-            let window = reader.read(place, max_bytes)?;
+            let window = if past_errors {
+                reader.read_past_errors(place)?
+            } else {
+                reader.read(place, max_bytes)?
+            };
             Ok((reader, window))
         });
-        pass.await.map_err(io::Error::other)?
+        let result = pass.await.map_err(io::Error::other)?;
+        self.failures = match result {
+            Ok(_) => 0,
+            Err(_) => self.failures + 1,
+        };
+        result
     }
 
     /// [`Cursor::read`] without a runtime, and without waiting.
@@ -213,29 +236,24 @@ impl Cursor {
         self.place = window.next;
         self.skipped += window.skipped;
         self.damaged += window.damaged;
+        self.unknown += window.unknown;
         let first = window.first?;
         self.registered.was_read(first, self.place);
-        let (skipped, damaged) = (
-            std::mem::take(&mut self.skipped),
-            std::mem::take(&mut self.damaged),
-        );
-        self.registered
-            .skipped
-            .fetch_add(skipped, Ordering::Relaxed);
-        self.registered
-            .damaged
-            .fetch_add(damaged, Ordering::Relaxed);
-        Some(Batch {
-            skipped,
-            damaged,
+        let batch = Batch {
+            skipped: mem::take(&mut self.skipped),
+            damaged: mem::take(&mut self.damaged),
+            unknown: mem::take(&mut self.unknown),
             entries: window.entries,
-        })
+        };
+        self.registered.count(&batch, self.place.offset);
+        Some(batch)
     }
 
     /// Reads on at `offset`: back to a record whose sending failed.
     pub fn seek(&mut self, offset: u64) {
         self.skipped = 0;
         self.damaged = 0;
+        self.unknown = 0;
         self.place = self.registered.place(&self.shared, offset);
     }
 
@@ -300,6 +318,18 @@ impl Registered {
             file: Mutex::new(file),
             skipped: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            counted_to: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts what was passed over before the offset `to`, unless it was counted when it was read
+    /// before.
+    fn count(&self, batch: &Batch, to: u64) {
+        if self.counted_to.fetch_max(to, Ordering::Relaxed) < to {
+            self.skipped.fetch_add(batch.skipped, Ordering::Relaxed);
+            self.damaged.fetch_add(batch.damaged, Ordering::Relaxed);
+            self.unknown.fetch_add(batch.unknown, Ordering::Relaxed);
         }
     }
 

@@ -154,6 +154,7 @@ impl Inspector {
                     return Ok(found.then_some(Batch {
                         skipped: window.skipped,
                         damaged: window.damaged,
+                        unknown: window.unknown,
                         entries: window.entries,
                     }));
                 }

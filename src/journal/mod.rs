@@ -15,6 +15,7 @@
 //!   00000000000000000000.log      a segment: records 0 to 41 999
 //!   00000000000000042000.log      the next one; only the last segment is written to
 //!   cursors/lake.cursor           how far the sink `lake` has come
+//!   damaged/                      bytes of segments that are no records: segment, position
 //! ```
 //!
 //! A segment is named after the offset of its first record: the number of records that were
@@ -80,7 +81,9 @@
 //! *Opening* checks every record of the last segment and only looks at the first record of the others:
 //! they were synced when they were closed, and are checked while they are read. What follows the
 //! last good record of the last segment is a torn tail, and is cut. Records that are damaged
-//! elsewhere are passed over to the next good one, and reported by the cursor that meets them.
+//! elsewhere, or that the disk does not give back when it is asked several times, are passed over to
+//! the next good one, and reported by the cursor that meets them. What was cut or passed over is
+//! kept in `damaged`, within limits.
 //!
 //! *Full.* A cursor that lags further behind than its [`Backlog`](crate::config::Backlog) allows skips
 //! forward to the start of a segment, alone; the newest is never skipped. When the journal as a whole
@@ -91,6 +94,7 @@
 //!
 //! *In memory* ([`Location::Memory`]) the same code runs over files in memory.
 
+mod aside;
 mod cursor;
 mod cursor_file;
 mod index;

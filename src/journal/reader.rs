@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use super::aside;
 use super::cursor::Entry;
 use super::cursor_file::Mark;
 use super::index::Segment;
-use super::record::{self, Names};
+use super::record::{self, HEADER_BYTES, Names};
 use super::segment::{self, Chunk};
 use super::storage::File;
 use super::{Shared, lock};
@@ -50,6 +51,8 @@ pub(super) struct Window {
     pub(super) skipped: u64,
     /// Records before the first entry that are there, but cannot be read.
     pub(super) damaged: u64,
+    /// Good records of a kind that this version does not know.
+    pub(super) unknown: u64,
     /// The first entry.
     pub(super) first: Option<Mark>,
     pub(super) next: Place,
@@ -90,10 +93,20 @@ impl Reader {
 
     /// Reads up to about `max_bytes` of records from `place` on. No entries: there is nothing to read.
     pub(super) fn read(&mut self, place: Place, max_bytes: usize) -> io::Result<Window> {
+        self.pass(place, max_bytes, false)
+    }
+
+    /// The same, one record at a time, and what cannot be read counts as damaged.
+    pub(super) fn read_past_errors(&mut self, place: Place) -> io::Result<Window> {
+        self.pass(place, HEADER_BYTES, true)
+    }
+
+    fn pass(&mut self, place: Place, max_bytes: usize, past_errors: bool) -> io::Result<Window> {
         let mut window = Window {
             entries: Vec::new(),
             skipped: 0,
             damaged: 0,
+            unknown: 0,
             first: None,
             next: place,
         };
@@ -107,12 +120,18 @@ impl Reader {
                 Err(error) => return Err(error),
             };
             let position = window.next.position;
-            let chunk = segment::read(&*file, position, source.segment.len, max_bytes)?;
+            let chunk = match segment::read(&*file, position, source.segment.len, max_bytes) {
+                Err(_) if past_errors => Chunk {
+                    damaged: true,
+                    ..Chunk::default()
+                },
+                read => read?,
+            };
             if chunk.damaged && self.is_stale(&source) {
                 continue;
             }
             if chunk.records.is_empty() {
-                pass_damage(&*file, &source, &mut window)?;
+                self.pass_damage(&*file, &source, &mut window);
             } else {
                 self.take(chunk, &source, &mut window);
             }
@@ -156,6 +175,22 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Goes on to the next good record, or to the segment's end.
+    fn pass_damage(&self, file: &dyn File, source: &Source, window: &mut Window) {
+        let place = &mut window.next;
+        let len = source.segment.len;
+        let good = segment::find(file, source.base, place.position + 1, len);
+        let damaged = place.position..good.unwrap_or(len);
+        tracing::error!(
+            segment = segment::name(source.base),
+            position = damaged.start,
+            bytes = damaged.end - damaged.start,
+            "passed over damage in the journal",
+        );
+        place.position = damaged.end;
+        aside::keep(&*self.shared.storage, source.base, file, damaged);
     }
 
     fn file(&mut self, source: &Source) -> io::Result<Arc<dyn File>> {
@@ -209,6 +244,8 @@ impl Reader {
                     None if window.entries.is_empty() => window.damaged += 1,
                     None => return,
                 }
+            } else if header.offset >= place.offset {
+                window.unknown += 1;
             }
             window.damaged += lost;
             window.next.position = position + record.len() as u64;
@@ -226,19 +263,4 @@ impl Window {
         });
         self.entries.push(entry);
     }
-}
-
-/// Goes on to the next good record, or to the segment's end.
-fn pass_damage(file: &dyn File, source: &Source, window: &mut Window) -> io::Result<()> {
-    let place = &mut window.next;
-    let len = source.segment.len;
-    let good = segment::find(file, source.base, place.position + 1, len)?;
-    tracing::error!(
-        segment = segment::name(source.base),
-        position = place.position,
-        bytes = good.unwrap_or(len) - place.position,
-        "passed over damage in the journal",
-    );
-    place.position = good.unwrap_or(len);
-    Ok(())
 }

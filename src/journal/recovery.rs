@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::aside;
 use super::cursor_file::{self, CursorFile, Found};
 use super::index::{Index, Segment};
 use super::record::{HEADER_BYTES, Header};
@@ -114,6 +115,8 @@ fn repair(
     let sound = Sound::scan(&*file, base)?;
     for damage in &sound.damage {
         tracing::error!(?damage, "the journal's last segment is damaged");
+        let part = damage.position..damage.position + damage.bytes;
+        aside::keep(storage, base, &*file, part);
     }
     if sound.len < len {
         recovery.torn_bytes = len - sound.len;
@@ -124,6 +127,7 @@ fn repair(
             next_offset = sound.end,
             "cut a torn tail off the journal",
         );
+        aside::keep(storage, base, &*file, sound.len..len);
         file.truncate(sound.len)?;
     }
     recovery.damage = sound.damage;
@@ -170,7 +174,7 @@ impl Sound {
             if !chunk.damaged {
                 continue;
             }
-            let Some(good) = segment::find(file, base, sound.len + 1, len)? else {
+            let Some(good) = segment::find(file, base, sound.len + 1, len) else {
                 break;
             };
             sound.damage.push(Damage {

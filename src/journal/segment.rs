@@ -9,7 +9,10 @@ use super::record::{self, Check, HEADER_BYTES, Header, MAGIC};
 use super::storage::{File, read_up_to};
 
 /// How much is read at once to look for the next good record.
-const SEARCH_BYTES: usize = 256 << 10;
+pub(super) const SEARCH_BYTES: usize = 256 << 10;
+
+/// How much is passed over where the disk gives nothing back.
+const SECTOR_BYTES: usize = 4096;
 
 const SUFFIX: &str = ".log";
 
@@ -72,16 +75,22 @@ fn split(mut bytes: Bytes, more_follows: bool) -> Chunk {
     }
 }
 
-/// The position of the first good record at or after `from`. `base` is the segment's own.
-pub(super) fn find(file: &dyn File, base: u64, from: u64, len: u64) -> io::Result<Option<u64>> {
+/// The position of the first good record at or after `from`, past what the disk does not give back.
+/// `base` is the segment's own.
+pub(super) fn find(file: &dyn File, base: u64, from: u64, len: u64) -> Option<u64> {
     let mut position = from;
     while position + HEADER_BYTES as u64 <= len {
         let left = usize::try_from(len - position).unwrap_or(usize::MAX);
-        let bytes = read_up_to(file, position, left.min(SEARCH_BYTES))?;
+        let bytes = read_up_to(file, position, left.min(SEARCH_BYTES))
+            .or_else(|_| read_up_to(file, position, left.min(SECTOR_BYTES)));
+        let Ok(bytes) = bytes else {
+            position += (SECTOR_BYTES - HEADER_BYTES) as u64;
+            continue;
+        };
         for at in memmem::find_iter(&bytes, &MAGIC) {
             let candidate = position + at as u64;
-            if is_record(file, base, candidate, len)? {
-                return Ok(Some(candidate));
+            if is_record(file, base, candidate, len).unwrap_or(false) {
+                return Some(candidate);
             }
         }
         if bytes.len() < HEADER_BYTES {
@@ -89,7 +98,7 @@ pub(super) fn find(file: &dyn File, base: u64, from: u64, len: u64) -> io::Resul
         }
         position += (bytes.len() - MAGIC.len() + 1) as u64;
     }
-    Ok(None)
+    None
 }
 
 /// Looks at the header first: what a payload holds may look like a record, and must not make the

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::lock;
@@ -41,6 +42,8 @@ struct World {
     full: bool,
     /// Bytes that all files may have together.
     capacity: Option<usize>,
+    /// Bytes of every file that cannot be read.
+    unreadable: Option<Range<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +71,10 @@ impl Sim {
 
     pub(super) fn limit(&self, capacity: usize) {
         lock(&self.0).capacity = Some(capacity);
+    }
+
+    pub(super) fn spoil(&self, bytes: Range<usize>) {
+        lock(&self.0).unreadable = Some(bytes);
     }
 
     pub(super) fn heal(&self) {
@@ -293,9 +300,13 @@ impl File for Handle {
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let unreadable = lock(&self.world).unreadable.clone();
         let inode = lock(&self.inode);
         let start = usize::try_from(position).unwrap().min(inode.cache.len());
         let len = buffer.len().min(inode.cache.len() - start);
+        if unreadable.is_some_and(|bytes| bytes.start < start + len && start < bytes.end) {
+            return Err(io::Error::other("a bad sector"));
+        }
         buffer[..len].copy_from_slice(&inode.cache[start..start + len]);
         Ok(len)
     }

@@ -50,6 +50,8 @@ pub struct CursorStats {
     pub skipped: u64,
     /// Records that could not be read.
     pub damaged: u64,
+    /// Records of a kind that this version does not know.
+    pub unknown: u64,
 }
 
 /// What is counted as it happens.
@@ -118,6 +120,7 @@ impl Stats {
                     lag: end.saturating_sub(cursor.committed()),
                     skipped: cursor.skipped.load(Ordering::Relaxed),
                     damaged: cursor.damaged.load(Ordering::Relaxed),
+                    unknown: cursor.unknown.load(Ordering::Relaxed),
                 })
                 .collect(),
         }

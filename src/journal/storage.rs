@@ -17,6 +17,8 @@ use super::{OpenError, lock};
 
 /// The folder of cursor files.
 pub(super) const CURSORS: &str = "cursors";
+/// The folder of what is damaged.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// How long a lock that another process holds is asked for, and how often.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -101,6 +103,7 @@ impl Disk {
 
     pub(super) fn open(folder: &Path) -> Result<(Self, Lock), OpenError> {
         fs::create_dir_all(folder.join(CURSORS))?;
+        fs::create_dir_all(folder.join(DAMAGED))?;
         let file = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -138,6 +141,9 @@ fn lock_soon(file: &fs::File, folder: &Path) -> Result<(), OpenError> {
 
 impl Storage for Disk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        if !self.writable {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
         Ok(Arc::new(options.open(self.folder.join(name))?))

@@ -280,6 +280,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bad_sector_costs_the_record_in_it_after_some_tries() {
+        let disk = Sim::default();
+        let (journal, mut cursor) = open(&disk);
+        let appender = journal.appender();
+        for _ in 0..3 {
+            append(&appender, 10_000).await;
+        }
+        synced(&journal, 3).await;
+        disk.spoil(15_000..15_001);
+        let (mut offsets, mut failures, mut damaged) = (Vec::new(), 0, 0);
+        while offsets.last() != Some(&2) {
+            match timeout(A_WHILE, cursor.read(1 << 20)).await.unwrap() {
+                Ok(batch) => {
+                    damaged += batch.damaged;
+                    offsets.extend(batch.entries.iter().map(|entry| entry.offset));
+                }
+                Err(_) => failures += 1,
+            }
+        }
+        assert_eq!((offsets, damaged), (vec![0, 2], 1));
+        assert!(failures >= 5, "it is asked for {failures} times");
+        assert_eq!(journal.stats().cursors[0].damaged, 1);
+        journal.close().await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_full_disk_makes_appenders_wait_and_loses_nothing() {
         let disk = Sim::default();
         let (journal, mut cursor) = open(&disk);
