@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         self.at = at;
-        Some(u32::from(low & 0x7f) | (u32::from(high) << 7) * u32::from(more))
+        Some(u32::from(low & 0x7f) | ((u32::from(high) << 7) * u32::from(more)))
     }
 
     /// The next field's tag; `None` at the end of the message.

@@ -35,6 +35,38 @@ pub(super) struct Line<'r> {
     length: usize,
 }
 
+/// What may fit in a line.
+#[derive(Clone, Copy)]
+pub(super) enum Short<'a> {
+    /// The first bytes of a string, or more than it has, and its length.
+    String(&'a [u8; SHORT], usize),
+    /// The same, to be written as base64.
+    Bytes(&'a [u8; SHORT], usize),
+    /// An enum's value: its name in quotes, and its number.
+    Name(&'a Snippet, i32),
+    /// A number, and whether it is in quotes.
+    Unsigned(u64, bool),
+    Signed(i64, bool),
+    Bool(bool),
+}
+
+impl Short<'_> {
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "which one it is, is known where it is asked"
+    )]
+    pub(super) fn is_default(self) -> bool {
+        match self {
+            Self::String(_, length) | Self::Bytes(_, length) => length == 0,
+            Self::Name(_, number) => number == 0,
+            Self::Unsigned(value, _) => value == 0,
+            Self::Signed(value, _) => value == 0,
+            Self::Bool(value) => !value,
+        }
+    }
+}
+
 #[expect(clippy::inline_always, reason = "the length then stays in a register")]
 impl<'r> Line<'r> {
     #[inline(always)]
@@ -45,6 +77,18 @@ impl<'r> Line<'r> {
     #[inline(always)]
     pub(super) fn length(&self) -> usize {
         self.length
+    }
+
+    #[inline(always)]
+    pub(super) fn value(&mut self, value: Short) -> bool {
+        match value {
+            Short::String(text, length) => self.string(text, length),
+            Short::Bytes(bytes, length) => self.base64(bytes, length),
+            Short::Name(name, _) => self.snippet(name),
+            Short::Unsigned(value, quoted) => self.unsigned(value, quoted),
+            Short::Signed(value, quoted) => self.signed(value, quoted),
+            Short::Bool(value) => self.bool(value),
+        }
     }
 
     #[inline(always)]
@@ -188,11 +232,11 @@ pub(super) fn is_plain(text: &[u8; SHORT], mask: &[u8; SHORT]) -> bool {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a dozen instructions")]
 fn eight_digits(value: u64) -> u64 {
-    let fours = value / 10_000 | (value % 10_000) << 32;
-    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
-    let pairs = hundreds | (fours - 100 * hundreds) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
-    tens | (pairs - 10 * tens) << 8
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((pairs - 10 * tens) << 8)
 }
 
 #[cfg(test)]
@@ -252,7 +296,7 @@ mod tests {
             for place in 0..SHORT - 1 {
                 let mut text = [b'x'; SHORT];
                 text[place] = special;
-                let is_special = special < 0x20 || special > 0x7f || b"\"\\".contains(&special);
+                let is_special = !(0x20..0x80).contains(&special) || b"\"\\".contains(&special);
                 for length in [place, place + 1, SHORT - 1] {
                     let line = written(|line| line.string(&[b'x'; SHORT], length));
                     assert_eq!(line, format!("\"{}\"", "x".repeat(length)));

@@ -40,7 +40,9 @@ pub(super) struct Message {
     pub(super) shape: Shape,
     /// In the order of their numbers.
     pub(super) fields: Box<[Field]>,
-    /// By field number.
+    /// A slot for each field.
+    slots: Box<[Slot]>,
+    /// The same by field number.
     dense: Box<[Slot]>,
 }
 
@@ -50,11 +52,30 @@ pub(super) struct Message {
 pub(super) struct Slot {
     /// In the message's fields.
     pub(super) index: u32,
+    /// The wire type.
     wire: u8,
-    pub(super) kind: Form,
-    pub(super) shape: FieldShape,
+    pub(super) step: Step,
     pub(super) is_member: bool,
-    pub(super) has_long_key: bool,
+    /// Whether it is written where it has its default.
+    pub(super) is_always_shown: bool,
+}
+
+/// What is to be done for a field: its kind where that is a common one, and the field is no list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    String,
+    Bytes,
+    Enum,
+    Uint32,
+    Int32,
+    Uint64,
+    Int64,
+    Bool,
+    Message,
+    Messages,
+    List,
+    Map,
+    Other,
 }
 
 /// How a message looks in JSON.
@@ -99,7 +120,7 @@ pub(super) struct Snippet {
     pub(super) head: [u8; SNIPPET],
     pub(super) length: u8,
     /// All of it, where it is too long for `head`.
-    pub(super) long: Option<Box<Vec<u8>>>,
+    pub(super) long: Option<Box<Box<[u8]>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,9 +241,9 @@ impl Message {
         Some(&self.fields[slot.index as usize])
     }
 
-    pub(super) fn slot(&self, number: u32) -> Option<Slot> {
+    pub(super) fn slot(&self, number: u32) -> Option<&Slot> {
         match self.dense.get(number as usize) {
-            Some(slot) => (slot.wire != Slot::EMPTY.wire).then_some(*slot),
+            Some(slot) => (slot.wire != Slot::EMPTY.wire).then_some(slot),
             None => self.sparse(number),
         }
     }
@@ -235,10 +256,10 @@ impl Message {
         (u32::from(slot.wire) == tag & 7).then_some(slot)
     }
 
-    fn sparse(&self, number: u32) -> Option<Slot> {
+    fn sparse(&self, number: u32) -> Option<&Slot> {
         let fields = &self.fields;
         let index = fields.binary_search_by_key(&number, Field::number).ok()?;
-        Some(Slot::new(&fields[index], u32::try_from(index).ok()?))
+        Some(&self.slots[index])
     }
 }
 
@@ -247,20 +268,39 @@ impl Slot {
     const EMPTY: Self = Self {
         index: u32::MAX,
         wire: u8::MAX,
-        kind: Form::Null,
-        shape: FieldShape::Present,
+        step: Step::Other,
         is_member: false,
-        has_long_key: false,
+        is_always_shown: false,
     };
 
     fn new(field: &Field, index: u32) -> Self {
         Self {
             index,
             wire: field.wire() as u8,
-            kind: field.kind,
-            shape: field.shape,
+            step: Step::of(field),
             is_member: field.oneof.is_some(),
-            has_long_key: field.key.long.is_some(),
+            is_always_shown: field.shape != FieldShape::Implicit,
+        }
+    }
+}
+
+impl Step {
+    fn of(field: &Field) -> Self {
+        match (field.shape, field.kind) {
+            (FieldShape::Map, _) => Self::Map,
+            (FieldShape::List, Form::Message) => Self::Messages,
+            (FieldShape::List, _) => Self::List,
+            (_, Form::Message) => Self::Message,
+            _ if field.key.long.is_some() => Self::Other,
+            (_, Form::String | Form::Text) => Self::String,
+            (_, Form::Bytes) => Self::Bytes,
+            (_, Form::Enum | Form::ClosedEnum) => Self::Enum,
+            (_, Form::Uint32) => Self::Uint32,
+            (_, Form::Int32) => Self::Int32,
+            (_, Form::Uint64) => Self::Uint64,
+            (_, Form::Int64) => Self::Int64,
+            (_, Form::Bool) => Self::Bool,
+            _ => Self::Other,
         }
     }
 }
@@ -334,7 +374,7 @@ impl Snippet {
         Self {
             head,
             length: u8::try_from(shown).expect("at most SNIPPET"),
-            long: (text.len() > SNIPPET).then(|| text.into()),
+            long: (text.len() > SNIPPET).then(|| Box::new(text.into())),
         }
     }
 
@@ -427,14 +467,19 @@ impl Index {
             .max()
             .unwrap_or(0);
         let mut dense = vec![Slot::EMPTY; last as usize + 1];
-        for (field, index) in fields.iter().zip(0..) {
+        let slots = fields.iter().zip(0..);
+        let slots: Box<[Slot]> = slots
+            .map(|(field, index)| Slot::new(field, index))
+            .collect();
+        for (field, known) in fields.iter().zip(&slots) {
             if let Some(slot) = dense.get_mut(field.number() as usize) {
-                *slot = Slot::new(field, index);
+                *slot = *known;
             }
         }
         Message {
             shape: shape(message, style),
             fields: fields.into(),
+            slots,
             dense: dense.into(),
         }
     }

@@ -1,10 +1,12 @@
 //! The fast path: messages whose fields come in ascending order.
 
+use std::ops::Range;
+
 use super::JsonStyle;
-use super::line::Line;
+use super::line::Short;
 use super::maps::Entry;
 use super::out::Out;
-use super::tables::{Enum, Field, FieldShape, Form, Message, Shape, Slot, Tables};
+use super::tables::{Enum, Field, FieldShape, Form, Message, Shape, Slot, Step, Tables};
 use crate::wire::{Fault, Problem, Reader, Tag, Wire};
 
 /// What became of a value that was to be written.
@@ -128,34 +130,36 @@ impl<'t, 'o> Writer<'t, 'o> {
                 continue;
             };
             let field = &message.fields[slot.index as usize];
-            if tag != last || open.is_none() {
-                if tag <= last || slot.is_member && members & field.member_bit() != 0 {
-                    return Ok(Pass::OutOfOrder);
-                }
+            if tag > last {
+                last = tag;
                 if let Some(list) = open.take() {
                     self.end_list(list);
                 }
-                last = tag;
                 if slot.is_member {
+                    if members & field.member_bit() != 0 {
+                        return Ok(Pass::OutOfOrder);
+                    }
                     members |= field.member_bit();
                 }
-                match slot.shape {
-                    FieldShape::List => open = Some(self.begin_list(field)),
-                    FieldShape::Map => {
-                        reader.lend(|reader| self.run_of_entries(field, reader, depth))?;
-                        continue;
-                    }
-                    FieldShape::Present | FieldShape::Implicit => {
-                        self.singular(slot, field, &mut reader, depth)?;
-                        continue;
-                    }
-                }
+            } else if tag < last || open.is_none() {
+                return Ok(Pass::OutOfOrder);
             }
-            if slot.kind == Form::Message {
-                self.out.byte(b',');
-                self.inner(field, &mut reader, depth)?;
-            } else {
-                reader.lend(|reader| self.elements(field, is_packed, reader, depth))?;
+            match slot.step {
+                Step::Messages => {
+                    if open.is_none() {
+                        open = Some(self.begin_list(field));
+                    }
+                    self.out.byte(b',');
+                    self.inner(field, &mut reader, depth)?;
+                }
+                Step::List => {
+                    if open.is_none() {
+                        open = Some(self.begin_list(field));
+                    }
+                    reader.lend(|reader| self.elements(field, is_packed, reader, depth))?;
+                }
+                Step::Map => reader.lend(|reader| self.run_of_entries(field, reader, depth))?,
+                _ => self.singular(slot, field, &mut reader, depth)?,
             }
         }
         if let Some(list) = open {
@@ -178,60 +182,57 @@ impl<'t, 'o> Writer<'t, 'o> {
         depth: u32,
     ) -> Result<(), Fault> {
         let before = *reader;
-        let is_written = match slot.kind {
-            _ if slot.has_long_key => false,
-            Form::String | Form::Text => {
+        let is_written = match slot.step {
+            Step::String => {
                 let range = reader.delimited();
                 let range = self.within(field, range)?;
                 let text = reader.bytes[range.start..].first_chunk();
-                self.line(slot, field, !range.is_empty(), |line| {
-                    text.is_some_and(|text| line.string(text, range.len()))
-                })
+                let fits = text
+                    .is_some_and(|text| self.line(slot, field, Short::String(text, range.len())));
+                if !fits && field.kind == Form::String {
+                    let result = self.long_string(slot, field, *reader, range);
+                    return self.within(field, result);
+                }
+                fits
             }
-            Form::Bytes => {
+            Step::Bytes => {
                 let range = reader.delimited();
                 let range = self.within(field, range)?;
                 let bytes = reader.bytes[range.start..].first_chunk();
-                self.line(slot, field, !range.is_empty(), |line| {
-                    bytes.is_some_and(|bytes| line.base64(bytes, range.len()))
-                })
+                bytes.is_some_and(|bytes| self.line(slot, field, Short::Bytes(bytes, range.len())))
             }
-            Form::Enum | Form::ClosedEnum => {
+            Step::Enum => {
                 let number = reader.int32();
                 let number = self.within(field, number)?;
                 let name = self.enums[field.target as usize].name(number);
-                self.line(slot, field, number != 0, |line| {
-                    name.is_some_and(|name| line.snippet(name))
-                })
+                name.is_some_and(|name| self.line(slot, field, Short::Name(name, number)))
             }
-            Form::Uint32 => {
+            Step::Uint32 => {
                 let value = reader.uint32();
-                let value = self.within(field, value)?.into();
-                self.line(slot, field, value != 0, |line| line.unsigned(value, false))
+                let value = self.within(field, value)?;
+                self.line(slot, field, Short::Unsigned(value.into(), false))
             }
-            Form::Int32 => {
+            Step::Int32 => {
                 let value = reader.int32();
-                let value = self.within(field, value)?.into();
-                self.line(slot, field, value != 0, |line| line.signed(value, false))
+                let value = self.within(field, value)?;
+                self.line(slot, field, Short::Signed(value.into(), false))
             }
-            Form::Uint64 => {
+            Step::Uint64 => {
                 let value = reader.uint64();
                 let value = self.within(field, value)?;
-                let quoted = field.quoted;
-                self.line(slot, field, value != 0, |line| line.unsigned(value, quoted))
+                self.line(slot, field, Short::Unsigned(value, field.quoted))
             }
-            Form::Int64 => {
+            Step::Int64 => {
                 let value = reader.int64();
                 let value = self.within(field, value)?;
-                let quoted = field.quoted;
-                self.line(slot, field, value != 0, |line| line.signed(value, quoted))
+                self.line(slot, field, Short::Signed(value, field.quoted))
             }
-            Form::Bool => {
+            Step::Bool => {
                 let value = reader.bool();
                 let value = self.within(field, value)?;
-                self.line(slot, field, value, |line| line.bool(value))
+                self.line(slot, field, Short::Bool(value))
             }
-            Form::Message => {
+            Step::Message => {
                 self.out.key(&field.key);
                 return self.inner(field, reader, depth);
             }
@@ -245,23 +246,32 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes a key and a value that fits beside it, unless the value is not to be shown. Says
-    /// whether it does.
+    /// whether it does fit.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every field")]
-    fn line(
-        &mut self,
-        slot: Slot,
-        field: &Field,
-        differs_from_default: bool,
-        write: impl FnOnce(&mut Line) -> bool,
-    ) -> bool {
+    fn line(&mut self, slot: Slot, field: &Field, value: Short) -> bool {
         let mut line = self.out.line();
-        let fits = line.snippet(&field.key) && write(&mut line);
+        let fits = line.snippet(&field.key) && line.value(value);
         let length = line.length();
-        if fits && (differs_from_default || slot.shape != FieldShape::Implicit) {
+        if fits && (slot.is_always_shown || !value.is_default()) {
             self.out.advance(length);
         }
         fits
+    }
+
+    /// Writes a string that is no short one.
+    fn long_string(
+        &mut self,
+        slot: Slot,
+        field: &Field,
+        reader: Reader,
+        range: Range<usize>,
+    ) -> Result<(), Fault> {
+        if !range.is_empty() || slot.is_always_shown {
+            self.out.snippet(&field.key);
+            self.string(&reader, range.start, range.end)?;
+        }
+        Ok(())
     }
 
     /// Writes key and value, unless the value is not to be shown.
@@ -541,7 +551,7 @@ fn any_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Optio
     };
     Ok(Some(Next {
         tag: field.tag,
-        slot,
+        slot: *slot,
         is_packed: tag.wire != field.wire(),
     }))
 }
