@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::central::{self, Settings, Source, subscription};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SinkStart};
 use crate::delivery::{self, Ends, Plans, Preparer, Summary};
 use crate::frame::{Stream, SubscriptionId};
 use crate::journal::{self, Journal, Location, Start};
@@ -85,7 +85,7 @@ impl Running {
         let names: Vec<_> = config
             .sinks
             .keys()
-            .map(|name| (name.as_str(), Start::End))
+            .map(|name| (name.as_str(), start_of(config, name)))
             .collect();
         let (journal, cursors) = Journal::open(&journal_options(config), &names)?;
         let dead_letters = open_dead_letters(config)?;
@@ -201,6 +201,13 @@ async fn settle(mut delivery: delivery::Handle, deadline: Instant, end: u64) -> 
             tracing::error!(sink = delivery.sink(), "a delivery failed: {panic}");
             None
         }
+    }
+}
+
+fn start_of(config: &Config, sink: &str) -> Start {
+    match config.starts.get(sink) {
+        Some(SinkStart::Oldest) => Start::Oldest,
+        Some(SinkStart::End) | None => Start::End,
     }
 }
 

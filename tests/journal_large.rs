@@ -83,7 +83,7 @@ async fn fill(folder: &Path, count: u64) {
         max_bytes: None,
         retain: Duration::ZERO,
     };
-    let (journal, _cursors) = Journal::open(&options, &[("late", Start::End)]).unwrap();
+    let (journal, _cursors) = Journal::open(&options, &[("gone", Start::End)]).unwrap();
     let appender = journal.appender();
     let stream = Stream::parse("classic/monitoring").unwrap();
     let subscription = SubscriptionId::new("acme", stream);
@@ -109,7 +109,7 @@ async fn fill(folder: &Path, count: u64) {
     journal.close().await.unwrap();
 }
 
-/// The sink `alive` is new, and begins at the end. A file in a folder that is not there is a sink
+/// Both sinks are new: one has all that the journal still has, the other what comes from now on. A file in a folder that is not there is a sink
 /// that is dead.
 fn config_text(folder: &Path, endpoint: &str) -> String {
     let folder = folder.display();
@@ -124,6 +124,7 @@ fn config_text(folder: &Path, endpoint: &str) -> String {
         [sinks.late]
         type = "file"
         path = "{folder}/dead/records"
+        start = "oldest"
         [sinks.alive]
         type = "file"
         path = "{folder}/alive"

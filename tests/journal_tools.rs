@@ -138,3 +138,16 @@ async fn a_sink_is_rewound_to_an_offset_or_a_time_unless_the_daemon_runs() {
     cursor.seek(0);
     assert_eq!(cursor.read(1 << 20).await.unwrap().entries[0].offset, 0);
 }
+
+#[tokio::test]
+async fn a_sink_that_is_gone_is_forgotten_and_then_new() {
+    let state = ten_frames().await;
+    let forget = ["journal", "forget", "--sink", "lake"];
+    assert_eq!(stdout(&run(&state, &forget)), "lake is forgotten\n");
+    let listed = stdout(&run(&state, &["journal", "list"]));
+    assert!(!listed.contains("lake"), "{listed}");
+    let refused = run(&state, &forget);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("there is no cursor \"lake\""), "{said}");
+}

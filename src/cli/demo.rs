@@ -155,6 +155,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         accounts: BTreeMap::from([("demo".to_owned(), account)]),
         sinks: BTreeMap::from([("kafka".to_owned(), sink)]),
         backlogs: BTreeMap::new(),
+        starts: BTreeMap::new(),
         routes: vec![route],
         schemas: Schemas::default(),
     })

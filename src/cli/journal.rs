@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::Failure;
 use super::stored::{StateArgs, json, printed, time};
-use crate::journal::{CursorInfo, Inspector, SegmentInfo};
+use crate::journal::{self, CursorInfo, Inspector, SegmentInfo};
 
 /// Look into the journal, also while the daemon runs, and into a copy
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -17,6 +17,17 @@ pub enum Command {
     Dump(DumpArgs),
     /// Read everything; exit code 1 if something is damaged
     Verify(Args),
+    /// Forget how far a sink has come that is no longer in the config
+    Forget(ForgetArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct ForgetArgs {
+    #[command(flatten)]
+    state: StateArgs,
+    /// The sink's name
+    #[arg(long, value_name = "NAME")]
+    sink: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +58,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::List(args) => (&args.state, &list),
         Command::Dump(args) => (&args.state, &|journal, out| dump(journal, args, out)),
         Command::Verify(args) => (&args.state, &verify),
+        Command::Forget(args) => return forget(args),
     };
     let folder = state.folder()?.join("journal");
     let mut journal = open(&folder)?;
@@ -60,6 +72,13 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn forget(args: &ForgetArgs) -> Result<ExitCode, Failure> {
+    let folder = args.state.folder()?.join("journal");
+    journal::forget(&folder, &args.sink).map_err(Failure::at_run_time)?;
+    printed(writeln!(io::stdout(), "{} is forgotten", args.sink))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn open(folder: &Path) -> Result<Inspector, Failure> {

@@ -68,6 +68,9 @@ pub struct Config {
     pub sinks: BTreeMap<String, Sink>,
     /// How far the sinks may lag behind, by their names; one that is missing has the default.
     pub backlogs: BTreeMap<String, Backlog>,
+    /// Where sinks begin that the journal does not know yet, by their names; one that is missing
+    /// begins at the end.
+    pub starts: BTreeMap<String, SinkStart>,
     pub routes: Vec<Route>,
     pub schemas: Schemas,
 }
@@ -164,6 +167,17 @@ impl Default for Backlog {
             on_full: OnFull::default(),
         }
     }
+}
+
+/// Where a sink begins that is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkStart {
+    /// With what comes from now on.
+    #[default]
+    End,
+    /// With the oldest frame that the journal still has.
+    Oldest,
 }
 
 /// What happens when a sink is as far behind as it may be.

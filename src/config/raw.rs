@@ -11,7 +11,9 @@ use url::Url;
 
 use super::secret::Secret;
 use super::template::Template;
-use super::{ExchangeKind, Format, JsonStyle, Literal, LogFormat, MqttVersion, OnFull, Qos, units};
+use super::{
+    ExchangeKind, Format, JsonStyle, Literal, LogFormat, MqttVersion, OnFull, Qos, SinkStart, units,
+};
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -77,6 +79,7 @@ pub(super) struct Sink {
     pub(super) kind: Option<SinkType>,
     pub(super) max_backlog: Option<Size>,
     pub(super) on_full: Option<OnFull>,
+    pub(super) start: Option<SinkStart>,
     pub(super) brokers: Option<Names>,
     pub(super) options: Option<BTreeMap<String, Setting>>,
     pub(super) path: Option<PathBuf>,

@@ -51,6 +51,9 @@ pub(super) fn config(
     };
     let accounts = tables.accounts(raw.accounts);
     let backlogs = tables.backlogs(&raw.sinks, journal.segment_bytes);
+    let given = raw.sinks.iter();
+    let starts = given.filter_map(|(name, sink)| Some((name.clone(), sink.start?)));
+    let starts = starts.collect();
     let sinks = tables.sinks(raw.sinks);
     let routes = routes::routes(raw.routes, &kinds, report);
     let schemas = schemas::schemas(raw.schemas, report);
@@ -64,6 +67,7 @@ pub(super) fn config(
         accounts: accounts?,
         sinks: sinks?,
         backlogs,
+        starts,
         routes: routes?,
         schemas,
     })

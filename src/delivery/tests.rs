@@ -151,6 +151,7 @@ fn config() -> Config {
         accounts: [].into(),
         sinks: [].into(),
         backlogs: [].into(),
+        starts: [].into(),
         routes: vec![route],
         schemas: config::Schemas::default(),
     }

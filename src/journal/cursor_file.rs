@@ -99,6 +99,12 @@ pub(super) fn names(storage: &dyn Storage) -> io::Result<Vec<String>> {
         .collect())
 }
 
+/// Forgets a cursor for good.
+pub(super) fn remove(storage: &dyn Storage, name: &str) -> io::Result<()> {
+    storage.remove(&path(name))?;
+    storage.sync_folder(CURSORS)
+}
+
 fn path(name: &str) -> String {
     format!("{CURSORS}/{}{SUFFIX}", escape(name))
 }

@@ -11,7 +11,7 @@ use super::index::{Index, Segment};
 use super::reader::{Place, Reader};
 use super::recovery::{self, Sound};
 use super::segment;
-use super::storage::{Disk, Storage};
+use super::storage::{Disk, Lock, Storage};
 use super::{OpenError, Shared};
 use crate::frame::Timestamp;
 
@@ -45,7 +45,7 @@ pub struct CursorInfo {
     pub offset: Option<u64>,
 }
 
-/// Why a cursor could not be moved.
+/// Why a cursor could not be moved or forgotten.
 #[derive(Debug, thiserror::Error)]
 pub enum RewindError {
     #[error(transparent)]
@@ -201,11 +201,8 @@ impl Inspector {
 /// # Errors
 /// A process has the journal open, there is no such cursor, or the offset is not in the journal.
 pub fn rewind(folder: &Path, name: &str, offset: u64) -> Result<(), RewindError> {
-    let (disk, _lock) = Disk::open(folder)?;
+    let (disk, _lock) = with_cursor(folder, name)?;
     let inspector = Inspector::open(folder)?;
-    if !cursor_file::names(&disk)?.iter().any(|known| known == name) {
-        return Err(RewindError::Unknown(name.to_owned()));
-    }
     let (oldest, base) = {
         let index = inspector.shared.index();
         (index.oldest().unwrap_or_default(), index.containing(offset))
@@ -223,4 +220,23 @@ pub fn rewind(folder: &Path, name: &str, offset: u64) -> Result<(), RewindError>
     let (mut file, _) = CursorFile::open(&disk, name)?;
     file.write(&Stored { offset, near })?;
     Ok(())
+}
+
+/// Forgets the cursor `name` of the journal in `folder`: its sink is as good as new. Durable when it
+/// returns.
+///
+/// # Errors
+/// A process has the journal open, or there is no such cursor.
+pub fn forget(folder: &Path, name: &str) -> Result<(), RewindError> {
+    let (disk, _lock) = with_cursor(folder, name)?;
+    Ok(cursor_file::remove(&disk, name)?)
+}
+
+/// Takes the journal's lock, if it has the cursor.
+fn with_cursor(folder: &Path, name: &str) -> Result<(Disk, Lock), RewindError> {
+    let (disk, lock) = Disk::open(folder)?;
+    if !cursor_file::names(&disk)?.iter().any(|known| known == name) {
+        return Err(RewindError::Unknown(name.to_owned()));
+    }
+    Ok((disk, lock))
 }

@@ -124,7 +124,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use self::cursor::{Batch, Committer, Cursor, Entry, ReadError};
-pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentInfo, rewind};
+pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentInfo, forget, rewind};
 pub use self::queue::{AppendError, Appender};
 pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};
@@ -348,7 +348,7 @@ fn report_unused(shared: &Shared) -> io::Result<()> {
         if !used.contains_key(&name) {
             tracing::warn!(
                 cursor = name,
-                "no sink has this name: nothing is kept for it"
+                "no sink has this name: nothing is kept for it (`journal forget --sink NAME` forgets it)"
             );
         }
     }
