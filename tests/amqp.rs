@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use support::authority::Authority;
 use support::brokers::RabbitMq;
 use support::forwarder::Forwarder;
+use support::order::different_in_order;
 use support::pika::{empty_queue, read_queue};
 use support::proxy::Proxy;
 use support::{eventually, fresh_name};
@@ -290,7 +290,7 @@ async fn a_rabbitmq_that_blocks_publishers_is_not_taken_for_a_dead_one() {
     forwarder.wait_for_stderr(A_WHILE, "the broker takes records again");
     stand.wait_until_sent(stand.sent() + 500);
     drain(forwarder);
-    assert_in_order(&numbers(&empty_queue(&rabbitmq, &stand.name)));
+    different_in_order(&numbers(&empty_queue(&rabbitmq, &stand.name)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,24 +353,12 @@ fn numbers(messages: &[Value]) -> Vec<u64> {
 /// All numbers are there, in order. Gives the number of repeats.
 fn assert_all_arrived(rabbitmq: &RabbitMq, queue: &str, count: u64) -> usize {
     let arrived = numbers(&empty_queue(rabbitmq, queue));
-    let different = assert_in_order(&arrived);
+    let different = different_in_order(&arrived);
     let lost: Vec<_> = (1..=count)
         .filter(|number| !different.contains(number))
         .collect();
     assert!(lost.is_empty(), "lost {}: {lost:?}", lost.len());
     arrived.len() - different.len()
-}
-
-/// Apart from repeats, each number is larger than all before it.
-fn assert_in_order(numbers: &[u64]) -> BTreeSet<u64> {
-    let (mut highest, mut different) = (0, BTreeSet::new());
-    for number in numbers {
-        if different.insert(*number) {
-            assert!(*number > highest, "{number} came after {highest}");
-            highest = *number;
-        }
-    }
-    different
 }
 
 /// SIGTERM: what is in the journal is delivered, and the exit code is 0. Gives the log.

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use support::eventually;
 use support::mosquitto::{Message, Mosquitto, Subscriber};
 use support::mqtt_stand::{MqttStand, drain, numbers};
+use support::order::different_in_order;
 use support::proxy::Proxy;
 
 const A_WHILE: Duration = Duration::from_secs(120);
@@ -24,16 +25,9 @@ fn different(messages: &[Message]) -> BTreeSet<u64> {
     numbers(messages).into_iter().collect()
 }
 
-/// Apart from repeats, each number is larger than all before it; gives the number of repeats.
+/// Gives the number of repeats.
 fn assert_in_order(messages: &[Message]) -> usize {
-    let mut seen = BTreeSet::new();
-    for number in numbers(messages) {
-        let highest = seen.last().copied().unwrap_or(0);
-        if seen.insert(number) {
-            assert!(number > highest, "{number} came after {highest}");
-        }
-    }
-    messages.len() - seen.len()
+    messages.len() - different_in_order(&numbers(messages)).len()
 }
 
 #[tokio::test(flavor = "multi_thread")]

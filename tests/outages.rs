@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use support::brokers::Kafka;
 use support::forwarder::Forwarder;
+use support::order::different_in_order;
 use support::read_back::sequences;
 use support::{eventually, fresh_name};
 
@@ -129,10 +130,9 @@ async fn what_is_in_the_journal_when_it_is_killed_arrives_after_the_restart() {
     drain(last);
 
     let arrived = sequences(&kafka, &stand.topic);
-    let different: BTreeSet<u64> = arrived.iter().copied().collect();
+    let different = different_in_order(&arrived);
     let missing: Vec<_> = owed.difference(&different).collect();
     assert!(missing.is_empty(), "lost {}: {missing:?}", missing.len());
-    assert_in_order(&arrived);
     println!(
         "killed {KILLS} times: {} frames were owed, {} arrived, {} of them repeats, lost 0",
         owed.len(),
@@ -171,8 +171,7 @@ async fn a_kafka_that_is_away_for_half_a_minute_costs_no_frame_and_holds_up_no_s
     assert!(forwarder.is_running(), "{}", forwarder.stderr());
     drain(forwarder);
     let arrived = sequences(&kafka, &stand.topic);
-    assert_in_order(&arrived);
-    let different: BTreeSet<u64> = arrived.iter().copied().collect();
+    let different = different_in_order(&arrived);
     assert_eq!(different, (1..=COUNT).collect(), "numbers that arrived");
     println!(
         "{COUNT} frames, {} repeats, lost 0",
@@ -188,18 +187,6 @@ fn drain(mut forwarder: Forwarder) {
     assert_eq!(status.code(), Some(0), "{}", forwarder.stderr());
     let said = forwarder.stderr();
     assert!(said.contains("left_in_journal=0"), "{said}");
-}
-
-/// Apart from repeats, each number is larger than all before it.
-fn assert_in_order(numbers: &[u64]) {
-    let mut highest = 0;
-    let mut seen = BTreeSet::new();
-    for number in numbers {
-        if seen.insert(number) {
-            assert!(*number > highest, "{number} came after {highest}");
-            highest = *number;
-        }
-    }
 }
 
 fn copy_files(from: &Path, to: &Path) {

@@ -107,6 +107,11 @@ class Broker:
         for process in self.processes.values():
             process.end(number, STOP_SECONDS)
 
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to all processes, their helpers included."""
+        for process in self.processes.values():
+            process.send(number)
+
     def run(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         self.processes[name] = start(command, environment, self.folder, self.log)
         self.save()

@@ -23,6 +23,11 @@ class Process(NamedTuple):
     def is_running(self) -> bool:
         return start_time(self.pid) == self.started
 
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to it and to its helpers."""
+        if self.is_running():
+            os.killpg(self.pid, number)
+
     def end(self, number: signal.Signals, patience: float) -> None:
         """Sends a signal; whatever is left after `patience` seconds is killed, helpers included."""
         if not self.is_running():

@@ -83,6 +83,16 @@ impl Kafka {
         scripts_brokers("start", self.instance(), "kafka");
     }
 
+    /// Leaves it without the processor, as a machine that hangs.
+    pub(crate) fn pause(&self) {
+        scripts_brokers("pause", self.instance(), "kafka");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        scripts_brokers("resume", self.instance(), "kafka");
+    }
+
     fn instance(&self) -> &str {
         match &self.origin {
             Origin::Own { instance } => instance,
@@ -145,6 +155,16 @@ impl RabbitMq {
     /// Starts it again on the same port with the same data, and returns when it serves clients.
     pub(crate) fn start(&self) {
         scripts_brokers("start", self.instance(), "rabbitmq");
+    }
+
+    /// Leaves it without the processor, as a machine that hangs.
+    pub(crate) fn pause(&self) {
+        scripts_brokers("pause", self.instance(), "rabbitmq");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        scripts_brokers("resume", self.instance(), "rabbitmq");
     }
 
     /// Has it block publishers, as if its memory were full.

@@ -7,6 +7,7 @@ pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
 pub(crate) mod mosquitto;
 pub(crate) mod mqtt_stand;
+pub(crate) mod order;
 pub(crate) mod pika;
 pub(crate) mod proxy;
 pub(crate) mod read_back;
