@@ -40,6 +40,11 @@ impl Backoff {
         }
     }
 
+    /// What is tried has got something done, however short it held: its failures are forgotten.
+    pub fn got_on(&mut self) {
+        self.failures = 0;
+    }
+
     /// The wait after one more failure.
     ///
     /// `asked` is what the server wants (`Retry-After`); it wins over the curve, with up to
@@ -121,6 +126,16 @@ mod tests {
         backoff.worked(Duration::from_secs(30));
         backoff.pause(None, &mut rng());
         assert_eq!(backoff.failures(), 1);
+    }
+
+    #[test]
+    fn what_got_on_begins_anew() {
+        let mut backoff = Backoff::new(CURVE);
+        for _ in 0..5 {
+            backoff.pause(None, &mut rng());
+        }
+        backoff.got_on();
+        assert!(backoff.pause(None, &mut rng()) <= CURVE.first);
     }
 
     #[test]
