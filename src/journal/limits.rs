@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::cursor::Registered;
+use super::registered::Registered;
 use super::writer::Writer;
 use crate::config::{Backlog, OnFull};
 

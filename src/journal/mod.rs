@@ -106,6 +106,7 @@ mod queue;
 mod reader;
 mod record;
 mod recovery;
+mod registered;
 mod segment;
 #[cfg(test)]
 mod sim;
@@ -130,9 +131,9 @@ pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};
 pub use self::stats::{CursorStats, Stats};
 
-use self::cursor::Registered;
 use self::index::Index;
 use self::queue::Queue;
+use self::registered::Registered;
 use self::stats::Numbers;
 use self::storage::{Disk, Lock, Memory, Storage};
 use self::writer::Writer;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
-use super::cursor::Registered;
 use super::reader::{Place, Reader};
+use super::registered::Registered;
 use super::sim::{Fault, Sim};
 use super::writer::Writer;
 use super::{Appender, Cursor, Limits, Progress, Shared, Start};

@@ -1,15 +1,17 @@
 //! Protobuf to JSON: from wire bytes straight to text, by tables compiled from the descriptors.
 //!
 //! There is no tree of values in between. A message whose fields come in ascending order, as every
-//! serializer writes them, is read and written in one pass ([`write`]). Where a field turns out to
+//! serializer writes them, is read and written in one pass (`order`). Where a field turns out to
 //! be out of order, or to come again, what was written of that message is taken back, and its
 //! fields are first sorted and merged as Google's runtimes do (`disorder`).
 
+mod compile;
 mod disorder;
 mod error;
 mod line;
 mod lookup;
 mod maps;
+mod order;
 mod out;
 mod parts;
 mod rules;

@@ -1,0 +1,274 @@
+//! What the writer thread knows of a cursor: how far it has come, and what is stored of that.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::cursor::Batch;
+use super::cursor_file::{CursorFile, Found, Mark, Stored};
+use super::index::Index;
+use super::reader::Place;
+use super::record::{HEADER_BYTES, Header};
+use super::storage::read_up_to;
+use super::{Shared, Start, lock, segment};
+use crate::config::Backlog;
+
+/// What the writer thread knows of a cursor.
+#[derive(Debug)]
+pub(super) struct Registered {
+    pub(super) in_use: AtomicBool,
+    committed: Mutex<Committed>,
+    /// What lies before is skipped, if it is not read yet.
+    pub(super) floor: AtomicU64,
+    /// How far the cursor may lag behind; `None`: as far as it likes.
+    pub(super) backlog: Mutex<Option<Backlog>>,
+    /// The offset in the cursor's file.
+    stored: AtomicU64,
+    file: Mutex<CursorFile>,
+    pub(super) skipped: AtomicU64,
+    pub(super) damaged: AtomicU64,
+    pub(super) unknown: AtomicU64,
+    /// What was passed over below is counted: it may be read again.
+    counted_to: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Committed {
+    /// Everything below is done.
+    offset: u64,
+    /// The newest mark that is not beyond `offset`.
+    near: Mark,
+    /// The first record of each batch that was read and is not done yet.
+    marks: VecDeque<Mark>,
+    /// The furthest that was read to.
+    read_to: Place,
+}
+
+impl Registered {
+    pub(super) fn open(shared: &Shared, name: &str, start: Start) -> io::Result<Self> {
+        let storage = &*shared.storage;
+        let begin = match CursorFile::open(storage, name) {
+            Ok((mut file, Found::Good(stored))) => {
+                file.settle(&stored)?;
+                return Ok(Self::new(stored, file));
+            }
+            Ok((_, Found::Empty)) => start,
+            Ok((_, Found::Bad)) => {
+                tracing::error!(
+                    cursor = name,
+                    "the cursor's file is damaged: beginning at the oldest record"
+                );
+                Start::Oldest
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => start,
+            Err(error) => return Err(error),
+        };
+        let stored = begin_at(shared, begin);
+        let file = CursorFile::create(storage, name, &stored)?;
+        Ok(Self::new(stored, file))
+    }
+
+    pub(super) fn new(stored: Stored, file: CursorFile) -> Self {
+        Self {
+            in_use: AtomicBool::new(false),
+            committed: Mutex::new(Committed {
+                offset: stored.offset,
+                near: stored.near,
+                marks: VecDeque::new(),
+                read_to: Place::near(stored.near, stored.offset),
+            }),
+            floor: AtomicU64::new(0),
+            backlog: Mutex::default(),
+            stored: AtomicU64::new(stored.offset),
+            file: Mutex::new(file),
+            skipped: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            counted_to: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts what was passed over before the offset `to`, unless it was counted when it was read
+    /// before.
+    pub(super) fn count(&self, batch: &Batch, to: u64) {
+        if self.counted_to.fetch_max(to, Ordering::Relaxed) < to {
+            self.skipped.fetch_add(batch.skipped, Ordering::Relaxed);
+            self.damaged.fetch_add(batch.damaged, Ordering::Relaxed);
+            self.unknown.fetch_add(batch.unknown, Ordering::Relaxed);
+        }
+    }
+
+    /// Where to read on after the last that is done.
+    pub(super) fn resume(&self, shared: &Shared) -> Place {
+        let mut committed = lock(&self.committed);
+        committed.marks.clear();
+        if holds(shared, committed.near) {
+            Place::near(committed.near, committed.offset)
+        } else {
+            Place::of(shared, committed.offset)
+        }
+    }
+
+    pub(super) fn committed(&self) -> u64 {
+        lock(&self.committed).offset
+    }
+
+    pub(super) fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Acquire)
+    }
+
+    pub(super) fn backlog(&self) -> Option<Backlog> {
+        *lock(&self.backlog)
+    }
+
+    /// Bytes of what is not done, and perhaps of a little before. The mark may be in a segment whose
+    /// end was written anew elsewhere.
+    pub(super) fn lag(&self, index: &Index) -> u64 {
+        let (offset, near) = {
+            let committed = lock(&self.committed);
+            (committed.offset, committed.near)
+        };
+        match index.containing(offset) {
+            Some(base) if base != near.segment => index.bytes_from(base, 0),
+            _ => index.bytes_from(near.segment, near.position),
+        }
+    }
+
+    /// Lets go of everything before `base`, where a segment begins. Tells how many records that is.
+    pub(super) fn skip_to(&self, base: u64) -> u64 {
+        let mut committed = lock(&self.committed);
+        let skipped = base.saturating_sub(committed.offset);
+        if skipped > 0 {
+            let near = Mark {
+                offset: base,
+                segment: base,
+                position: 0,
+            };
+            committed.offset = base;
+            committed.near = near;
+            committed.marks.retain(|mark| mark.offset > base);
+            if committed.read_to.offset < base {
+                committed.read_to = Place::near(near, base);
+            }
+            self.floor.store(base, Ordering::Release);
+        }
+        skipped
+    }
+
+    pub(super) fn was_read(&self, mark: Mark, to: Place) {
+        let mut committed = lock(&self.committed);
+        if committed.read_to.offset < to.offset {
+            committed.read_to = to;
+        }
+        if committed
+            .marks
+            .back()
+            .is_none_or(|last| last.offset < mark.offset)
+        {
+            committed.marks.push_back(mark);
+        }
+    }
+
+    /// Where to read on at `offset`.
+    pub(super) fn place(&self, shared: &Shared, offset: u64) -> Place {
+        match self.mark_before(offset) {
+            Some(mark) => Place::near(mark, offset),
+            None => Place::of(shared, offset),
+        }
+    }
+
+    /// The newest mark at or before `offset`.
+    pub(super) fn mark_before(&self, offset: u64) -> Option<Mark> {
+        let committed = lock(&self.committed);
+        let marks = committed.marks.iter().rev().chain([&committed.near]);
+        marks.copied().find(|mark| mark.offset <= offset)
+    }
+
+    /// Whether something has changed.
+    pub(super) fn commit(&self, offset: u64) -> bool {
+        let mut committed = lock(&self.committed);
+        let read_to = committed.read_to;
+        let offset = offset.min(read_to.offset);
+        if offset <= committed.offset {
+            return false;
+        }
+        committed.offset = offset;
+        while let Some(mark) = committed
+            .marks
+            .front()
+            .copied()
+            .filter(|mark| mark.offset <= offset)
+        {
+            committed.near = mark;
+            committed.marks.pop_front();
+        }
+        if offset == read_to.offset {
+            committed.near = Mark {
+                offset,
+                segment: read_to.segment,
+                position: read_to.position,
+            };
+        }
+        true
+    }
+
+    /// Stores the cursor, if it has moved. Nothing beyond `synced` must have been read, or it waits.
+    pub(super) fn store(&self, synced: u64) -> io::Result<bool> {
+        let stored = {
+            let committed = lock(&self.committed);
+            Stored {
+                offset: committed.offset,
+                near: committed.near,
+            }
+        };
+        if stored.offset == self.stored() || stored.offset > synced {
+            return Ok(false);
+        }
+        lock(&self.file).write(&stored)?;
+        self.stored.store(stored.offset, Ordering::Release);
+        Ok(true)
+    }
+}
+
+fn begin_at(shared: &Shared, start: Start) -> Stored {
+    let index = shared.index();
+    let near = match (start, index.oldest(), index.last()) {
+        (Start::Oldest, Some(oldest), _) => Mark {
+            offset: oldest,
+            segment: oldest,
+            position: 0,
+        },
+        (_, _, last) => {
+            let (segment, position) = last.unwrap_or_default();
+            Mark {
+                offset: index.end,
+                segment,
+                position,
+            }
+        }
+    };
+    Stored {
+        offset: near.offset,
+        near,
+    }
+}
+
+/// Whether the mark's record is where the mark says. If it cannot be read now, it is not.
+fn holds(shared: &Shared, mark: Mark) -> bool {
+    let (segment, at_end) = {
+        let index = shared.index();
+        let Some(segment) = index.get(mark.segment) else {
+            return false;
+        };
+        let last = index.last() == Some((mark.segment, mark.position));
+        (segment, last && mark.offset == index.end)
+    };
+    let header = || {
+        let file = shared.storage.open(&segment::name(mark.segment)).ok()?;
+        Header::parse(&read_up_to(&*file, mark.position, HEADER_BYTES).ok()?)
+    };
+    at_end
+        || (mark.position < segment.len
+            && header().is_some_and(|header| header.offset == mark.offset))
+}

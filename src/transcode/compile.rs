@@ -1,0 +1,233 @@
+//! From descriptors to the tables.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use prost_reflect::{
+    Cardinality, DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind,
+    MessageDescriptor, Syntax,
+};
+
+use super::JsonStyle;
+use super::rules;
+use super::tables::{
+    Enum, Field, FieldShape, Form, Message, MessageId, Shape, Slot, Snippet, Tables,
+};
+
+/// Field numbers up to this one are looked up by index.
+const DENSE_NUMBERS: u32 = 1024;
+
+impl Tables {
+    #[must_use]
+    pub fn compile(pool: &DescriptorPool) -> Self {
+        let messages: Vec<MessageDescriptor> = pool.all_messages().collect();
+        let enums: Vec<EnumDescriptor> = pool.all_enums().collect();
+        let names: Vec<Box<str>> = messages.iter().map(|m| m.full_name().into()).collect();
+        let index = Index {
+            messages: positions(messages.iter().map(MessageDescriptor::full_name)),
+            enums: positions(enums.iter().map(EnumDescriptor::full_name)),
+        };
+        let of_style = |style| {
+            messages
+                .iter()
+                .map(|message| index.message(message, style))
+                .collect()
+        };
+        Self {
+            canonical: of_style(JsonStyle::Canonical),
+            readable: of_style(JsonStyle::Readable),
+            enums: enums.iter().map(Enum::compile).collect(),
+            by_name: names
+                .iter()
+                .zip(0..)
+                .map(|(name, id)| (name.clone(), MessageId(id)))
+                .collect(),
+            names,
+        }
+    }
+}
+
+impl Enum {
+    fn compile(descriptor: &EnumDescriptor) -> Self {
+        let mut names: Vec<(i32, Snippet)> = Vec::new();
+        // In the order of declaration, which decides between names of the same number.
+        for value in &descriptor.enum_descriptor_proto().value {
+            if names.iter().all(|(number, _)| *number != value.number()) {
+                names.push((value.number(), Snippet::new(quoted(value.name()))));
+            }
+        }
+        let default = names.first().map_or(0, |(number, _)| *number);
+        names.sort_by_key(|(number, _)| *number);
+        Self { names, default }
+    }
+}
+
+/// Where each message and enum of the pool stands in the tables.
+struct Index {
+    messages: HashMap<String, u32>,
+    enums: HashMap<String, u32>,
+}
+
+fn positions<'a>(names: impl Iterator<Item = &'a str>) -> HashMap<String, u32> {
+    names.map(str::to_owned).zip(0..).collect()
+}
+
+impl Index {
+    fn message(&self, message: &MessageDescriptor, style: JsonStyle) -> Message {
+        let mut fields: Vec<Field> = message
+            .fields()
+            .map(|field| self.field(message, &field, style))
+            .chain(
+                message
+                    .extensions()
+                    .map(|extension| self.extension(&extension, style)),
+            )
+            .collect();
+        fields.sort_by_key(Field::number);
+
+        let last = fields
+            .iter()
+            .map(Field::number)
+            .filter(|number| *number <= DENSE_NUMBERS)
+            .max()
+            .unwrap_or(0);
+        let mut dense = vec![Slot::EMPTY; last as usize + 1];
+        let slots = fields.iter().zip(0..);
+        let slots: Box<[Slot]> = slots
+            .map(|(field, index)| Slot::new(field, index))
+            .collect();
+        for (field, known) in fields.iter().zip(&slots) {
+            if let Some(slot) = dense.get_mut(field.number() as usize) {
+                *slot = *known;
+            }
+        }
+        Message {
+            shape: shape(message, style),
+            fields: fields.into(),
+            slots,
+            dense: dense.into(),
+        }
+    }
+
+    fn field(
+        &self,
+        message: &MessageDescriptor,
+        field: &FieldDescriptor,
+        style: JsonStyle,
+    ) -> Field {
+        let oneof = field.containing_oneof().and_then(|oneof| {
+            let (index, _) = (0..)
+                .zip(message.oneofs())
+                .find(|(_, other)| *other == oneof)?;
+            (!oneof.is_synthetic()).then_some(index)
+        });
+        let shape = if field.is_map() {
+            FieldShape::Map
+        } else if field.cardinality() == Cardinality::Repeated {
+            FieldShape::List
+        } else if field.supports_presence() {
+            FieldShape::Present
+        } else {
+            FieldShape::Implicit
+        };
+        let mut kind = form(&field.kind(), field.is_group(), style);
+        if style == JsonStyle::Readable
+            && kind == Form::Bytes
+            && shape != FieldShape::List
+            && rules::is_text(field.name())
+        {
+            kind = Form::Text;
+        }
+        Field {
+            key: key(field.name()),
+            tag: kind.tag(field.number()),
+            kind,
+            shape,
+            quoted: style == JsonStyle::Canonical,
+            oneof: oneof.and_then(|index: u32| NonZeroU32::new(index + 1)),
+            target: self.target(&field.kind()),
+        }
+    }
+
+    fn extension(&self, extension: &ExtensionDescriptor, style: JsonStyle) -> Field {
+        let kind = form(&extension.kind(), extension.is_group(), style);
+        Field {
+            key: key(&format!("[{}]", extension.full_name())),
+            tag: kind.tag(extension.number()),
+            kind,
+            shape: if extension.is_list() {
+                FieldShape::List
+            } else {
+                FieldShape::Present
+            },
+            quoted: style == JsonStyle::Canonical,
+            oneof: None,
+            target: self.target(&extension.kind()),
+        }
+    }
+
+    fn target(&self, kind: &Kind) -> u32 {
+        match kind {
+            Kind::Message(message) => self.messages[message.full_name()],
+            Kind::Enum(declared) => self.enums[declared.full_name()],
+            _ => 0,
+        }
+    }
+}
+
+fn form(kind: &Kind, is_group: bool, style: JsonStyle) -> Form {
+    match kind {
+        Kind::Bool => Form::Bool,
+        Kind::Int32 => Form::Int32,
+        Kind::Uint32 => Form::Uint32,
+        Kind::Sint32 => Form::Sint32,
+        Kind::Fixed32 => Form::Fixed32,
+        Kind::Sfixed32 => Form::Sfixed32,
+        Kind::Int64 => Form::Int64,
+        Kind::Uint64 => Form::Uint64,
+        Kind::Sint64 => Form::Sint64,
+        Kind::Fixed64 => Form::Fixed64,
+        Kind::Sfixed64 => Form::Sfixed64,
+        Kind::Float => Form::Float,
+        Kind::Double => Form::Double,
+        Kind::String => Form::String,
+        Kind::Bytes => Form::Bytes,
+        Kind::Message(_) if is_group => Form::Group,
+        Kind::Message(_) => Form::Message,
+        Kind::Enum(declared) if declared.full_name() == "google.protobuf.NullValue" => Form::Null,
+        Kind::Enum(declared)
+            if style == JsonStyle::Canonical
+                && declared.parent_file().syntax() == Syntax::Proto2 =>
+        {
+            Form::ClosedEnum
+        }
+        Kind::Enum(_) => Form::Enum,
+    }
+}
+
+fn shape(message: &MessageDescriptor, style: JsonStyle) -> Shape {
+    match message.full_name() {
+        "google.protobuf.Timestamp" => Shape::Timestamp,
+        "google.protobuf.Duration" => Shape::Duration,
+        "google.protobuf.FieldMask" => Shape::FieldMask,
+        "google.protobuf.Struct" => Shape::Struct,
+        "google.protobuf.Value" => Shape::Value,
+        "google.protobuf.ListValue" => Shape::ListValue,
+        "google.protobuf.Any" => Shape::Any,
+        _ if message.parent_file().name() == "google/protobuf/wrappers.proto" => Shape::Wrapper,
+        _ if style == JsonStyle::Canonical => Shape::Object,
+        _ => rules::shape(message),
+    }
+}
+
+/// `,"name":`
+fn key(name: &str) -> Snippet {
+    Snippet::new([&b","[..], &quoted(name), b":"].concat())
+}
+
+/// A name as a JSON string: a descriptor that no compiler made may have one that must be escaped.
+fn quoted(name: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    super::write_string(name, &mut text);
+    text
+}
