@@ -46,16 +46,7 @@ use crate::config::secret::Secret;
 
 pub use self::ledger::Sent;
 pub use self::sequence::{sequence_of, sequence_of_frame};
-
-/// The topics of Classic Central (documented by HPE).
-pub const TOPICS: [&str; 6] = [
-    "apprf",
-    "audit",
-    "location",
-    "monitoring",
-    "presence",
-    "security",
-];
+pub use crate::config::CLASSIC_TOPICS as TOPICS;
 
 #[derive(Clone, Debug)]
 pub struct Options {
