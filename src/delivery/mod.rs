@@ -204,7 +204,7 @@ impl<S: Sink> Delivery<S> {
         let mut backoff = Backoff::new(PAUSES);
         loop {
             let began = Instant::now();
-            let settled_before = self.committer.committed();
+            let confirmed_before = self.summary.confirmed;
             let Err(broken) = self.session().await else {
                 break;
             };
@@ -213,7 +213,7 @@ impl<S: Sink> Delivery<S> {
             self.summary.resent += unsettled;
             backoff.worked(began.elapsed());
             // A connection that is cut often, and delivers in between, is worth a quick try.
-            if self.committer.committed() > settled_before {
+            if self.summary.confirmed > confirmed_before {
                 backoff.got_on();
             }
             let pause = backoff.pause(None, &mut rand::rng());

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 /// What was sent so long before its connection or the process ended is owed: the journal's sync
 /// interval of 100 ms, and time for the frame to get there on a busy machine.
-const SAFE_AFTER: Duration = Duration::from_secs(1);
+const SAFE_AFTER: Duration = Duration::from_millis(300);
 const SAMPLE: Duration = Duration::from_millis(20);
 
 /// The highest number that was given to a frame, now and in the last seconds.

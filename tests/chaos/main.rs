@@ -33,6 +33,6 @@ async fn whatever_fails_every_frame_that_was_safe_is_in_every_sink() {
             println!("seed {seed}: {fault:?}");
             stand.suffer(fault, &mut brokers).await;
         }
-        stand.settle(&brokers);
+        stand.settle(&mut brokers);
     }
 }

@@ -16,8 +16,7 @@ pub(crate) enum Sink {
     Mosquitto,
 }
 
-/// Each has happened, and is over, when the next one comes; but for brokers that are away for some
-/// steps.
+/// A broker is still away when the next one comes, and back after that; the others are over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Kill,
@@ -31,12 +30,21 @@ pub(crate) enum Kind {
     Pause(Sink),
 }
 
+impl Kind {
+    /// Whether it is something that happens to this broker.
+    pub(crate) fn is_of(self, sink: Sink) -> bool {
+        [Self::Stop, Self::KillBroker, Self::Pause]
+            .iter()
+            .any(|kind| self == kind(sink))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
     /// Before it happens.
     pub(crate) after: Duration,
-    /// How long what has a length lasts.
+    /// How long the disk is full.
     pub(crate) lasts: Duration,
 }
 

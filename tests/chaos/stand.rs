@@ -32,6 +32,22 @@ pub(crate) struct Brokers {
     kafka: Kafka,
     rabbitmq: RabbitMq,
     mosquitto: Mosquitto,
+    away: Option<Away>,
+}
+
+/// A broker that is not there.
+#[derive(Clone, Copy)]
+enum Away {
+    Ended(Sink),
+    Paused(Sink),
+}
+
+impl Away {
+    fn sink(self) -> Sink {
+        match self {
+            Self::Ended(sink) | Self::Paused(sink) => sink,
+        }
+    }
 }
 
 impl Brokers {
@@ -42,10 +58,12 @@ impl Brokers {
             kafka: Kafka::own("chaos")?,
             rabbitmq: RabbitMq::own("chaos")?,
             mosquitto: Mosquitto::start(settings)?,
+            away: None,
         })
     }
 
     fn stop(&mut self, sink: Sink) {
+        self.away = Some(Away::Ended(sink));
         match sink {
             Sink::Kafka => self.kafka.stop(),
             Sink::RabbitMq => self.rabbitmq.stop(),
@@ -54,10 +72,28 @@ impl Brokers {
     }
 
     fn kill(&mut self, sink: Sink) {
+        self.away = Some(Away::Ended(sink));
         match sink {
             Sink::Kafka => self.kafka.kill(),
             Sink::RabbitMq => self.rabbitmq.kill(),
             Sink::Mosquitto => self.mosquitto.kill(),
+        }
+    }
+
+    fn pause(&mut self, sink: Sink) {
+        self.away = Some(Away::Paused(sink));
+        match sink {
+            Sink::Kafka => self.kafka.pause(),
+            Sink::RabbitMq => self.rabbitmq.pause(),
+            Sink::Mosquitto => self.mosquitto.signal("STOP"),
+        }
+    }
+
+    fn bring_back(&mut self, away: Option<Away>) {
+        match away {
+            Some(Away::Ended(sink)) => self.start_again(sink),
+            Some(Away::Paused(sink)) => self.resume(sink),
+            None => {}
         }
     }
 
@@ -66,14 +102,6 @@ impl Brokers {
             Sink::Kafka => self.kafka.start(),
             Sink::RabbitMq => self.rabbitmq.start(),
             Sink::Mosquitto => self.mosquitto.start_again(),
-        }
-    }
-
-    fn pause(&self, sink: Sink) {
-        match sink {
-            Sink::Kafka => self.kafka.pause(),
-            Sink::RabbitMq => self.rabbitmq.pause(),
-            Sink::Mosquitto => self.mosquitto.signal("STOP"),
         }
     }
 
@@ -133,6 +161,10 @@ impl Stand {
 
     pub(crate) async fn suffer(&mut self, fault: Fault, brokers: &mut Brokers) {
         sleep(fault.after).await;
+        let mut away = brokers.away.take();
+        if away.is_some_and(|away| fault.kind.is_of(away.sink())) {
+            brokers.bring_back(away.take());
+        }
         match fault.kind {
             Kind::Kill => self.end_forwarder(|forwarder| {
                 forwarder.kill();
@@ -148,22 +180,11 @@ impl Stand {
                 proxy.cut();
             }),
             Kind::FullDisk => self.fill_disk(fault.lasts).await,
-            Kind::Stop(sink) => {
-                brokers.stop(sink);
-                sleep(fault.lasts).await;
-                brokers.start_again(sink);
-            }
-            Kind::KillBroker(sink) => {
-                brokers.kill(sink);
-                sleep(fault.lasts).await;
-                brokers.start_again(sink);
-            }
-            Kind::Pause(sink) => {
-                brokers.pause(sink);
-                sleep(fault.lasts).await;
-                brokers.resume(sink);
-            }
+            Kind::Stop(sink) => brokers.stop(sink),
+            Kind::KillBroker(sink) => brokers.kill(sink),
+            Kind::Pause(sink) => brokers.pause(sink),
         }
+        brokers.bring_back(away);
     }
 
     /// Ends the process in some way, and starts a new one.
@@ -189,6 +210,10 @@ impl Stand {
     /// Nothing is owed less for it: what cannot be written waits, in the socket at the last.
     async fn fill_disk(&mut self, lasts: Duration) {
         let ballast = self.disk.fill();
+        if self.disk.is_mounted {
+            self.forwarder
+                .wait_for_stderr(A_WHILE, "the journal cannot be written, trying again");
+        }
         sleep(lasts).await;
         fs::remove_file(ballast).unwrap();
         let before = last_of(&self.simulator);
@@ -198,7 +223,9 @@ impl Stand {
     }
 
     /// Lets everything arrive, and holds what did against the ledger.
-    pub(crate) fn settle(mut self, brokers: &Brokers) {
+    pub(crate) fn settle(mut self, brokers: &mut Brokers) {
+        let away = brokers.away.take();
+        brokers.bring_back(away);
         let safe = self.ledger.safe();
         self.forwarder.terminate();
         let status = self.forwarder.wait(A_WHILE);
@@ -366,7 +393,7 @@ impl Disk {
     fn fill(&self) -> PathBuf {
         let ballast = self.path().join("ballast");
         if self.is_mounted {
-            let chunk = vec![0; 64 << 10];
+            let chunk = [0; 4096];
             let mut file = fs::File::create(&ballast).unwrap();
             while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
         } else {
