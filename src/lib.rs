@@ -26,7 +26,6 @@ pub mod route;
 pub mod sink;
 pub mod delivery;
 pub mod daemon;
-pub mod reload;
 pub mod simulator;
 pub mod backoff;
 pub mod rfc3339;

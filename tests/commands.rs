@@ -252,7 +252,7 @@ fn a_second_daemon_on_the_same_state_is_refused() {
     first.wait_for_stderr(A_WHILE, "refused");
     let second = run(&arguments, b"");
     let said = text(&second.stderr);
-    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert_eq!(second.status.code(), Some(2), "{said}");
     assert!(said.contains("in use by another process"), "{said}");
 
     first.terminate();

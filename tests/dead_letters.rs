@@ -104,15 +104,12 @@ async fn deliver(folder: &Path) -> (Vec<Entry>, u64) {
     let letters = options(&folder.join("dead-letters"));
     let names = [("test", Start::Oldest), ("lake", Start::Oldest)];
     let (dead_letters, mut read) = Journal::open(&letters, &names).unwrap();
-    let ends = Ends {
-        cursor: cursors.remove(0),
-        dead_letters: &dead_letters,
-    };
+    let ends = Ends::new(cursors.remove(0), &dead_letters);
     let (_, plans) = watch::channel(Arc::new(Plan::new(&config(folder)).unwrap()));
     let preparer = Preparer::new(plans, "lake", Alphabet::Any);
-    let mut delivery = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, ends);
+    let (delivery, task) = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, ends);
     delivery.drain_to(journal.end());
-    let summary = timeout(A_WHILE, delivery.ended()).await.unwrap().unwrap();
+    let summary = timeout(A_WHILE, task).await.unwrap().unwrap();
     assert_eq!(dead_letters.progress().borrow().synced, dead_letters.end());
     dead_letters.close().await.unwrap();
     journal.close().await.unwrap();

@@ -588,7 +588,7 @@ async fn a_sink_that_lags_too_far_behind_skips_alone_and_says_so() {
     let [lake, work] = &mut cursors[..] else {
         panic!()
     };
-    lake.limit(Backlog {
+    lake.committer().limit(Backlog {
         max_bytes: 5000,
         on_full: OnFull::SkipOldest,
     });
@@ -615,7 +615,7 @@ async fn a_sink_that_must_not_skip_makes_appenders_wait() {
     const FRAMES: u64 = 20;
     let folder = TempDir::new().unwrap();
     let (journal, mut cursor) = open_one(&on_disk(folder.path()), Start::End);
-    cursor.limit(Backlog {
+    cursor.committer().limit(Backlog {
         max_bytes: 4 << 20,
         on_full: OnFull::Block,
     });

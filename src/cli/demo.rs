@@ -12,7 +12,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use url::Url;
 
@@ -20,11 +19,10 @@ use super::logging;
 use crate::config::secret::Secret;
 use crate::config::template::{Template, TemplateError};
 use crate::config::{
-    Account, Config, Format, Journal, JsonStyle, Kafka, Log, Mistakes, Pick, Route, Schemas,
-    Selector, Sink, Tls,
+    Account, Config, Format, Journal, JsonStyle, Kafka, Log, Pick, Route, Schemas, Selector, Sink,
+    Tls,
 };
-use crate::daemon;
-use crate::delivery::Plan;
+use crate::daemon::{self, Daemon, Loader};
 use crate::simulator::{Simulator, StartError, TOPICS, sequence_of};
 
 /// Partitions of each topic of the embedded broker.
@@ -65,8 +63,6 @@ pub enum Error {
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
     #[error("the demo's own config: {0}")]
-    Config(#[from] Mistakes),
-    #[error("the demo's own config: {0}")]
     Endpoint(#[from] url::ParseError),
     #[error("the demo's own config: {0}")]
     Template(#[from] TemplateError),
@@ -99,8 +95,13 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let expected = count as usize * TOPICS.len();
     let limit = Duration::from_secs(args.seconds.into()) + PATIENCE;
-    let (_, plans) = watch::channel(Arc::new(Plan::new(&config)?));
-    let report = daemon::run(config, plans, reader.until(expected, limit)).await?;
+    let (daemon, handle) = Daemon::start(config, Loader::none())?;
+    let until_found = async {
+        reader.until(expected, limit).await;
+        handle.drain();
+    };
+    let (report, ()) = tokio::join!(daemon.run(), until_found);
+    let report = report?;
 
     let read_back = reader.stop()?;
     let sent: u64 = simulator.sent().values().map(|topic| topic.frames).sum();

@@ -84,9 +84,12 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Journal(command) => return journal::run(&command),
         Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
-        Command::Run(args) => block_on(run::run(args))?.map_err(|error| match error {
-            run::Error::Config(_) => Failure::usage(error),
-            _ => Failure::at_run_time(error),
+        Command::Run(args) => block_on(run::run(args))?.map_err(|error| {
+            if error.is_usage() {
+                Failure::usage(error)
+            } else {
+                Failure::at_run_time(error)
+            }
         }),
         Command::Demo(args) => block_on(demo::run(args))?.map_err(Failure::at_run_time),
         Command::Simulate(args) => block_on(simulate::run(args))?.map_err(Failure::at_run_time),

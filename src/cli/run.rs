@@ -1,11 +1,12 @@
 //! `run`: the daemon.
 
+use std::convert::Infallible;
 use std::io;
+use std::process;
 
 use super::{ConfigArgs, logging};
 use crate::config::Mistakes;
-use crate::daemon;
-use crate::reload::Reload;
+use crate::daemon::{self, Daemon, Handle, Loader};
 use crate::signals::{Listener, Signal};
 
 /// The daemon: subscribe, journal, deliver; SIGTERM or SIGINT ends it in good order
@@ -26,44 +27,52 @@ pub enum Error {
     Daemon(#[from] daemon::Error),
 }
 
+impl Error {
+    /// Whether it could not even start, and will not until an operator has changed something.
+    pub(super) fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(_) => true,
+            Self::Signals(_) => false,
+            Self::Daemon(error) => error.is_usage(),
+        }
+    }
+}
+
 /// Runs until a signal, then drains.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn run(args: Args) -> Result<(), Error> {
-    let loaded = args.config.load()?;
-    logging::install(&loaded.config.log);
-    for warning in &loaded.warnings {
+    let first = args.config.load()?;
+    logging::install(&first.config.log);
+    for warning in &first.warnings {
         tracing::warn!("{warning}");
     }
-    let (reload, plans) = Reload::start(&loaded.config)?;
     let signals = Listener::new().map_err(Error::Signals)?;
-    daemon::run(loaded.config, plans, end(signals, reload, args.config)).await?;
+    let loader = Loader::new(move || args.config.load());
+    let (daemon, handle) = Daemon::start(first.config, loader)?;
+    tokio::select! {
+        ended = daemon.run() => ended?,
+        never = heed(signals, &handle) => match never {},
+    };
     Ok(())
 }
 
-/// Reloads as often as it is asked to, until it is asked to end.
-async fn end(mut signals: Listener, mut reload: Reload, config: ConfigArgs) {
-    while signals.next().await == Signal::Reload {
-        // Reads files and compiles schemas, which takes a while.
-        if let Err(mistakes) = tokio::task::block_in_place(|| apply(&mut reload, &config)) {
-            for mistake in mistakes.remarks() {
-                tracing::error!("{mistake}");
+/// The first SIGTERM or SIGINT asks for a drain, the second cuts it short, and a third ends the
+/// process whatever it is about.
+async fn heed(mut signals: Listener, daemon: &Handle) -> Infallible {
+    let mut ends = 0;
+    loop {
+        match signals.next().await {
+            Signal::Reload => daemon.ask_for_reload(),
+            Signal::End => {
+                ends += 1;
+                match ends {
+                    1 => daemon.drain(),
+                    2 => daemon.stop(),
+                    _ => process::exit(1),
+                }
             }
-            tracing::error!("not reloaded: the config has mistakes, and nothing has changed");
         }
     }
-}
-
-fn apply(reload: &mut Reload, config: &ConfigArgs) -> Result<(), Mistakes> {
-    let loaded = config.load()?;
-    let waiting = reload.apply(loaded.config)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    for key in waiting {
-        tracing::warn!("{key} takes effect after a restart only");
-    }
-    tracing::info!("reloaded: schemas and routes are in effect");
-    Ok(())
 }

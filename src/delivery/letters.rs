@@ -14,6 +14,22 @@ use crate::journal::{AppendError, Appender, Committer, Entry, Journal, Progress,
 /// What is kept of a reason; brokers' own words are shorter.
 const REASON_BYTES: usize = 1024;
 
+/// The journal of dead letters, as all deliveries use it.
+#[derive(Clone, Debug)]
+pub(super) struct DeadLetters {
+    journal: Appender,
+    progress: watch::Receiver<Progress>,
+}
+
+impl DeadLetters {
+    pub(super) fn of(journal: &Journal) -> Self {
+        Self {
+            journal: journal.appender(),
+            progress: journal.progress(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Letters {
     unsent: Unsent,
@@ -50,18 +66,18 @@ struct Sent {
 }
 
 impl Letters {
-    pub(super) fn new(sink: String, frames: Committer, journal: &Journal) -> Self {
+    pub(super) fn new(sink: String, frames: Committer, dead_letters: &DeadLetters) -> Self {
         Self {
             unsent: Unsent {
                 sink,
                 frames,
-                journal: journal.appender(),
+                journal: dead_letters.journal.clone(),
                 refused: VecDeque::new(),
                 reading: None,
                 letter: None,
             },
             unsynced: VecDeque::new(),
-            progress: journal.progress(),
+            progress: dead_letters.progress.clone(),
         }
     }
 

@@ -12,23 +12,25 @@ mod feed;
 mod letters;
 mod plan;
 mod prepare;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod window;
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::task::JoinHandle;
 
 pub use self::plan::{Plan, Plans};
 pub use self::prepare::Preparer;
+pub use self::supervise::spawn;
 
 use self::feed::Feed;
-use self::letters::Letters;
+use self::letters::{DeadLetters, Letters};
 use self::prepare::{Item, Prepared, Resume};
 use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
@@ -69,15 +71,23 @@ enum Mode {
     Stop,
 }
 
-/// What others may ask of a running delivery.
-#[derive(Debug)]
+/// What others may ask of a running delivery. Dropping it does not stop the task.
+#[derive(Clone, Debug)]
 pub struct Handle {
     sink: String,
     mode: watch::Sender<Mode>,
-    task: JoinHandle<Summary>,
+    panics: Arc<AtomicU64>,
 }
 
 impl Handle {
+    fn new(sink: String) -> Self {
+        Self {
+            sink,
+            mode: watch::Sender::new(Mode::Run),
+            panics: Arc::default(),
+        }
+    }
+
     /// The sink's name in the config.
     #[must_use]
     pub fn sink(&self) -> &str {
@@ -94,12 +104,10 @@ impl Handle {
         self.mode.send_replace(Mode::Stop);
     }
 
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// The task panicked.
-    pub async fn ended(&mut self) -> Result<Summary, tokio::task::JoinError> {
-        (&mut self.task).await
+    /// How often it failed by a bug of ours and was begun anew.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Relaxed)
     }
 }
 
@@ -135,26 +143,30 @@ fn latencies() -> Histogram<u64> {
     Histogram::new_with_max(longest, LATENCY_DIGITS).expect("the bounds are within its range")
 }
 
-/// What a delivery reads, and where it puts what it cannot deliver.
-#[derive(Debug)]
-pub struct Ends<'a> {
-    pub cursor: Cursor,
-    pub dead_letters: &'a Journal,
+/// What the deliveries of one sink, one after the other, read, and where they put what they cannot
+/// deliver. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// Lent to the feed of the delivery that runs.
+    cursor: Arc<Mutex<Cursor>>,
+    committer: Committer,
+    dead_letters: DeadLetters,
 }
 
-/// Starts the task that delivers to one sink.
-pub fn spawn<S: Sink>(
-    sink: String,
-    config: S::Config,
-    preparer: Preparer,
-    ends: Ends<'_>,
-) -> Handle {
-    let (mode, asked) = watch::channel(Mode::Run);
-    let task = Delivery::<S>::new(sink.clone(), config, preparer, ends, asked);
-    Handle {
-        sink,
-        mode,
-        task: tokio::spawn(task.run()),
+impl Ends {
+    #[must_use]
+    pub fn new(cursor: Cursor, dead_letters: &Journal) -> Self {
+        Self {
+            committer: cursor.committer(),
+            cursor: Arc::new(Mutex::new(cursor)),
+            dead_letters: DeadLetters::of(dead_letters),
+        }
+    }
+
+    /// How far the sink has come.
+    #[must_use]
+    pub fn committer(&self) -> &Committer {
+        &self.committer
     }
 }
 
@@ -177,21 +189,21 @@ impl<S: Sink> Delivery<S> {
     fn new(
         sink: String,
         config: S::Config,
-        preparer: Preparer,
-        ends: Ends<'_>,
+        preparer: Arc<Preparer>,
+        ends: Ends,
         mode: watch::Receiver<Mode>,
     ) -> Self {
-        let committer = ends.cursor.committer();
+        let committer = ends.committer;
         let from = Position {
             offset: committer.committed(),
             record: 0,
         };
         Self {
-            letters: Letters::new(sink.clone(), committer.clone(), ends.dead_letters),
+            letters: Letters::new(sink.clone(), committer.clone(), &ends.dead_letters),
             sink,
             config,
-            preparer: Arc::new(preparer),
-            cursor: Arc::new(Mutex::new(ends.cursor)),
+            preparer,
+            cursor: ends.cursor,
             committer,
             mode,
             generation: 0,
@@ -233,7 +245,11 @@ impl<S: Sink> Delivery<S> {
     /// Connects and sends until it breaks, or until the end that was asked for.
     async fn session(&mut self) -> Result<(), Broken> {
         let (outcome_sender, mut outcomes) = mpsc::unbounded_channel();
-        let mut sink = S::connect(&self.config, outcome_sender).await?;
+        let mut sink = tokio::select! {
+            biased;
+            () = stopped(&mut self.mode) => return Ok(()),
+            connected = S::connect(&self.config, outcome_sender) => connected?,
+        };
         let mut feed = self.feed();
         let mut batch: Option<Prepared> = None;
         let mut settled = Vec::with_capacity(OUTCOMES);

@@ -1,10 +1,12 @@
 //! Delivery against a sink that does as it is told.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
@@ -46,9 +48,12 @@ impl Sink for ScriptedSink {
     }
 
     async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
-        let mut sent = self.log.sent.lock().unwrap();
-        let outcome = (self.log.script)(sent.len());
-        sent.push(record.destination.to_owned());
+        let nth = {
+            let mut sent = self.log.sent.lock().unwrap();
+            sent.push(record.destination.to_owned());
+            sent.len() - 1
+        };
+        let outcome = (self.log.script)(nth);
         if let Some(outcome) = outcome {
             self.outcomes.send((ticket, outcome)).unwrap();
         }
@@ -66,6 +71,7 @@ struct Stand {
     dead_letters: Journal,
     log: Arc<Log>,
     delivery: Handle,
+    task: JoinHandle<Summary>,
 }
 
 impl Stand {
@@ -92,23 +98,22 @@ impl Stand {
             "sink",
             Alphabet::Any,
         );
-        let ends = Ends {
-            cursor: cursors.pop().unwrap(),
-            dead_letters: &dead_letters,
-        };
-        let delivery = spawn::<ScriptedSink>("sink".to_owned(), Arc::clone(&log), preparer, ends);
+        let ends = Ends::new(cursors.pop().unwrap(), &dead_letters);
+        let (delivery, task) =
+            spawn::<ScriptedSink>("sink".to_owned(), Arc::clone(&log), preparer, ends);
         Self {
             journal,
             dead_letters,
             log,
             delivery,
+            task,
         }
     }
 
     /// Lets it settle everything, and tells what it did.
-    async fn drain(mut self) -> (Summary, Vec<String>) {
+    async fn drain(self) -> (Summary, Vec<String>) {
         self.delivery.drain_to(self.journal.end());
-        let ended = timeout(A_WHILE, self.delivery.ended()).await;
+        let ended = timeout(A_WHILE, self.task).await;
         let summary = ended.expect("it drains").expect("it does not panic");
         let sent = self.log.sent.lock().unwrap().clone();
         let letters = self.dead_letters.progress().borrow().synced;
@@ -211,18 +216,31 @@ async fn the_cursor_does_not_pass_a_record_of_which_no_word_has_come() {
         _ => Some(Outcome::Confirmed),
     };
     let stand = Stand::new(10, script).await;
-    let mut delivery = stand.delivery;
-    delivery.drain_to(4);
-    let summary = timeout(A_WHILE, delivery.ended()).await.unwrap().unwrap();
+    stand.delivery.drain_to(4);
+    let summary = timeout(A_WHILE, stand.task).await.unwrap().unwrap();
     assert_eq!(summary.settled_to, 4);
     assert_eq!(stand.journal.stats().cursors[0].committed, 4);
 }
 
 #[tokio::test]
 async fn it_stops_although_the_broker_never_answers() {
-    let mut stand = Stand::new(10, |_| None).await;
+    let stand = Stand::new(10, |_| None).await;
     stand.delivery.drain_to(10);
     stand.delivery.stop();
-    let ended = timeout(A_WHILE, stand.delivery.ended()).await;
+    let ended = timeout(A_WHILE, stand.task).await;
     assert_eq!(ended.unwrap().unwrap().settled_to, 0);
+}
+
+#[tokio::test]
+async fn a_delivery_that_panics_begins_again_at_its_cursor_and_is_counted() {
+    let script = |nth| {
+        assert!(nth != 5, "a bug, made for this test");
+        Some(Outcome::Confirmed)
+    };
+    let stand = Stand::new(10, script).await;
+    let delivery = stand.delivery.clone();
+    let (summary, sent) = stand.drain().await;
+    assert_eq!(delivery.panics(), 1);
+    assert_eq!(summary.settled_to, 10);
+    assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), 10, "{sent:?}");
 }

@@ -91,6 +91,12 @@ impl Committer {
         self.registered.committed()
     }
 
+    /// Says how far the sink may lag behind from now on. Whole segments are skipped, and never the
+    /// newest.
+    pub fn limit(&self, backlog: Backlog) {
+        *lock(&self.registered.backlog) = Some(backlog);
+    }
+
     /// Reads one record again that was read and is not done; `None` if it is gone. Works on the disk.
     ///
     /// # Errors
@@ -221,12 +227,6 @@ impl Cursor {
         self.damaged = 0;
         self.unknown = 0;
         self.place = self.registered.place(&self.shared, offset);
-    }
-
-    /// Says how far the sink may lag behind from now on. Whole segments are skipped, and never the
-    /// newest.
-    pub fn limit(&self, backlog: Backlog) {
-        *lock(&self.registered.backlog) = Some(backlog);
     }
 
     /// A handle that says how far the sink has come.

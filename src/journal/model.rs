@@ -343,7 +343,7 @@ fn open(disk: &Sim) -> (Writer, Vec<Cursor>) {
     let (writer, _) = Writer::open(Arc::new(disk.clone()), LIMITS).unwrap();
     let register = |name: &&str| Cursor::register(writer.shared(), name, Start::End).unwrap();
     let cursors: Vec<_> = NAMES.iter().map(register).collect();
-    cursors[SLOW].limit(BACKLOG);
+    cursors[SLOW].committer().limit(BACKLOG);
     (writer, cursors)
 }
 

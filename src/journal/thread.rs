@@ -363,7 +363,7 @@ mod tests {
         let disk = Sim::default();
         disk.limit(30_000);
         let (journal, mut cursor) = open_with_segments_of(&disk, 2000);
-        cursor.limit(Backlog {
+        cursor.committer().limit(Backlog {
             max_bytes: 1 << 20,
             on_full: OnFull::Block,
         });

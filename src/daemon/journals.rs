@@ -1,0 +1,120 @@
+//! The two journals: frames, and dead letters.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Error;
+use crate::config::{Config, SinkStart};
+use crate::delivery::Ends;
+use crate::journal::{
+    self, Appender, CloseError, Cursor, Journal, Location, Observer, Progress, Start,
+};
+
+/// Without a `state_dir` dead letters are for the log and the count alone: they are kept no longer
+/// than the process.
+const DEAD_LETTERS_IN_MEMORY: u64 = 8 << 20;
+
+#[derive(Debug)]
+pub(super) struct Journals {
+    frames: Journal,
+    dead_letters: Journal,
+}
+
+impl Journals {
+    /// With a cursor of the frames for each sink, in the order of their names.
+    pub(super) fn open(config: &Config) -> Result<(Self, Vec<Cursor>), Error> {
+        let opened = || {
+            let sinks = config.sinks.keys();
+            let names: Vec<_> = sinks
+                .map(|name| (name.as_str(), start_of(config, name)))
+                .collect();
+            let (frames, cursors) = Journal::open(&options(config), &names)?;
+            let dead_letters = open_dead_letters(config)?;
+            Ok((frames, dead_letters, cursors))
+        };
+        let (frames, dead_letters, cursors) =
+            opened().map_err(|cause| match config.state_dir.clone() {
+                Some(folder) => Error::StateDir { folder, cause },
+                None => Error::Journal(cause),
+            })?;
+        let journals = Self {
+            frames,
+            dead_letters,
+        };
+        Ok((journals, cursors))
+    }
+
+    pub(super) fn appender(&self) -> Appender {
+        self.frames.appender()
+    }
+
+    pub(super) fn ends(&self, cursor: Cursor) -> Ends {
+        Ends::new(cursor, &self.dead_letters)
+    }
+
+    /// That of the frames.
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.frames.progress()
+    }
+
+    /// The offset that the next frame gets.
+    pub(super) fn end(&self) -> u64 {
+        self.frames.end()
+    }
+
+    pub(super) fn frames(&self) -> Observer {
+        self.frames.observer()
+    }
+
+    pub(super) fn dead_letters(&self) -> Observer {
+        self.dead_letters.observer()
+    }
+
+    pub(super) async fn close(self) -> Result<(), CloseError> {
+        let dead_letters = self.dead_letters.close().await;
+        self.frames.close().await.and(dead_letters)
+    }
+}
+
+fn start_of(config: &Config, sink: &str) -> Start {
+    match config.starts.get(sink) {
+        Some(SinkStart::Oldest) => Start::Oldest,
+        Some(SinkStart::End) | None => Start::End,
+    }
+}
+
+fn options(config: &Config) -> journal::Options {
+    let location = match &config.state_dir {
+        Some(folder) => Location::Directory(folder.join("journal")),
+        None => Location::Memory {
+            bytes: config.journal.memory_bytes,
+        },
+    };
+    journal::Options {
+        location,
+        segment_bytes: config.journal.segment_bytes,
+        sync_interval: config.journal.sync_interval,
+        max_bytes: config.journal.max_bytes,
+        retain: config.journal.retain,
+    }
+}
+
+/// With a cursor for each sink, so that its letters are kept until it has been dealt with them.
+fn open_dead_letters(config: &Config) -> Result<Journal, journal::OpenError> {
+    let location = match &config.state_dir {
+        Some(folder) => Location::Directory(folder.join("dead-letters")),
+        None => Location::Memory {
+            bytes: DEAD_LETTERS_IN_MEMORY,
+        },
+    };
+    let options = journal::Options {
+        location,
+        max_bytes: Some(config.journal.dead_letter_bytes),
+        retain: Duration::ZERO,
+        ..options(config)
+    };
+    let sinks = config.sinks.keys();
+    let names: Vec<_> = sinks.map(|name| (name.as_str(), Start::Oldest)).collect();
+    Journal::open(&options, &names).map(|(journal, _)| journal)
+}

@@ -1,0 +1,228 @@
+//! Starts, reloads and drains: owns every task, and looks at how each ended.
+//!
+//! A [`Daemon`] is the task, a [`Handle`] is what others may ask of it: a [`View`] of what runs, a
+//! reload, the end.
+//!
+//! ```text
+//! start      journals, then a delivery for each sink, then a subscription for each topic
+//! reload     the new config is read and tried out as a whole; then only what differs is touched
+//! drain      subscriptions end, deliveries settle what is in the journal, the journals are closed
+//! ```
+
+mod deliveries;
+mod drain;
+mod handle;
+mod journals;
+mod reload;
+mod subscriptions;
+mod view;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use self::handle::{Handle, ReloadError};
+pub use self::reload::Loader;
+pub use self::view::{LastReload, Reloaded, View};
+
+use self::deliveries::Deliveries;
+use self::journals::Journals;
+use self::subscriptions::Subscriptions;
+use crate::central;
+use crate::config::{Config, Mistakes};
+use crate::delivery::{Plan, Summary};
+use crate::frame::Timestamp;
+use crate::journal;
+
+/// Reloads that may be asked for at a time; those who ask beyond wait.
+const REQUESTS: usize = 8;
+
+/// Why the daemon could not start or end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Config(#[from] Mistakes),
+    #[error("state_dir {}: {cause}", folder.display())]
+    StateDir {
+        folder: PathBuf,
+        cause: journal::OpenError,
+    },
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    #[error(transparent)]
+    Close(#[from] journal::CloseError),
+    #[error("account {account}: {cause}")]
+    Account {
+        account: String,
+        cause: central::Unusable,
+    },
+    #[error("the journal's writer has ended, and no frame can be kept any more (see the log)")]
+    WriterEnded,
+    #[error("a bug: the delivery to {sink} has ended: {why}")]
+    DeliveryEnded { sink: String, why: String },
+}
+
+impl Error {
+    /// Whether it could not even start, and will not until an operator has changed something.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_) | Self::StateDir { .. } | Self::Account { .. }
+        )
+    }
+}
+
+/// What happened between start and end.
+#[derive(Debug)]
+pub struct Report {
+    /// Frames that the journal took.
+    pub frames: u64,
+    /// For each sink, what its delivery did.
+    pub sinks: BTreeMap<String, Summary>,
+}
+
+/// All that is under way.
+#[derive(Debug)]
+pub struct Daemon {
+    loader: Loader,
+    plans: watch::Sender<Arc<Plan>>,
+    journals: Journals,
+    subscriptions: Subscriptions,
+    deliveries: Deliveries,
+    view: watch::Sender<Arc<View>>,
+    requests: mpsc::Receiver<Request>,
+    /// Drain, and then end.
+    drain: CancellationToken,
+    /// End without waiting for what is not sent yet.
+    stop: CancellationToken,
+}
+
+/// What a [`Handle`] asks for.
+#[derive(Debug)]
+enum Request {
+    Reload(Option<oneshot::Sender<Result<Reloaded, ReloadError>>>),
+}
+
+impl Daemon {
+    /// Begins all that the config names. `loader` reads the config anew for a reload.
+    ///
+    /// # Errors
+    /// A mistake that shows only where the config meets schemas, certificates or the disk. A broker
+    /// or Central that is away is no error.
+    pub fn start(config: Config, loader: Loader) -> Result<(Self, Handle), Error> {
+        log_start(&config);
+        let plans = watch::Sender::new(Arc::new(Plan::new(&config)?));
+        let (journals, cursors) = Journals::open(&config)?;
+        let mut deliveries = Deliveries::new(plans.subscribe());
+        for ((name, sink), cursor) in config.sinks.iter().zip(cursors) {
+            let backlog = config.backlogs.get(name).copied().unwrap_or_default();
+            deliveries.begin(name, sink, journals.ends(cursor), backlog);
+        }
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let mut subscriptions = Subscriptions::new(journals.appender(), drain.child_token());
+        for (name, account) in &config.accounts {
+            subscriptions.begin(name, account, &subscriptions::source(name, account)?);
+        }
+
+        let view = watch::Sender::new(Arc::new(View {
+            config: Arc::new(config),
+            started_at: Timestamp::now(),
+            generation: 1,
+            last_reload: None,
+            subscriptions: subscriptions.handles(),
+            deliveries: deliveries.handles(),
+            journal: journals.frames(),
+            dead_letters: journals.dead_letters(),
+        }));
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        let handle = Handle::new(view.subscribe(), sender, drain.clone(), stop.clone());
+        let daemon = Self {
+            loader,
+            plans,
+            journals,
+            subscriptions,
+            deliveries,
+            view,
+            requests,
+            drain,
+            stop,
+        };
+        Ok((daemon, handle))
+    }
+
+    /// Runs until [`Handle::drain`] or [`Handle::stop`] is called, then drains.
+    ///
+    /// # Errors
+    /// The journal cannot be closed cleanly, or a part that all depends on has ended by itself.
+    pub async fn run(mut self) -> Result<Report, Error> {
+        let watched = self.watch().await;
+        self.drain.cancel();
+        let report = self.end().await?;
+        watched.map(|()| report)
+    }
+
+    /// Until the end is asked for, or something ends that must not.
+    async fn watch(&mut self) -> Result<(), Error> {
+        let mut progress = self.journals.progress();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.drain.cancelled() => return Ok(()),
+                _ = progress.wait_for(|progress| progress.closed) => {
+                    return Err(Error::WriterEnded);
+                }
+                never = self.subscriptions.watch() => match never {},
+                ended = self.deliveries.watch() => match ended? {},
+                Some(request) = self.requests.recv() => self.answer(request).await,
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) {
+        match request {
+            Request::Reload(reply) => {
+                let outcome = self.reload().await;
+                if let Some(reply) = reply {
+                    // Who asked may have gone meanwhile; the log has it too.
+                    let _ = reply.send(outcome);
+                }
+            }
+        }
+    }
+
+    /// What is in effect.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.view.borrow().config)
+    }
+
+    /// Lets others see what runs since a reload.
+    fn show(&mut self, last_reload: Option<LastReload>) {
+        self.view.send_modify(|view| {
+            let view = Arc::make_mut(view);
+            view.last_reload = last_reload;
+            view.subscriptions = self.subscriptions.handles();
+            view.deliveries = self.deliveries.handles();
+        });
+    }
+}
+
+fn log_start(config: &Config) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        accounts = config.accounts.len(),
+        sinks = config.sinks.len(),
+        routes = config.routes.len(),
+        "central-forwarder starts"
+    );
+    let class = match config.state_dir {
+        Some(_) => "at least once: frames are safe in the journal on disk",
+        None => "at most once: there is no state_dir, frames are in memory only",
+    };
+    for route in &config.routes {
+        tracing::info!(sink = route.sink, destination = %route.destination, "route: {class}");
+    }
+}
