@@ -2,16 +2,8 @@
 
 use std::process::ExitCode;
 
-use central_forwarder::cli::{self, Command};
-use clap::Parser;
-
-/// Bridges the event streams of HPE Aruba Networking Central to Kafka, AMQP and MQTT.
-#[derive(Parser)]
-#[command(version, about, max_term_width = 100)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
+use central_forwarder::cli::{self, Arguments};
+use clap::Parser as _;
 
 fn main() -> ExitCode {
     match cli::execute(Arguments::parse().command) {

@@ -21,6 +21,14 @@ use crate::sink::kafka;
 /// The exit code for bad usage and bad config.
 const BAD_USAGE: u8 = 2;
 
+/// Bridges the event streams of HPE Aruba Networking Central to Kafka, AMQP and MQTT.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(version, about, name = "central-forwarder", max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
 /// What central-forwarder can be asked to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
