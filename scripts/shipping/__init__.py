@@ -1,0 +1,1 @@
+"""What scripts/shipped checks, a file for each thing that is shipped."""
