@@ -113,6 +113,50 @@ fn check_asks_librdkafka_about_its_properties() {
 }
 
 #[test]
+fn check_connect_says_of_each_sink_what_answered_or_what_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let config = format!(
+        r#"
+        [accounts.acme]
+        generation = "classic"
+        endpoint = "ws://127.0.0.1:9/streaming/api"
+        key = "k"
+        topics = ["audit"]
+        [sinks.away]
+        type = "kafka"
+        brokers = ["127.0.0.1:9"]
+        [sinks.nowhere]
+        type = "file"
+        path = "/no/such/folder/events"
+        [sinks.there]
+        type = "file"
+        path = "{}/events"
+        [[routes]]
+        topics = "*"
+        sink = "away"
+        destination = "central"
+        "#,
+        folder.path().display()
+    );
+    fs::write(&file, config).unwrap();
+    let output = run(&["check", "--connect", "-c", file.to_str().unwrap()], b"");
+    let said = text(&output.stdout);
+    let sinks: Vec<&str> = said.lines().filter(|l| l.starts_with("sink ")).collect();
+    let [away, nowhere, there] = sinks[..] else {
+        panic!("{said}")
+    };
+    let refused = "sink away: failed: 127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed";
+    assert!(away.starts_with(refused), "{away}");
+    assert_eq!(
+        nowhere,
+        "sink nowhere: failed: /no/such/folder/events: there is no folder /no/such/folder"
+    );
+    assert!(there.ends_with("/events will be made"), "{there}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn bad_usage_and_a_bad_config_are_told_from_failures() {
     for arguments in [
         &["run", "-c", "/no/such/file.toml"][..],

@@ -1,8 +1,10 @@
-//! `check`: every mistake of a config at once.
+//! `check`: every mistake of a config at once, and on request whether all that it names answers.
+
+mod connect;
 
 use std::io::{self, Write as _};
 
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, block_on};
 use crate::config::Config;
 use crate::delivery::Plan;
 
@@ -11,19 +13,26 @@ use crate::delivery::Plan;
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Also try every account and every sink, and say what answered
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Says what there is, or what is wrong with it.
 ///
 /// # Errors
-/// Every mistake in the config.
+/// Every mistake in the config; with `--connect`, that something did not answer as it should.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let loaded = args.config.load().map_err(Failure::usage)?;
     Plan::new(&loaded.config).map_err(Failure::usage)?;
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "warning: {warning}").map_err(Failure::at_run_time)?;
     }
-    writeln!(io::stdout(), "ok: {}", summary(&loaded.config)).map_err(Failure::at_run_time)
+    writeln!(io::stdout(), "ok: {}", summary(&loaded.config)).map_err(Failure::at_run_time)?;
+    if args.connect {
+        block_on(connect::try_all(&loaded.config))?.map_err(Failure::at_run_time)?;
+    }
+    Ok(())
 }
 
 fn summary(config: &Config) -> String {

@@ -41,7 +41,7 @@ impl Deliveries {
     /// Starts a sink's delivery where its cursor is.
     pub(super) fn begin(&mut self, name: &str, sink: &Sink, ends: Ends, backlog: Backlog) {
         ends.committer().limit(backlog);
-        let preparer = Preparer::new(self.plans.clone(), name, alphabet(sink));
+        let preparer = Preparer::new(self.plans.clone(), name, Alphabet::of(sink));
         let (handle, task) = spawn(name.to_owned(), sink, preparer, ends);
         let running = Running { handle, task };
         self.running.insert(name.to_owned(), running);
@@ -90,14 +90,5 @@ fn spawn(
             let target = Target::File(file.path.clone());
             delivery::spawn::<StreamSink>(name, target, preparer, ends)
         }
-    }
-}
-
-fn alphabet(sink: &Sink) -> Alphabet {
-    match sink {
-        Sink::Kafka(_) => Alphabet::KafkaTopic,
-        Sink::Amqp(_) => Alphabet::AmqpRoutingKey,
-        Sink::Mqtt(_) => Alphabet::MqttTopic,
-        Sink::Stdout | Sink::File(_) => Alphabet::Any,
     }
 }

@@ -3,11 +3,13 @@
 
 mod compile;
 mod filter;
+mod foreseen;
 mod render;
 
 use std::collections::HashMap;
 
 pub use compile::unknown_elements;
+pub use foreseen::foreseen;
 pub use render::{Alphabet, Values, render};
 
 use crate::config::{self, Pick, Selector};

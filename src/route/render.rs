@@ -1,3 +1,4 @@
+use crate::config;
 use crate::config::mqtt::is_carried;
 use crate::config::template::{Placeholder, Segment, Template};
 
@@ -41,6 +42,17 @@ pub enum Alphabet {
 }
 
 impl Alphabet {
+    /// What a destination of this sink may be made of.
+    #[must_use]
+    pub fn of(sink: &config::Sink) -> Self {
+        match sink {
+            config::Sink::Kafka(_) => Self::KafkaTopic,
+            config::Sink::Amqp(_) => Self::AmqpRoutingKey,
+            config::Sink::Mqtt(_) => Self::MqttTopic,
+            config::Sink::Stdout | config::Sink::File(_) => Self::Any,
+        }
+    }
+
     fn allows(self, character: char) -> bool {
         match self {
             Self::KafkaTopic => {

@@ -6,6 +6,7 @@
 pub mod amqp;
 pub mod kafka;
 pub mod mqtt;
+pub mod probe;
 pub mod stream;
 
 use std::future::Future;

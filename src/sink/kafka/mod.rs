@@ -1,26 +1,22 @@
 //! Kafka through librdkafka: idempotent, `acks=all`, confirmed by the delivery report.
 
+mod probe;
+mod settings;
+
 use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, ProducerContext, ThreadedProducer};
-use rdkafka::types::RDKafkaConfRes;
+
+pub(super) use self::probe::probe;
+pub use self::settings::{check_option, client_config};
 
 use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
-
-/// What we set and an operator may override through `options`.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("client.id", "central-forwarder"),
-    ("enable.idempotence", "true"),
-    ("acks", "all"),
-    // A broker that comes back is used again after at most two seconds.
-    ("reconnect.backoff.max.ms", "2000"),
-];
 
 /// How long to wait when librdkafka's own queue is full before asking again.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
@@ -39,39 +35,6 @@ pub struct KafkaSink {
 impl std::fmt::Debug for KafkaSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KafkaSink").finish_non_exhaustive()
-    }
-}
-
-/// The properties that librdkafka is given for this sink.
-#[must_use]
-pub fn client_config(kafka: &config::Kafka) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", kafka.brokers.join(","));
-    for (name, value) in DEFAULTS {
-        client.set(*name, *value);
-    }
-    for (name, value) in &kafka.options {
-        client.set(name, value.expose());
-    }
-    client
-}
-
-/// Asks librdkafka whether it knows a property and takes the value.
-///
-/// # Errors
-/// What librdkafka says, without the value.
-pub fn check_option(name: &str, value: &str) -> Result<(), String> {
-    let mut client = ClientConfig::new();
-    client.set(name, value);
-    match client.create_native_config() {
-        Ok(_) => Ok(()),
-        Err(KafkaError::ClientConfig(result, _, _, _)) => Err(match result {
-            RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
-                "librdkafka has no such property (see its CONFIGURATION.md)".to_owned()
-            }
-            _ => "librdkafka does not take this value (see its CONFIGURATION.md)".to_owned(),
-        }),
-        Err(error) => Err(error.to_string()),
     }
 }
 

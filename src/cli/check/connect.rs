@@ -1,0 +1,57 @@
+//! Tries every account and every sink, side by side.
+
+use std::io::{self, Write as _};
+
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::route::foreseen;
+use crate::sink::probe::probe;
+
+/// What answered, or what failed.
+type Answer = Result<String, String>;
+
+/// Why it does not end well.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{failed} of {tried} did not answer as they should")]
+    Failed { failed: usize, tried: usize },
+    #[error("cannot print: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Prints a line for each account and each sink, in the order of their names.
+///
+/// # Errors
+/// One of them failed.
+pub(super) async fn try_all(config: &Config) -> Result<(), Error> {
+    let begun = begin(config);
+    let (mut failed, tried) = (0, begun.len());
+    for (name, answer) in begun {
+        let answer = answer
+            .await
+            .unwrap_or_else(|panic| Err(format!("the try itself failed: {panic}")));
+        let line = match answer {
+            Ok(said) => format!("{name}: ok: {said}"),
+            Err(why) => {
+                failed += 1;
+                format!("{name}: failed: {why}")
+            }
+        };
+        writeln!(io::stdout(), "{line}")?;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Error::Failed { failed, tried }),
+    }
+}
+
+/// Begins all of them.
+fn begin(config: &Config) -> Vec<(String, JoinHandle<Answer>)> {
+    let sinks = config.sinks.iter().map(|(name, sink)| {
+        let (sink, destinations) = (sink.clone(), foreseen(config, name));
+        let answer = tokio::spawn(async move { probe(&sink, &destinations).await });
+        (format!("sink {name}"), answer)
+    });
+    sinks.collect()
+}
