@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::diff::needs_restart;
+pub use self::diff::{AccountChange, Change, Diff};
 pub use self::load::{Loaded, OptionCheck, load};
 pub use self::mqtt::{Mqtt, MqttVersion, Qos};
 pub use self::pick::{Condition, Literal, Pick, Test};
@@ -73,6 +73,14 @@ pub struct Config {
     pub starts: BTreeMap<String, SinkStart>,
     pub routes: Vec<Route>,
     pub schemas: Schemas,
+}
+
+impl Config {
+    /// How far a sink may lag behind.
+    #[must_use]
+    pub fn backlog(&self, sink: &str) -> Backlog {
+        self.backlogs.get(sink).copied().unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
+use std::time::Duration;
 
 use futures_util::future::select_all;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::Error;
 use crate::config::{Backlog, Sink};
@@ -15,6 +17,9 @@ use crate::sink::amqp::AmqpSink;
 use crate::sink::kafka::KafkaSink;
 use crate::sink::mqtt::MqttSink;
 use crate::sink::stream::{StreamSink, Target};
+
+/// A delivery that is asked to stop is at most in the middle of handing over a burst of records.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Deliveries {
@@ -28,6 +33,7 @@ pub(super) struct Deliveries {
 pub(super) struct Running {
     pub(super) handle: Handle,
     pub(super) task: JoinHandle<Summary>,
+    ends: Ends,
 }
 
 impl Deliveries {
@@ -42,9 +48,33 @@ impl Deliveries {
     pub(super) fn begin(&mut self, name: &str, sink: &Sink, ends: Ends, backlog: Backlog) {
         ends.committer().limit(backlog);
         let preparer = Preparer::new(self.plans.clone(), name, Alphabet::of(sink));
-        let (handle, task) = spawn(name.to_owned(), sink, preparer, ends);
-        let running = Running { handle, task };
+        let (handle, task) = spawn(name.to_owned(), sink, preparer, ends.clone());
+        let running = Running { handle, task, ends };
         self.running.insert(name.to_owned(), running);
+    }
+
+    /// Says how far a sink may lag behind from now on.
+    pub(super) fn limit(&self, name: &str, backlog: Backlog) {
+        if let Some(running) = self.running.get(name) {
+            running.ends.committer().limit(backlog);
+        }
+    }
+
+    /// Ends these deliveries, and gives back where each was: what it sent and was not confirmed is
+    /// sent again by the next one.
+    pub(super) async fn stop(&mut self, names: &[&String]) -> BTreeMap<String, Ends> {
+        for name in names {
+            if let Some(running) = self.running.get(*name) {
+                running.handle.stop();
+            }
+        }
+        let mut ends = BTreeMap::new();
+        for name in names {
+            if let Some(running) = self.running.remove(*name) {
+                ends.insert((*name).clone(), running.stopped().await);
+            }
+        }
+        ends
     }
 
     pub(super) fn handles(&self) -> Vec<Handle> {
@@ -72,6 +102,23 @@ impl Deliveries {
             Err(error) => error.to_string(),
         };
         Err(Error::DeliveryEnded { sink, why })
+    }
+}
+
+impl Running {
+    /// Waits for the end that was asked for.
+    async fn stopped(mut self) -> Ends {
+        let sink = self.handle.sink();
+        match timeout(STOP_GRACE, &mut self.task).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(sink, "a bug: the delivery failed: {error}"),
+            Err(_) => {
+                tracing::error!(sink, "a bug: the delivery does not stop; it is broken off");
+                self.task.abort();
+                let _ = self.task.await;
+            }
+        }
+        self.ends
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Request;
 use super::view::{Reloaded, View};
+use super::{Error, Request};
 use crate::config::Mistakes;
 
 /// What others may ask of the daemon. Cheap to clone; dropping it does not stop the daemon.
@@ -23,6 +23,9 @@ pub struct Handle {
 pub enum ReloadError {
     #[error("{0}")]
     Mistakes(#[from] Mistakes),
+    /// It reads well, and cannot be put into effect.
+    #[error(transparent)]
+    Unusable(#[from] Error),
     #[error("the daemon is ending")]
     Ending,
     #[error("a bug: {0}")]

@@ -8,7 +8,7 @@ use super::Error;
 use crate::config::{Config, SinkStart};
 use crate::delivery::Ends;
 use crate::journal::{
-    self, Appender, CloseError, Cursor, Journal, Location, Observer, Progress, Start,
+    self, Appender, CloseError, Cursor, Journal, Location, Observer, OpenError, Progress, Start,
 };
 
 /// Without a `state_dir` dead letters are for the log and the count alone: they are kept no longer
@@ -51,6 +51,19 @@ impl Journals {
 
     pub(super) fn ends(&self, cursor: Cursor) -> Ends {
         Ends::new(cursor, &self.dead_letters)
+    }
+
+    /// Cursors for one more sink, while the journals run.
+    pub(super) fn register(&self, config: &Config, sink: &str) -> Result<Ends, OpenError> {
+        self.dead_letters.register(sink, Start::Oldest)?;
+        let cursor = self.frames.register(sink, start_of(config, sink))?;
+        Ok(self.ends(cursor))
+    }
+
+    /// Keeps nothing for a sink any longer.
+    pub(super) fn let_go(&self, sink: &str) {
+        self.frames.let_go(sink);
+        self.dead_letters.let_go(sink);
     }
 
     /// That of the frames.
@@ -101,7 +114,7 @@ fn options(config: &Config) -> journal::Options {
 }
 
 /// With a cursor for each sink, so that its letters are kept until it has been dealt with them.
-fn open_dead_letters(config: &Config) -> Result<Journal, journal::OpenError> {
+fn open_dead_letters(config: &Config) -> Result<Journal, OpenError> {
     let location = match &config.state_dir {
         Some(folder) => Location::Directory(folder.join("dead-letters")),
         None => Location::Memory {

@@ -119,13 +119,12 @@ impl Daemon {
         let (journals, cursors) = Journals::open(&config)?;
         let mut deliveries = Deliveries::new(plans.subscribe());
         for ((name, sink), cursor) in config.sinks.iter().zip(cursors) {
-            let backlog = config.backlogs.get(name).copied().unwrap_or_default();
-            deliveries.begin(name, sink, journals.ends(cursor), backlog);
+            deliveries.begin(name, sink, journals.ends(cursor), config.backlog(name));
         }
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let mut subscriptions = Subscriptions::new(journals.appender(), drain.child_token());
         for (name, account) in &config.accounts {
-            subscriptions.begin(name, account, &subscriptions::source(name, account)?);
+            subscriptions.begin(name, account, subscriptions::source(name, account)?);
         }
 
         let view = watch::Sender::new(Arc::new(View {
@@ -197,16 +196,6 @@ impl Daemon {
     /// What is in effect.
     fn config(&self) -> Arc<Config> {
         Arc::clone(&self.view.borrow().config)
-    }
-
-    /// Lets others see what runs since a reload.
-    fn show(&mut self, last_reload: Option<LastReload>) {
-        self.view.send_modify(|view| {
-            let view = Arc::make_mut(view);
-            view.last_reload = last_reload;
-            view.subscriptions = self.subscriptions.handles();
-            view.deliveries = self.deliveries.handles();
-        });
     }
 }
 

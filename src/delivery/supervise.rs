@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Delivery, Ends, Handle, PAUSES, Preparer, Summary, stopped};
 use crate::backoff::Backoff;
@@ -41,7 +42,8 @@ impl<S: Sink> Supervisor<S> {
         let mut backoff = Backoff::new(PAUSES);
         loop {
             let began = Instant::now();
-            let panic = match tokio::spawn(self.delivery().run()).await {
+            let task = tokio::spawn(self.delivery().run());
+            let panic = match AbortOnDropHandle::new(task).await {
                 Ok(summary) => return summary,
                 Err(panic) => panic,
             };

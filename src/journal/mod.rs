@@ -281,6 +281,21 @@ impl Journal {
         Appender::new(Arc::clone(&self.shared))
     }
 
+    /// Registers one more cursor while the journal runs, or takes up one whose [`Cursor`] is gone.
+    /// Works on the disk.
+    ///
+    /// # Errors
+    /// The cursor is in use, or the disk fails.
+    pub fn register(&self, name: &str, start: Start) -> Result<Cursor, OpenError> {
+        Cursor::register(&self.shared, name, start)
+    }
+
+    /// Keeps no segment alive for this cursor any longer. Its file stays, for its return.
+    pub fn let_go(&self, name: &str) {
+        self.shared.cursors().remove(name);
+        self.shared.queue.note_commit();
+    }
+
     /// How far the journal has come, and each change of it.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
