@@ -233,7 +233,7 @@ mod tests {
             ("10s", "20s", "shutdown_timeout (changed)"),
             (
                 "sink = \"iot\"",
-                "sink = \"iot\"\nformat = \"frame\"",
+                "sink = \"iot\"\njson = \"canonical\"",
                 "routes (changed)",
             ),
         ] {
