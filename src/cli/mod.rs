@@ -41,7 +41,7 @@ pub enum Command {
     Rewind(rewind::Args),
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
 }
 
 /// Why a command did not do what it was asked to.
@@ -100,7 +100,7 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
             }
         }),
         Command::Demo(args) => block_on(demo::run(args))?.map_err(Failure::at_run_time),
-        Command::Simulate(args) => block_on(simulate::run(args))?.map_err(Failure::at_run_time),
+        Command::Simulate(args) => block_on(simulate::run(*args))?.map_err(Failure::at_run_time),
     }
     .map(|()| ExitCode::SUCCESS)
 }

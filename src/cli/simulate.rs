@@ -1,18 +1,23 @@
 //! `simulate`: a stand-in for Central.
 
+mod config;
+
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
 use crate::config::secret::Secret;
-use crate::simulator::{Options, Simulator, StartError, TOPICS};
+use crate::simulator::{EVENTS, Options, Simulator, StartError, TOPICS};
 
-/// Stands in for Central: streams made-up events of one site until SIGINT or SIGTERM
+/// Stands in for Central, both generations: streams made-up events of one site until SIGINT or
+/// SIGTERM. Prints what to put into a config for it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
@@ -24,21 +29,60 @@ pub struct Args {
     /// Write the certificate to FILE (PEM), for `tls.ca_file` of an account
     #[arg(long, value_name = "FILE", requires = "tls")]
     tls_cert_out: Option<PathBuf>,
-    /// The key that clients must send
-    #[arg(long, default_value = "simulated-key", value_parser = secret)]
-    key: Secret,
-    /// A topic that is enabled; may be given more than once [default: all six]
-    #[arg(long = "topic", value_name = "TOPIC", value_parser = TOPICS)]
-    topics: Vec<String>,
-    /// Frames a second on each connection; 0 is as fast as the client reads
+    /// Frames a second on each connection, of New Central for each subscriber; 0 is as fast as the
+    /// client reads
     #[arg(long, value_name = "N", default_value_t = 50)]
     rate: u32,
-    /// Frames on each connection, which then stays open and silent [default: no end]
+    /// Frames on each connection, of New Central for each subscriber, which then stays open and
+    /// silent [default: no end]
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// The same seed gives the same events
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    classic: Classic,
+    #[command(flatten)]
+    new: New,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Classic Central")]
+struct Classic {
+    /// The key that clients must send; with --key-lifetime, what keys are signed with
+    #[arg(long, default_value = "simulated-key", value_parser = secret)]
+    key: Secret,
+    /// A key is good for S seconds: then what it opened is closed and it is refused, and the call to
+    /// validate it answers with the next one [default: no end]
+    #[arg(long, value_name = "S", value_parser = seconds())]
+    key_lifetime: Option<u64>,
+    /// A topic that is enabled; may be given more than once [default: all six]
+    #[arg(long = "topic", value_name = "TOPIC", value_parser = TOPICS)]
+    topics: Vec<String>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "New Central")]
+struct New {
+    /// The client id that gets access tokens
+    #[arg(long, value_name = "ID", default_value = "simulated-id", value_parser = secret)]
+    client_id: Secret,
+    /// The secret of that client
+    #[arg(long, value_name = "SECRET", default_value = "simulated-secret", value_parser = secret)]
+    client_secret: Secret,
+    /// An access token is good for S seconds
+    #[arg(long, value_name = "S", default_value = "7200", value_parser = seconds())]
+    token_lifetime: u64,
+    /// An event that there is, by its path; may be given more than once [default: all eight]
+    #[arg(long = "event", value_name = "SERVICE/VERSION/EVENT", value_parser = EVENTS)]
+    events: Vec<String>,
+    /// Send payloads without their type, in `binary_data`, as some have been seen
+    #[arg(long)]
+    bare_payloads: bool,
+}
+
+fn seconds() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=365 * 24 * 60 * 60)
 }
 
 /// Why the simulator did not run.
@@ -61,12 +105,14 @@ pub enum Error {
 pub async fn run(args: Args) -> Result<(), Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
     let certificate_out = args.tls_cert_out.clone();
-    let simulator = Simulator::start(args.into()).await?;
+    let options = Options::from(args);
+    let simulator = Simulator::start(options.clone()).await?;
     if let (Some(path), Some(pem)) = (certificate_out, simulator.certificate()) {
         std::fs::write(&path, pem).map_err(|source| Error::Certificate { path, source })?;
     }
     let mut out = io::stdout();
     writeln!(out, "simulating Central at {}", simulator.endpoint())?;
+    writeln!(out, "\n{}", config::example(&simulator, &options))?;
     signals.next().await;
     for (topic, sent) in simulator.sent() {
         if sent.frames > 0 {
@@ -79,21 +125,31 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
 impl From<Args> for Options {
     fn from(args: Args) -> Self {
-        let topics = if args.topics.is_empty() {
-            TOPICS.map(str::to_owned).to_vec()
-        } else {
-            args.topics
-        };
+        let Args { classic, new, .. } = args;
         Self {
             listen: args.listen,
             tls: args.tls,
-            key: args.key,
-            topics,
+            key: classic.key,
+            key_lifetime: classic.key_lifetime.map(Duration::from_secs),
+            topics: or_all(classic.topics, &TOPICS),
+            client_id: new.client_id,
+            client_secret: new.client_secret,
+            token_lifetime: Duration::from_secs(new.token_lifetime),
+            events: or_all(new.events, &EVENTS),
+            bare_payloads: new.bare_payloads,
             rate: args.rate,
             count: args.count,
             seed: args.seed,
+            ..Self::default()
         }
     }
+}
+
+fn or_all(given: Vec<String>, all: &[&str]) -> Vec<String> {
+    if given.is_empty() {
+        return all.iter().map(ToString::to_string).collect();
+    }
+    given
 }
 
 #[expect(
@@ -112,7 +168,7 @@ mod tests {
 
     fn options(line: &str) -> Result<Options, clap::Error> {
         let command = Args::augment_args(Command::new("simulate"));
-        let matches = command.try_get_matches_from(line.split(' '))?;
+        let matches = command.try_get_matches_from(line.split_whitespace())?;
         Ok(Args::from_arg_matches(&matches)?.into())
     }
 
@@ -120,18 +176,25 @@ mod tests {
     fn what_is_left_out_has_a_default() {
         let options = options("simulate").unwrap();
         assert_eq!(options.topics, TOPICS);
+        assert_eq!(options.events, EVENTS);
+        assert_eq!(options.token_lifetime, Duration::from_secs(7200));
+        assert_eq!(options.key_lifetime, None);
         assert_eq!((options.rate, options.count, options.seed), (50, None, 1));
         assert!(!options.tls);
     }
 
     #[test]
     fn what_is_given_is_taken() {
-        let line = "simulate --listen [::1]:0 --tls --tls-cert-out ca.pem --key k --topic audit --rate 0 --count 9 --seed 3";
+        let line = "simulate --listen [::1]:0 --tls --tls-cert-out ca.pem --key k --topic audit --rate 0 --count 9 --seed 3 \
+                    --key-lifetime 7 --event network-monitoring/v1alpha1/ap-events --token-lifetime 60";
         let options = options(line).unwrap();
         assert_eq!(options.listen, "[::1]:0".parse().unwrap());
         assert_eq!(options.topics, ["audit"]);
         assert_eq!((options.rate, options.count, options.seed), (0, Some(9), 3));
         assert_eq!(options.key.expose(), "k");
+        assert_eq!(options.key_lifetime, Some(Duration::from_secs(7)));
+        assert_eq!(options.token_lifetime, Duration::from_secs(60));
+        assert_eq!(options.events, [EVENTS[4]]);
         assert!(options.tls);
     }
 
@@ -142,6 +205,8 @@ mod tests {
             "simulate --tls-cert-out ca.pem",
             "simulate --listen nowhere",
             "simulate --rate -1",
+            "simulate --key-lifetime 0",
+            "simulate --event network-monitoring/v1/weather",
         ] {
             assert!(options(line).is_err(), "{line}");
         }

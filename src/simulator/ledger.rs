@@ -1,23 +1,23 @@
-//! What was sent, by topic.
+//! What was sent, by stream.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::TOPICS;
+use super::{EVENTS, TOPICS};
 
-/// What was sent on one topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What was sent on one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Sent {
     /// Frames that were written to a socket.
     pub frames: u64,
     /// The highest number that was given to a frame; above `frames` while frames are being written,
-    /// and where a connection broke before they were.
+    /// and where a connection broke before they were; below where subscribers each have a copy.
     pub last_sequence: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    topics: BTreeMap<&'static str, Topic>,
+    streams: BTreeMap<&'static str, Topic>,
 }
 
 #[derive(Debug, Default)]
@@ -28,25 +28,31 @@ pub(super) struct Topic {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        let topics = TOPICS.map(|topic| (topic, Topic::default()));
+        let names = TOPICS.into_iter().chain(EVENTS);
         Self {
-            topics: topics.into(),
+            streams: names.map(|name| (name, Topic::default())).collect(),
         }
     }
 
     pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
-        self.topics.get(name)
+        self.streams.get(name)
     }
 
     pub(super) fn all(&self) -> BTreeMap<&'static str, Sent> {
         let sent = |(name, topic): (&&'static str, &Topic)| (*name, topic.sent());
-        self.topics.iter().map(sent).collect()
+        self.streams.iter().map(sent).collect()
     }
 }
 
 impl Topic {
-    pub(super) fn next_sequence(&self) -> u64 {
-        self.last_sequence.fetch_add(1, Relaxed) + 1
+    /// The first of so many new numbers.
+    pub(super) fn number(&self, frames: u64) -> u64 {
+        self.last_sequence.fetch_add(frames, Relaxed) + 1
+    }
+
+    /// A number that was given elsewhere.
+    pub(super) fn numbered(&self, sequence: u64) {
+        self.last_sequence.fetch_max(sequence, Relaxed);
     }
 
     pub(super) fn wrote(&self, frames: u64) {

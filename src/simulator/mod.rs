@@ -1,9 +1,17 @@
-//! A stand-in for Central, on the real paths, faithful enough that a client cannot tell.
+//! A stand-in for Central, both generations, on the real paths, faithful enough that a client cannot
+//! tell.
 //!
 //! One site with access points and clients is made up from a seed. The frames that it sends are
 //! encoded once, at the start; while it runs, a frame is a copy with its number and its time put in.
 //! So the same seed gives the same frames, but for the times, and sending costs little more than the
 //! copy.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/streaming/api` | Classic: a topic, named in the header `Topic`, for a key |
+//! | `/streaming/token/validate` | Classic: the current key for one that is or was good |
+//! | `/SERVICE/VERSION/EVENT` | New Central: an event, for an access token |
+//! | `/as/token.oauth2`, `/authorization/v2/oauth2/WORKSPACE/token` | access tokens |
 //!
 //! Every frame carries its number, as the last twelve characters of a string of its payload:
 //!
@@ -15,38 +23,68 @@
 //! | `monitoring` | `aps[0].name` |
 //! | `presence` | `event` |
 //! | `security` | `rogue[0].rogue_name` |
+//! | events of New Central | the envelope's `id`, and a field of the payload |
 //!
-//! Numbers begin with 1 and go up by one per topic, over all connections and reconnects; each number
-//! is sent on one connection only. [`sequence_of`] reads them back from a record's `data`,
-//! [`sequence_of_frame`] from the frame itself.
+//! Classic: numbers begin with 1 and go up by one per topic, over all connections and reconnects;
+//! each number is sent on one connection only. New Central: they do so for each subscriber by itself
+//! (see `subscribers`), and what may not have got out is sent again. [`sequence_of`] reads them back
+//! from a record's `data`, [`sequence_of_frame`] from the frame itself.
 
+mod central;
 mod certificate;
+mod clock;
 mod feed;
 mod frames;
+mod jwt;
+mod keys;
 mod ledger;
 mod pace;
 mod payload;
+mod routes;
 mod sequence;
 mod server;
 mod site;
+mod subscribers;
+mod supply;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::central::Central;
 use self::certificate::Certificate;
-use self::ledger::Ledger;
-use self::server::{Server, Streaming};
+use self::server::Server;
 use crate::config::secret::Secret;
 
 pub use self::ledger::Sent;
 pub use self::sequence::{sequence_of, sequence_of_frame};
 pub use crate::config::CLASSIC_TOPICS as TOPICS;
+
+/// The paths of New Central's events, as they are known (seen in clients).
+pub const EVENTS: [&str; 8] = [
+    "network-services/v1alpha1/audit-trail-events",
+    "network-services/v1alpha1/location",
+    "network-services/v1alpha1/rssi-events",
+    "network-services/v1alpha1/geofence",
+    "network-monitoring/v1alpha1/ap-events",
+    "network-monitoring/v1/clients-events",
+    "network-monitoring/v1/switch-events",
+    "network-notifications/v1/alert-events",
+];
+
+/// How long Central keeps events for a subscriber that is away (documented by HPE).
+const QUEUE_TIME: Duration = Duration::from_secs(15 * 60);
+
+/// How long an access token lasts (seen in clients; it may be 15 minutes too).
+const TOKEN_LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -54,13 +92,29 @@ pub struct Options {
     pub listen: SocketAddr,
     /// With a certificate of its own: see [`Simulator::certificate`].
     pub tls: bool,
-    /// The only key that is accepted.
+    /// The Classic key that is accepted; with `key_lifetime`, what keys are signed with.
     pub key: Secret,
-    /// The topics that an operator has enabled.
+    /// How long a Classic key is good; then the connections that it opened are closed, and it is
+    /// refused. See [`Simulator::key`]. `None`: for ever.
+    pub key_lifetime: Option<Duration>,
+    /// The Classic topics that an operator has enabled.
     pub topics: Vec<String>,
-    /// Frames a second on each connection; 0 is as fast as the client reads.
+    /// For access tokens of New Central.
+    pub client_id: Secret,
+    pub client_secret: Secret,
+    /// How long an access token opens streams; those that are open stay so.
+    pub token_lifetime: Duration,
+    /// New Central: the paths that there are, of [`EVENTS`].
+    pub events: Vec<String>,
+    /// New Central: payloads are in `binary_data`, without their type, except for `ap-events`.
+    pub bare_payloads: bool,
+    /// New Central: how long events are kept for a subscriber that is away.
+    pub queue_time: Duration,
+    /// Frames a second on each connection, of New Central for each subscriber; 0 is as fast as the
+    /// client reads.
     pub rate: u32,
-    /// Frames on each connection, after which it stays open and silent; `None`: no end.
+    /// Frames on each connection, of New Central for each subscriber, after which it stays open and
+    /// silent; `None`: no end.
     pub count: Option<u64>,
     pub seed: u64,
 }
@@ -71,7 +125,14 @@ impl Default for Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: false,
             key: Secret::literal("simulated-key"),
+            key_lifetime: None,
             topics: TOPICS.map(str::to_owned).to_vec(),
+            client_id: Secret::literal("simulated-id"),
+            client_secret: Secret::literal("simulated-secret"),
+            token_lifetime: TOKEN_LIFETIME,
+            events: EVENTS.map(str::to_owned).to_vec(),
+            bare_payloads: false,
+            queue_time: QUEUE_TIME,
             rate: 50,
             count: None,
             seed: 1,
@@ -98,7 +159,7 @@ pub enum StartError {
 pub struct Simulator {
     addr: SocketAddr,
     certificate: Option<String>,
-    streaming: Arc<Streaming>,
+    central: Arc<Central>,
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -107,12 +168,13 @@ impl Simulator {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        if let Some(topic) = options
-            .topics
-            .iter()
-            .find(|topic| !TOPICS.contains(&topic.as_str()))
-        {
-            return Err(StartError::UnknownTopic(topic.clone()));
+        let unknown = |all: &[&str], given: &[String]| {
+            let unknown = |name: &&String| !all.contains(&name.as_str());
+            given.iter().find(unknown).cloned()
+        };
+        let unknown = unknown(&TOPICS, &options.topics).or(unknown(&EVENTS, &options.events));
+        if let Some(unknown) = unknown {
+            return Err(StartError::UnknownTopic(unknown));
         }
         let listen = |source| StartError::Listen {
             address: options.listen,
@@ -127,18 +189,18 @@ impl Simulator {
         let pem = certificate
             .as_ref()
             .map(|certificate| certificate.pem.clone());
-        let streaming = Arc::new(Streaming::new(options));
+        let central = Arc::new(Central::new(options));
         let stop = CancellationToken::new();
         let server = Server {
             listener,
             tls: certificate.map(|certificate| certificate.acceptor),
-            streaming: Arc::clone(&streaming),
+            central: Arc::clone(&central),
             stop: stop.clone(),
         };
         Ok(Self {
             addr,
             certificate: pem,
-            streaming,
+            central,
             stop,
             server: tokio::spawn(server.run()),
         })
@@ -149,15 +211,32 @@ impl Simulator {
         self.addr
     }
 
-    /// What a config has as `endpoint`.
+    /// What a config has as `endpoint` of an account of Classic Central.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        let scheme = if self.certificate.is_some() {
-            "wss"
-        } else {
-            "ws"
-        };
-        format!("{scheme}://{}{}", self.addr, server::STREAMING_PATH)
+        format!("{}{}", self.new_endpoint(), routes::STREAMING_PATH)
+    }
+
+    /// What a config has as `endpoint` of an account of New Central.
+    #[must_use]
+    pub fn new_endpoint(&self) -> String {
+        format!("{}://{}", self.scheme("ws"), self.addr)
+    }
+
+    /// Where access tokens are given.
+    #[must_use]
+    pub fn token_url(&self) -> String {
+        format!(
+            "{}://{}{}",
+            self.scheme("http"),
+            self.addr,
+            routes::TOKEN_PATH
+        )
+    }
+
+    fn scheme(&self, plain: &str) -> String {
+        let secure = if self.certificate.is_some() { "s" } else { "" };
+        format!("{plain}{secure}")
     }
 
     /// The certificate in PEM, for a client's own CA file; `None` without TLS.
@@ -166,15 +245,28 @@ impl Simulator {
         self.certificate.as_deref()
     }
 
-    /// What was sent on each topic so far, over all connections.
+    /// The Classic key that is good now.
+    #[must_use]
+    pub fn key(&self) -> Secret {
+        self.central.keys.current(Instant::now())
+    }
+
+    /// What was sent on each topic and path so far, over all connections.
     #[must_use]
     pub fn sent(&self) -> BTreeMap<&'static str, Sent> {
-        self.ledger().all()
+        self.central.ledger.all()
     }
 
     /// Drops every connection as a network does: without a close frame.
     pub fn drop_connections(&self) {
-        self.streaming.drop_connections();
+        self.central.drop_connections();
+    }
+
+    /// Ends every Classic key and every access token that there is: what a key opened is closed, and
+    /// neither opens anything any more.
+    pub fn expire_credentials(&self) {
+        self.central.keys.expire(Instant::now());
+        self.central.tokens.expire();
     }
 
     /// Drops every connection and ends.
@@ -183,9 +275,5 @@ impl Simulator {
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the simulator ended badly");
         }
-    }
-
-    fn ledger(&self) -> &Ledger {
-        self.streaming.ledger()
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Pace {
     /// Frames a second; 0: no limit.
     rate: u32,
     sent: u64,
+    /// Frames that are due besides what the rate says.
+    burst: u64,
     /// Frames left to send.
     left: u64,
 }
@@ -24,6 +26,7 @@ impl Pace {
             start,
             rate,
             sent: 0,
+            burst: 0,
             left: count.unwrap_or(u64::MAX),
         }
     }
@@ -36,6 +39,7 @@ impl Pace {
                 let wanted = elapsed.as_nanos() * u128::from(rate) / 1_000_000_000;
                 u64::try_from(wanted)
                     .unwrap_or(u64::MAX)
+                    .saturating_add(self.burst)
                     .saturating_sub(self.sent)
             }
         };
@@ -47,12 +51,35 @@ impl Pace {
         self.left -= frames;
     }
 
-    /// When something is due again; `None`: never.
-    pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
+    /// How many were sent, skipped ones too.
+    pub(super) fn total(&self) -> u64 {
+        self.sent
+    }
+
+    /// So many more are due at once.
+    pub(super) fn burst(&mut self, frames: u64) {
+        self.burst += frames;
+    }
+
+    /// Of what has become due, only the last `kept` and what the last `time` brought stay so.
+    pub(super) fn keep(&mut self, now: Instant, time: Duration, kept: u64) {
+        if self.rate == 0 {
+            return;
+        }
+        let brought = time.as_nanos() * u128::from(self.rate) / 1_000_000_000;
+        let kept = kept.min(u64::try_from(brought).unwrap_or(u64::MAX));
+        self.sent(self.due(now).saturating_sub(kept));
+    }
+
+    /// When something is due again, if `sharing` connections take turns; `None`: never.
+    pub(super) fn wake(&self, now: Instant, sharing: u64) -> Option<Instant> {
         if self.left == 0 {
             return None;
         }
-        let next = Duration::from_secs(self.sent + 1) / self.rate.max(1);
+        // Each sleeps until there is one for each: none can take another's by waking first.
+        let turn = sharing.clamp(1, self.left);
+        let ahead = (self.sent + turn).saturating_sub(self.burst);
+        let next = Duration::from_secs(ahead) / self.rate.max(1);
         Some((self.start + next).max(now + TICK))
     }
 }
@@ -68,7 +95,7 @@ mod tests {
         let mut now = start;
         let mut wakes = 0;
         while now < start + Duration::from_secs(10) {
-            now = pace.wake(now).unwrap();
+            now = pace.wake(now, 1).unwrap();
             pace.sent(pace.due(now));
             wakes += 1;
         }
@@ -80,7 +107,11 @@ mod tests {
     fn a_slow_rate_sleeps_until_the_next_frame() {
         let start = Instant::now();
         let pace = Pace::new(2, None, start);
-        assert_eq!(pace.wake(start), Some(start + Duration::from_millis(500)));
+        assert_eq!(
+            pace.wake(start, 1),
+            Some(start + Duration::from_millis(500))
+        );
+        assert_eq!(pace.wake(start, 2), Some(start + Duration::from_secs(1)));
     }
 
     #[test]
@@ -90,6 +121,31 @@ mod tests {
         assert_eq!(pace.due(start), 3);
         pace.sent(3);
         assert_eq!(pace.due(start), 0);
-        assert_eq!(pace.wake(start), None);
+        assert_eq!(pace.wake(start, 1), None);
+    }
+
+    #[test]
+    fn a_burst_comes_at_once_and_the_rate_goes_on_after_it() {
+        let start = Instant::now();
+        let mut pace = Pace::new(2, None, start);
+        pace.burst(100);
+        assert_eq!(pace.due(start), 100);
+        pace.sent(100);
+        assert_eq!(
+            pace.wake(start, 1),
+            Some(start + Duration::from_millis(500))
+        );
+    }
+
+    #[test]
+    fn what_nobody_fetches_is_kept_for_a_time_and_up_to_a_number() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(100);
+        for (seconds, most, due) in [(20, u64::MAX, 200), (20, 50, 50), (200, u64::MAX, 1000)] {
+            let mut pace = Pace::new(10, None, start);
+            pace.keep(later, Duration::from_secs(seconds), most);
+            assert_eq!(pace.due(later), due);
+            assert_eq!(pace.total(), 1000 - due);
+        }
     }
 }

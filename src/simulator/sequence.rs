@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::proto::apprf::ApprfSession;
 use crate::proto::audit::AuditMessage;
+use crate::proto::cloudevents::v1::CloudEvent;
 use crate::proto::location::{StreamGeofenceNotify, StreamLocation};
 use crate::proto::monitoring::MonitoringInformation;
 use crate::proto::presence::PresenceEvent;
@@ -22,23 +23,53 @@ pub(super) const DIGITS: usize = PLACEHOLDER.len();
 /// not a frame of the simulator.
 #[must_use]
 pub fn sequence_of(topic: &str, data: &Value) -> Option<u64> {
-    let place = match topic {
-        "apprf" => "/ap_name",
-        "audit" => "/target",
-        "location" => "/hashed_sta_eth_mac",
-        "monitoring" => "/aps/0/name",
-        "presence" => "/event",
-        "security" => "/rogue/0/rogue_name",
-        _ => return None,
-    };
-    read(data.pointer(place)?.as_str()?)
+    places(topic)
+        .iter()
+        .find_map(|place| data.pointer(place)?.as_str())
+        .and_then(read)
+}
+
+/// Where a topic's payloads may have it: more than one place where they are one of several.
+fn places(topic: &str) -> &'static [&'static str] {
+    match topic {
+        "apprf" => &["/ap_name"],
+        "audit" => &["/target"],
+        // Both generations have a topic of this name.
+        "location" => &[
+            "/hashed_sta_eth_mac",
+            "/wifi_client_location/floor_id",
+            "/asset_tag_location/floor_id",
+        ],
+        "monitoring" => &["/aps/0/name"],
+        "presence" => &["/event"],
+        "security" => &["/rogue/0/rogue_name"],
+        "audit-trail-events" => &["/destination_name"],
+        "rssi-events" => &["/raw_rssi/ap_name", "/proximity_rssi/ap_name"],
+        "geofence" => &["/wifi_client_geofence/hashed_sta_eth_mac"],
+        "ap-events" => &["/serial_number"],
+        "clients-events" => &[
+            "/client_state/client_details/client_name",
+            "/client_stats/client_name",
+        ],
+        "switch-events" => &[
+            "/switch_state/site_name",
+            "/interface_state/site_name",
+            "/device_stats/site_name",
+            "/interface_stats/site_name",
+        ],
+        "alert-events" => &["/summary"],
+        _ => &[],
+    }
 }
 
 /// The number of a simulated frame, from its bytes as they are on the socket; `None` if it is not a
 /// frame of the simulator.
 #[must_use]
 pub fn sequence_of_frame(frame: &[u8]) -> Option<u64> {
-    let envelope = MsgProto::decode(frame).ok()?;
+    let Ok(envelope) = MsgProto::decode(frame) else {
+        // A CloudEvent has text where that has its timestamp.
+        return read(&CloudEvent::decode(frame).ok()?.id);
+    };
     let data = envelope.data;
     let text = match &*envelope.subject {
         "apprf" => ApprfSession::decode(data).ok()?.ap_name?,

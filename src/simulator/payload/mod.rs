@@ -3,6 +3,7 @@
 mod events;
 mod monitoring;
 mod movement;
+mod new;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -11,10 +12,11 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub(super) use self::new::Event;
 use super::sequence::PLACEHOLDER;
 use super::site::{AccessPoint, Client, Site};
 
-/// A payload in which the frame's number is still to be put.
+/// A Classic payload in which the frame's number is still to be put.
 pub(super) fn encode(topic: &str, draw: &mut Draw<'_>) -> Bytes {
     let payload = match topic {
         "apprf" => events::apprf(draw).encode_to_vec(),
@@ -37,9 +39,9 @@ pub(super) struct Draw<'a> {
 }
 
 impl<'a> Draw<'a> {
-    /// Each topic draws by itself, so that it does not matter which others there are.
-    pub(super) fn new(site: &'a Site, topic: &str, seed: u64, now: u32) -> Self {
-        let seed = xxh3_64_with_seed(topic.as_bytes(), seed);
+    /// Each stream draws by itself, so that it does not matter which others there are.
+    pub(super) fn new(site: &'a Site, stream: &str, seed: u64, now: u32) -> Self {
+        let seed = xxh3_64_with_seed(stream.as_bytes(), seed);
         Self {
             site,
             now,
@@ -97,6 +99,11 @@ impl<'a> Draw<'a> {
             bits & 0xffff_ffff_ffff
         )
     }
+
+    /// A UUID whose last group is the frame's number: as many digits as that has.
+    pub(super) fn numbered_uuid(&mut self) -> String {
+        numbered(&self.uuid()[..24])
+    }
 }
 
 /// A name that ends in the frame's number.
@@ -120,4 +127,19 @@ fn colons(mac: [u8; 6]) -> String {
 
 fn octets(mac: [u8; 6], separator: &str) -> String {
     mac.map(|octet| format!("{octet:02x}")).join(separator)
+}
+
+/// Forty characters, as of a SHA-1, the last of which are the frame's number.
+fn hashed_mac(draw: &mut Draw<'_>) -> String {
+    let hash = draw.uuid().replace('-', "");
+    numbered(&hash[..28])
+}
+
+/// In dBm.
+fn strength(draw: &mut Draw<'_>) -> i32 {
+    -30 - draw.below(60).cast_signed()
+}
+
+fn metres(draw: &mut Draw<'_>) -> f32 {
+    f32::from(u16::try_from(draw.below(12_000)).unwrap_or(0)) / 100.0
 }

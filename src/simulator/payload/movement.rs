@@ -1,6 +1,6 @@
 //! Presence, location and geofences: where clients are.
 
-use super::{Draw, bytes, hex, numbered};
+use super::{Draw, bytes, hashed_mac, hex, metres, numbered, strength};
 use crate::proto::location::{
     Algorithm, ErrorCode, MacAddress, MeasurementUnit, Record, StreamGeofenceNotify,
     StreamLocation, TargetDevType, ZoneEvent,
@@ -138,17 +138,6 @@ pub(super) fn geofence(draw: &mut Draw<'_>) -> StreamGeofenceNotify {
     }
 }
 
-/// Forty characters, as of a SHA-1, the last of which are the frame's number.
-fn hashed_mac(draw: &mut Draw<'_>) -> String {
-    let hash = draw.uuid().replace('-', "");
-    numbered(&hash[..28])
-}
-
-/// In dBm.
-fn strength(draw: &mut Draw<'_>) -> i32 {
-    -30 - draw.below(60).cast_signed()
-}
-
 fn ascii_mac(mac: [u8; 6]) -> presence::MacAddress {
     presence::MacAddress { addr: hex(mac) }
 }
@@ -157,8 +146,4 @@ fn raw_mac(mac: [u8; 6]) -> MacAddress {
     MacAddress {
         addr: Some(bytes(&mac)),
     }
-}
-
-fn metres(draw: &mut Draw<'_>) -> f32 {
-    f32::from(u16::try_from(draw.below(12_000)).unwrap_or(0)) / 100.0
 }

@@ -1,0 +1,9 @@
+//! The time of day.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub(super) fn since_epoch() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}

@@ -1,0 +1,123 @@
+//! Central's paths, and what is answered on them.
+//!
+//! The upgrade is taken by hand rather than through a framework, so that a connection can be treated
+//! as badly as a network does.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+};
+use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::central::{Admitted, Central, Refusal};
+
+/// Where Classic Central streams (documented by HPE).
+pub(super) const STREAMING_PATH: &str = "/streaming/api";
+
+/// Where Classic Central gives the current key for an older one (documented by HPE).
+const VALIDATE_PATH: &str = "/streaming/token/validate";
+
+/// Where HPE's single sign-on gives access tokens (seen in clients).
+pub(super) const TOKEN_PATH: &str = "/as/token.oauth2";
+
+/// The same of the platform that has workspaces, those of tenants too (seen in clients).
+const WORKSPACE_TOKEN_PATH: &str = "/authorization/v2/oauth2/{workspace}/token";
+
+/// Where New Central streams (seen in clients).
+const EVENTS_PATH: &str = "/{service}/{version}/{event}";
+
+pub(super) fn router(central: Arc<Central>) -> Router {
+    Router::new()
+        .route(STREAMING_PATH, get(classic))
+        .route(VALIDATE_PATH, get(validate))
+        .route(TOKEN_PATH, post(token))
+        .route(WORKSPACE_TOKEN_PATH, post(workspace_token))
+        .route(EVENTS_PATH, get(events))
+        .with_state(central)
+}
+
+async fn classic(State(central): State<Arc<Central>>, request: Request<Body>) -> Response<Body> {
+    let admitted = central.admit_classic(request.headers());
+    upgrade(&central, request, admitted)
+}
+
+async fn events(State(central): State<Arc<Central>>, request: Request<Body>) -> Response<Body> {
+    let uri = request.uri();
+    let path = uri.path().trim_start_matches('/');
+    let query = uri.query().unwrap_or_default();
+    let admitted = central.admit_new(request.headers(), path, query);
+    upgrade(&central, request, admitted)
+}
+
+fn upgrade(
+    central: &Arc<Central>,
+    mut request: Request<Body>,
+    admitted: Result<Admitted, Refusal>,
+) -> Response<Body> {
+    let admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let Some(nonce) = request.headers().get(SEC_WEBSOCKET_KEY).cloned() else {
+        return (StatusCode::UPGRADE_REQUIRED, "a WebSocket is streamed here").into_response();
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let feed = Arc::clone(central).feed(admitted, upgrade);
+    central.feeds.spawn(feed);
+    let headers = [
+        (CONNECTION, "Upgrade".to_owned()),
+        (UPGRADE, "websocket".to_owned()),
+        (SEC_WEBSOCKET_ACCEPT, derive_accept_key(nonce.as_bytes())),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+async fn validate(State(central): State<Arc<Central>>, headers: HeaderMap) -> Response<Body> {
+    let known = headers
+        .get(AUTHORIZATION)
+        .is_some_and(|key| central.keys.knows(key.as_bytes()));
+    if !known {
+        return (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
+    }
+    let current = central.keys.current(Instant::now());
+    Json(json!({ "token": current.expose() })).into_response()
+}
+
+async fn token(
+    State(central): State<Arc<Central>>,
+    headers: HeaderMap,
+    form: Bytes,
+) -> Response<Body> {
+    answer(&central, &headers, &form, None)
+}
+
+async fn workspace_token(
+    State(central): State<Arc<Central>>,
+    Path(workspace): Path<String>,
+    headers: HeaderMap,
+    form: Bytes,
+) -> Response<Body> {
+    answer(&central, &headers, &form, Some(&workspace))
+}
+
+fn answer(
+    central: &Central,
+    headers: &HeaderMap,
+    form: &[u8],
+    workspace: Option<&str>,
+) -> Response<Body> {
+    let authorization = headers
+        .get(AUTHORIZATION)
+        .and_then(|header| header.to_str().ok());
+    let (status, body) = central.tokens.answer(authorization, form, workspace);
+    (status, Json(body)).into_response()
+}
