@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::rfc3339::Rfc3339;
 
-/// One WebSocket message of Central, byte for byte, and where and when it was received.
+/// One WebSocket message of Central, byte for byte, and where and when it was received; or an event
+/// of our own ([`crate::event`]) in the same place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub subscription: SubscriptionId,
@@ -50,8 +51,8 @@ impl fmt::Display for SubscriptionId {
     }
 }
 
-/// A stream that Central offers. Its text form, `classic/TOPIC` or `new/SERVICE/VERSION/EVENT`,
-/// is what the journal stores.
+/// A stream that Central offers, or one of our own. Its text form, `classic/TOPIC` or
+/// `new/SERVICE/VERSION/EVENT`, is what the journal stores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
     /// Classic Central: one topic, named in the handshake's `Topic` header.
@@ -63,6 +64,44 @@ pub enum Stream {
         version: String,
         event: String,
     },
+    /// Events of the forwarder's own, in the text form `internal/TOPIC`.
+    Internal(Internal),
+}
+
+/// The topics of the forwarder's own events. They begin with `@`, as no topic of Central does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Internal {
+    /// What Central sent while nobody listened, and what a sink had to pass over.
+    Gaps,
+    /// What a sink refused for good, and what cannot be decoded.
+    DeadLetters,
+}
+
+impl Internal {
+    pub const ALL: [Self; 2] = [Self::Gaps, Self::DeadLetters];
+
+    #[must_use]
+    pub fn topic(self) -> &'static str {
+        match self {
+            Self::Gaps => "@gaps",
+            Self::DeadLetters => "@dead-letters",
+        }
+    }
+
+    /// `None` if no topic of our own is called so.
+    #[must_use]
+    pub fn parse(topic: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.topic() == topic)
+    }
+
+    /// What the records of its events have as their `type`.
+    #[must_use]
+    pub fn event_type(self) -> &'static str {
+        match self {
+            Self::Gaps => "central-forwarder.gap",
+            Self::DeadLetters => "central-forwarder.dead-letter",
+        }
+    }
 }
 
 impl Stream {
@@ -72,6 +111,7 @@ impl Stream {
         match self {
             Self::Classic { topic } => topic,
             Self::New { event, .. } => event,
+            Self::Internal(internal) => internal.topic(),
         }
     }
 
@@ -91,6 +131,7 @@ impl Stream {
                 version: version.to_owned(),
                 event: event.to_owned(),
             }),
+            ["internal", topic] => Internal::parse(topic).map(Self::Internal),
             _ => None,
         }
     }
@@ -105,6 +146,7 @@ impl fmt::Display for Stream {
                 version,
                 event,
             } => write!(f, "new/{service}/{version}/{event}"),
+            Self::Internal(internal) => write!(f, "internal/{}", internal.topic()),
         }
     }
 }
@@ -136,10 +178,23 @@ mod tests {
 
     #[test]
     fn a_stream_reads_back_from_its_text_form() {
-        for text in ["classic/monitoring", "new/network-services/v1/wids"] {
+        for text in [
+            "classic/monitoring",
+            "new/network-services/v1/wids",
+            "internal/@gaps",
+            "internal/@dead-letters",
+        ] {
             assert_eq!(Stream::parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "classic", "classic/", "new/a/b", "old/x", "classic/a/b"] {
+        for text in [
+            "",
+            "classic",
+            "classic/",
+            "new/a/b",
+            "old/x",
+            "classic/a/b",
+            "internal/gaps",
+        ] {
             assert_eq!(Stream::parse(text), None, "{text:?}");
         }
     }

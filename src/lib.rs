@@ -18,6 +18,7 @@ pub mod config;
 pub mod central;
 pub mod frame;
 pub mod journal;
+pub mod event;
 pub mod proto;
 pub mod schema;
 pub mod transcode;

@@ -59,13 +59,13 @@ pub fn write(
     subject: &Subject<'_>,
     to: &mut Vec<u8>,
 ) -> Result<(), RecordError> {
-    let event = envelope.event.as_ref();
     let start = to.len();
     write_id(to, about, envelope, subject);
-    member(to, "account", about.account);
+    member(to, "account", about.account.and_then(not_empty));
     member(to, "topic", Some(about.stream.topic()));
     member(to, "subject", not_empty(envelope.subject));
-    if event.is_none() || !envelope.customer_id.is_empty() {
+    let is_classic = matches!(about.stream, Stream::Classic { .. });
+    if is_classic || !envelope.customer_id.is_empty() {
         member(to, "customer_id", Some(envelope.customer_id));
     }
     member(to, "msp_id", not_empty(envelope.msp_id));
@@ -88,6 +88,24 @@ pub fn write(
     to[start] = b'{';
     to.push(b'}');
     Ok(())
+}
+
+/// The `CloudEvents` type of what is not a `CloudEvent` itself, in parts.
+#[must_use]
+pub fn event_type(stream: &Stream) -> [&str; 2] {
+    match stream {
+        Stream::Internal(topic) => [topic.event_type(), ""],
+        _ => ["central.classic.", stream.topic()],
+    }
+}
+
+/// The same for its source.
+#[must_use]
+pub fn event_source<'a>(stream: &Stream, account: &'a str) -> [&'a str; 2] {
+    match stream {
+        Stream::Internal(_) => ["/central-forwarder", ""],
+        _ => ["/central/", account],
+    }
 }
 
 /// Appends the id of the frame, and behind it that of the element.

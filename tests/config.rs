@@ -219,8 +219,6 @@ sink = "screen"
         no("2:2", "admin:"),
         no("10:1", "accounts.acme.proxy:"),
         no("13:1", "accounts.globex.generation: `new`"),
-        no("27:20", "routes[0].topics[1]: `@gaps`"),
-        no("33:1", "routes[1].topics: `@dead-letters`"),
     ];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
 }

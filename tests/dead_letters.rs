@@ -104,7 +104,7 @@ async fn deliver(folder: &Path) -> (Vec<Entry>, u64) {
     let letters = options(&folder.join("dead-letters"));
     let names = [("test", Start::Oldest), ("lake", Start::Oldest)];
     let (dead_letters, mut read) = Journal::open(&letters, &names).unwrap();
-    let ends = Ends::new(cursors.remove(0), &dead_letters);
+    let ends = Ends::new(cursors.remove(0), &journal, &dead_letters);
     let (_, plans) = watch::channel(Arc::new(Plan::new(&config(folder)).unwrap()));
     let preparer = Preparer::new(plans, "lake", Alphabet::Any);
     let (delivery, task) = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, ends);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use central_forwarder::config::{Backlog, OnFull};
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use central_forwarder::journal::{
-    AppendError, Appender, Cursor, Journal, Location, MAX_PAYLOAD_BYTES, OpenError, Options,
-    ReadError, Recovery, Start,
+    AppendError, Appender, Cursor, Journal, Location, LossCause, MAX_PAYLOAD_BYTES, OpenError,
+    Options, ReadError, Recovery, Start,
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -457,6 +457,56 @@ async fn damage_costs_the_records_of_that_place_alone() {
 }
 
 #[tokio::test]
+async fn damage_at_the_very_end_is_passed_over_too() {
+    let folder = TempDir::new().unwrap();
+    let (journal, mut cursor) = open_one(&on_disk(folder.path()), Start::End);
+    append(&journal.appender(), 0..3).await;
+    synced(&journal, 3).await;
+    let path = &segments(folder.path())[0];
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+
+    assert_eq!(read_numbers(&mut cursor, 2).await, all(0..2));
+    let batch = timeout(A_WHILE, cursor.read(WINDOW)).await;
+    let batch = batch.unwrap().unwrap();
+    assert_eq!((batch.from, batch.end, batch.damaged), (2, 3, 1));
+    assert_eq!(batch.entries, []);
+    let committer = cursor.committer();
+    committer.commit(3);
+    assert_eq!(committer.committed(), 3);
+    let loss = timeout(A_WHILE, committer.losses().next()).await.unwrap();
+    let cause = LossCause::Damaged;
+    assert_eq!((loss.cause, loss.records, loss.first), (cause, 1, 2));
+
+    append(&journal.appender(), 3..4).await;
+    assert_eq!(read_numbers(&mut cursor, 1).await, all(3..4));
+    assert_eq!(journal.stats().cursors[0].damaged, 1);
+}
+
+#[tokio::test]
+async fn what_is_skipped_is_counted_once_however_often_it_is_read_over() {
+    let (journal, mut cursor) = open_one(&in_memory(64 << 10), Start::End);
+    let committer = cursor.committer();
+    let mut losses = committer.losses();
+    for end in [2000, 4000] {
+        let from = journal.end();
+        append(&journal.appender(), from..end).await;
+        synced(&journal, end).await;
+        for _ in 0..2 {
+            cursor.seek(0);
+            assert!(cursor.read(1).await.unwrap().skipped > 0);
+        }
+    }
+    let skipped = journal.stats().cursors[0].skipped;
+    assert_eq!(skipped, committer.committed());
+    let loss = timeout(A_WHILE, losses.next()).await.unwrap();
+    let cause = LossCause::Skipped;
+    let expected = (cause, skipped, 0, skipped);
+    assert_eq!((loss.cause, loss.records, loss.first, loss.end), expected);
+}
+
+#[tokio::test]
 async fn a_full_journal_in_memory_drops_its_oldest_and_says_so() {
     let (journal, mut cursor) = open_one(&in_memory(64 << 10), Start::End);
     let appender = journal.appender();
@@ -471,7 +521,8 @@ async fn a_full_journal_in_memory_drops_its_oldest_and_says_so() {
     let batch = cursor.read(1).await.unwrap();
     assert_eq!(batch.entries[0].offset, 10 + batch.skipped);
     assert!(batch.skipped > 0);
-    assert_eq!(journal.stats().cursors[0].skipped, batch.skipped);
+    // Those that were read and not committed are gone for the sink too.
+    assert_eq!(journal.stats().cursors[0].skipped, 10 + batch.skipped);
     let rest = read_numbers(&mut cursor, 10_000).await;
     let first = batch.entries.last().unwrap().offset + 1;
     assert_eq!(rest, all(first..10_000));

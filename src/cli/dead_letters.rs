@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Failure;
-use super::stored::{StateArgs, json, printed, time};
+use super::stored::{StateArgs, printed};
+use crate::event::{describe, time};
 use crate::journal::{
     self, Appender, Entry, Inspector, Journal, Location, OpenError, Options, RewindError, Start,
 };
@@ -58,7 +59,7 @@ enum Error {
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::List(args) => print(&args, |out, letter| writeln!(out, "{}", line(letter))),
-        Command::Dump(args) => print(&args, |out, letter| writeln!(out, "{}", json(letter))),
+        Command::Dump(args) => print(&args, |out, letter| writeln!(out, "{}", describe(letter))),
         Command::Retry(args) => {
             let folder = args.state.folder()?;
             let tried = retry(&folder, args.sink.as_deref()).await;

@@ -140,6 +140,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
     });
     let route = Route {
         topics: Selector::Any,
+        internal: BTreeSet::new(),
         accounts: Selector::Any,
         sink: "kafka".to_owned(),
         destination: Template::parse("central.{topic}")?,

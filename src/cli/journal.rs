@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Failure;
-use super::stored::{StateArgs, json, printed, time};
+use super::stored::{StateArgs, printed};
+use crate::event::{describe, time};
 use crate::journal::{self, CursorInfo, Inspector, SegmentInfo};
 
 /// Look into the journal, also while the daemon runs, and into a copy
@@ -122,7 +123,7 @@ fn dump(journal: &mut Inspector, args: &DumpArgs, out: &mut dyn Write) -> io::Re
             if left == 0 {
                 break;
             }
-            writeln!(out, "{}", json(entry))?;
+            writeln!(out, "{}", describe(entry))?;
             left -= 1;
         }
     }

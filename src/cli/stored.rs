@@ -3,13 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
-
 use super::{ConfigArgs, Failure};
-use crate::frame::Timestamp;
-use crate::journal::Entry;
 
 /// Where the state is: the daemon's, or a copy.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,29 +35,4 @@ pub(super) fn printed(result: io::Result<()>) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::at_run_time(error)),
         _ => Ok(()),
     }
-}
-
-/// A record as JSON, its frame in base64.
-pub(super) fn json(entry: &Entry) -> Value {
-    let frame = &entry.frame;
-    let mut members = Map::new();
-    let mut member = |name: &str, value: Value| members.insert(name.to_owned(), value);
-    member("offset", json!(entry.offset));
-    member("received_at", json!(time(frame.received_at)));
-    member("account", json!(frame.subscription.account()));
-    member("stream", json!(frame.subscription.stream().to_string()));
-    if let Some(refusal) = &entry.refusal {
-        member("sink", json!(refusal.sink));
-        member("reason", json!(refusal.reason));
-        member("refused_at", json!(time(refusal.refused_at)));
-        member("times", json!(refusal.times));
-    }
-    member("frame", json!(STANDARD.encode(&frame.payload)));
-    Value::Object(members)
-}
-
-/// An instant; one that has no RFC 3339 form as its number.
-pub(super) fn time(at: Timestamp) -> String {
-    at.rfc3339()
-        .map_or_else(|| at.0.to_string(), |text| text.to_string())
 }

@@ -41,6 +41,7 @@ pub use self::schemas::Schemas;
 use self::secret::Secret;
 use self::template::Template;
 pub use self::written::Written;
+use crate::frame::Internal;
 
 /// Where the config is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/central-forwarder/central-forwarder.toml";
@@ -290,7 +291,10 @@ pub struct File {
 /// An event goes to every route that it matches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    /// Of Central.
     pub topics: Selector,
+    /// Topics of the forwarder's own events that it takes.
+    pub internal: BTreeSet<Internal>,
     pub accounts: Selector,
     /// The name of an entry of [`Config::sinks`].
     pub sink: String,

@@ -22,14 +22,6 @@ const fn key(path: &'static str) -> NotYet {
     }
 }
 
-const fn value(path: &'static str, value: &'static str) -> NotYet {
-    NotYet {
-        path,
-        value: Some(value),
-        whole_table: false,
-    }
-}
-
 const fn table_with(path: &'static str, value: &'static str) -> NotYet {
     NotYet {
         path,
@@ -38,14 +30,10 @@ const fn table_with(path: &'static str, value: &'static str) -> NotYet {
     }
 }
 
-const NOT_YET: [NotYet; 7] = [
+const NOT_YET: [NotYet; 3] = [
     key("admin"),
     table_with("accounts.*.generation", "new"),
     key("accounts.*.proxy"),
-    value("routes.*.topics", "@gaps"),
-    value("routes.*.topics", "@dead-letters"),
-    value("routes.*.topics.*", "@gaps"),
-    value("routes.*.topics.*", "@dead-letters"),
 ];
 
 /// Takes what this version cannot do out of the tree. Gives back what to say, and the paths that

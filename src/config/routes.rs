@@ -9,9 +9,13 @@ use super::raw::{self, Names, SinkType};
 use super::report::Report;
 use super::template::{Segment, Template};
 use super::{CLASSIC_TOPICS, Format, Route, Selector, hint, mqtt, pick};
+use crate::frame::Internal;
 
-/// Stands for all topics, or all accounts.
+/// Stands for all topics of Central, or all accounts.
 const ANY: &str = "*";
+
+/// What the topics of our own begin with.
+const INTERNAL: char = '@';
 
 /// A limit of Kafka's.
 const MAX_KAFKA_TOPIC: usize = 249;
@@ -48,18 +52,17 @@ fn route(
     sinks: &BTreeMap<String, SinkType>,
     report: &mut Report,
 ) -> Option<Route> {
-    let topics = report.require(path, "topics", raw.topics, "write topics = [\"*\"] for all");
-    let topics = topics.map(|names| {
-        selector(&join(path, "topics"), names, report, |topic, _| {
-            (!CLASSIC_TOPICS.contains(&topic)).then(|| unknown_topic(topic))
-        })
-    });
+    let topics = topics(path, raw.topics, report);
     let accounts = raw.accounts.map_or(Selector::Any, |names| {
-        selector(&join(path, "accounts"), names, report, |account, report| {
+        let named = named(&join(path, "accounts"), names, report, |account, report| {
             unknown_name("account", account, &report.accounts, report)
-        })
+        });
+        selector(named)
     });
     let format = raw.format.unwrap_or_default();
+    if let Some((internal, _)) = &topics {
+        internal_alone(path, internal, format, &raw.conditions, report);
+    }
     let makes_json = matches!(format, Format::Json | Format::CloudEvents);
     if format == Format::Frame {
         let given = [
@@ -120,8 +123,10 @@ fn route(
         }
         None => None,
     };
+    let (internal, topics) = topics?;
     Some(Route {
-        topics: topics?,
+        topics,
+        internal,
         accounts,
         sink,
         destination: destination?,
@@ -132,12 +137,82 @@ fn route(
     })
 }
 
-fn selector(
+/// Those of our own, and those of Central.
+fn topics(
+    path: &str,
+    names: Option<Names>,
+    report: &mut Report,
+) -> Option<(BTreeSet<Internal>, Selector)> {
+    let names = report.require(path, "topics", names, "write topics = [\"*\"] for all")?;
+    let topics = named(&join(path, "topics"), names, report, |topic, _| {
+        if topic.starts_with(INTERNAL) {
+            unknown_internal(topic)
+        } else {
+            (!CLASSIC_TOPICS.contains(&topic)).then(|| unknown_topic(topic))
+        }
+    });
+    Some(own_and_others(topics))
+}
+
+/// Says what events of our own cannot be asked for.
+fn internal_alone(
+    path: &str,
+    internal: &BTreeSet<Internal>,
+    format: Format,
+    conditions: &[raw::Condition],
+    report: &mut Report,
+) {
+    let Some(topic) = internal.first() else {
+        return;
+    };
+    let binary = matches!(format, Format::Protobuf | Format::Frame);
+    let has_where = !conditions.is_empty();
+    let given = [
+        ("format", binary, "are JSON"),
+        ("where", has_where, "have no fields of Central's"),
+    ];
+    for (key, _, why) in given.into_iter().filter(|(_, given, _)| *given) {
+        let topic = topic.topic();
+        let text = format!("events of `{topic}` {why} (give them a route of their own)");
+        report.mistake(&join(path, key), text);
+    }
+}
+
+/// Parts the topics of our own from those of Central.
+fn own_and_others(named: BTreeSet<String>) -> (BTreeSet<Internal>, Selector) {
+    let (own, others): (BTreeSet<_>, BTreeSet<_>) = named
+        .into_iter()
+        .partition(|name| name.starts_with(INTERNAL));
+    let own = own.iter().filter_map(|name| Internal::parse(name));
+    (own.collect(), selector(others))
+}
+
+fn unknown_internal(topic: &str) -> Option<String> {
+    if Internal::parse(topic).is_some() {
+        return None;
+    }
+    let known = || Internal::ALL.into_iter().map(Internal::topic);
+    let advice = hint::advice(topic, known(), || {
+        format!("there are {}", known().collect::<Vec<_>>().join(", "))
+    });
+    Some(format!("there is no topic `{topic}` ({advice})"))
+}
+
+fn selector(named: BTreeSet<String>) -> Selector {
+    if named.contains(ANY) {
+        Selector::Any
+    } else {
+        Selector::Named(named)
+    }
+}
+
+/// What stands in a list of names, but for what must not.
+fn named(
     path: &str,
     names: Names,
     report: &mut Report,
     wrong: impl Fn(&str, &Report) -> Option<String>,
-) -> Selector {
+) -> BTreeSet<String> {
     if names.0.is_empty() {
         report.missing(
             path,
@@ -158,11 +233,7 @@ fn selector(
         }
         set.insert(name);
     }
-    if set.contains(ANY) {
-        Selector::Any
-    } else {
-        Selector::Named(set)
-    }
+    set
 }
 
 /// Says nothing where the tables could not be read, or there are none, which is said elsewhere.

@@ -25,8 +25,9 @@ pub(super) fn warn(config: &Config, report: &mut Report) {
     }
     for (index, route) in config.routes.iter().enumerate() {
         let mut accounts = config.accounts.iter();
-        if !accounts
-            .any(|(name, account)| account.topics.iter().any(|topic| takes(route, name, topic)))
+        if route.internal.is_empty()
+            && !accounts
+                .any(|(name, account)| account.topics.iter().any(|topic| takes(route, name, topic)))
         {
             let path = report.element("routes", index);
             report.warn(

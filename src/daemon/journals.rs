@@ -50,7 +50,7 @@ impl Journals {
     }
 
     pub(super) fn ends(&self, cursor: Cursor) -> Ends {
-        Ends::new(cursor, &self.dead_letters)
+        Ends::new(cursor, &self.frames, &self.dead_letters)
     }
 
     /// Cursors for one more sink, while the journals run.

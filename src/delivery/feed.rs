@@ -76,7 +76,7 @@ async fn read_ahead(
         let read = cursor.read(BATCH_BYTES).await;
         let failed = read.is_err();
         if let Ok(batch) = &read {
-            report_losses(batch);
+            report_unknown(batch);
         }
         room.send(read.map(|batch| {
             let preparer = Arc::clone(&preparer);
@@ -88,23 +88,9 @@ async fn read_ahead(
     }
 }
 
-fn report_losses(batch: &Batch) {
-    let (skipped, damaged, unknown) = (batch.skipped, batch.damaged, batch.unknown);
-    let before = batch.entries.first().map(|entry| entry.offset);
-    if skipped > 0 {
-        tracing::error!(
-            skipped,
-            before,
-            "frames were skipped: the sink was too far behind"
-        );
-    }
-    if damaged > 0 {
-        tracing::error!(
-            damaged,
-            before,
-            "frames are damaged in the journal and are passed over"
-        );
-    }
+/// Other losses are told once, by [`super::gaps`].
+fn report_unknown(batch: &Batch) {
+    let (unknown, before) = (batch.unknown, batch.end);
     if unknown > 0 {
         tracing::warn!(
             unknown,

@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::prepare::Preparer;
 use super::window::Refused;
-use crate::frame::Timestamp;
+use crate::event;
+use crate::frame::{Internal, Timestamp};
 use crate::journal::{AppendError, Appender, Committer, Entry, Journal, Progress, Refusal};
 
 /// What is kept of a reason; brokers' own words are shorter.
@@ -28,6 +31,15 @@ impl DeadLetters {
             progress: journal.progress(),
         }
     }
+}
+
+/// Where a letter is told of as an event of its own.
+#[derive(Debug)]
+pub(super) struct Events {
+    /// Knows whether a route takes such events.
+    pub(super) preparer: Arc<Preparer>,
+    /// That of the frames.
+    pub(super) journal: Appender,
 }
 
 #[derive(Debug)]
@@ -51,12 +63,15 @@ struct Unsent {
     reading: Option<JoinHandle<io::Result<Option<Entry>>>>,
     /// The first one's letter, while it is appended.
     letter: Option<Letter>,
+    events: Events,
 }
 
+/// The letter is appended, then its event.
 #[derive(Debug)]
 struct Letter {
+    /// With its refusal.
     entry: Entry,
-    refusal: Refusal,
+    sent: Option<Sent>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +81,12 @@ struct Sent {
 }
 
 impl Letters {
-    pub(super) fn new(sink: String, frames: Committer, dead_letters: &DeadLetters) -> Self {
+    pub(super) fn new(
+        sink: String,
+        frames: Committer,
+        dead_letters: &DeadLetters,
+        events: Events,
+    ) -> Self {
         Self {
             unsent: Unsent {
                 sink,
@@ -75,6 +95,7 @@ impl Letters {
                 refused: VecDeque::new(),
                 reading: None,
                 letter: None,
+                events,
             },
             unsynced: VecDeque::new(),
             progress: dead_letters.progress.clone(),
@@ -123,6 +144,23 @@ async fn synced(progress: &mut watch::Receiver<Progress>, letter: Option<Sent>) 
     pending().await
 }
 
+impl Events {
+    /// The letter itself is in its own journal: that its event is not to be had is no loss of it.
+    async fn tell(&self, letter: &Entry) {
+        if !self.preparer.wants(Internal::DeadLetters) {
+            return;
+        }
+        if let Some(frame) = event::dead_letter(letter)
+            && let Err(error) = self.journal.append(&frame).await
+        {
+            tracing::warn!(
+                offset = letter.offset,
+                "a dead letter is told by no event of its own: {error}"
+            );
+        }
+    }
+}
+
 impl Unsent {
     /// Appends the first letter; `None` if its frame is not to be had.
     async fn append(&mut self) -> Option<Sent> {
@@ -136,21 +174,24 @@ impl Unsent {
                 Err(why) => return self.give_up(&why),
             }
         }
-        let letter = self.letter.as_ref()?;
-        let frame = &letter.entry.frame;
-        match self.journal.append_refused(frame, &letter.refusal).await {
-            Ok(letter_offset) => {
-                self.refused.pop_front();
-                self.letter = None;
-                Some(Sent {
-                    frame_offset,
-                    letter_offset,
-                })
+        let letter = self.letter.as_mut()?;
+        if letter.sent.is_none() {
+            let (frame, refusal) = (&letter.entry.frame, letter.entry.refusal.as_deref()?);
+            match self.journal.append_refused(frame, refusal).await {
+                Ok(letter_offset) => {
+                    letter.sent = Some(Sent {
+                        frame_offset,
+                        letter_offset,
+                    });
+                }
+                Err(error @ AppendError::TooLarge) => return self.give_up(&error.to_string()),
+                // The frame stays in its journal, and is refused again after the next start.
+                Err(AppendError::Closed) => return pending().await,
             }
-            Err(error @ AppendError::TooLarge) => self.give_up(&error.to_string()),
-            // The frame stays in its journal, and is refused again after the next start.
-            Err(AppendError::Closed) => pending().await,
         }
+        self.events.tell(&letter.entry).await;
+        self.refused.pop_front();
+        self.letter.take()?.sent
     }
 
     async fn read(&mut self, offset: u64) -> Result<Entry, String> {
@@ -186,7 +227,13 @@ impl Unsent {
             refused_at: Timestamp::now(),
             times: before.saturating_add(1),
         };
-        self.letter = Some(Letter { entry, refusal });
+        self.letter = Some(Letter {
+            entry: Entry {
+                refusal: Some(Box::new(refusal)),
+                ..entry
+            },
+            sent: None,
+        });
     }
 
     fn give_up(&mut self, why: &str) -> Option<Sent> {

@@ -9,6 +9,7 @@
 //! over it once the letter is synced.
 
 mod feed;
+mod gaps;
 mod letters;
 mod plan;
 mod prepare;
@@ -30,12 +31,13 @@ pub use self::prepare::Preparer;
 pub use self::supervise::spawn;
 
 use self::feed::Feed;
-use self::letters::{DeadLetters, Letters};
+use self::gaps::Gaps;
+use self::letters::{DeadLetters, Events, Letters};
 use self::prepare::{Item, Prepared, Resume};
 use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
-use crate::journal::{Committer, Cursor, Journal};
+use crate::journal::{Appender, Committer, Cursor, Journal};
 use crate::sink::{Broken, Outcome, Sink, Ticket};
 
 /// Records that may be unsettled at a time; beyond, sending waits.
@@ -150,13 +152,16 @@ pub struct Ends {
     /// Lent to the feed of the delivery that runs.
     cursor: Arc<Mutex<Cursor>>,
     committer: Committer,
+    /// Of events of our own.
+    frames: Appender,
     dead_letters: DeadLetters,
 }
 
 impl Ends {
     #[must_use]
-    pub fn new(cursor: Cursor, dead_letters: &Journal) -> Self {
+    pub fn new(cursor: Cursor, frames: &Journal, dead_letters: &Journal) -> Self {
         Self {
+            frames: frames.appender(),
             committer: cursor.committer(),
             cursor: Arc::new(Mutex::new(cursor)),
             dead_letters: DeadLetters::of(dead_letters),
@@ -182,6 +187,7 @@ struct Delivery<S: Sink> {
     generation: u64,
     window: Window,
     letters: Letters,
+    gaps: Gaps,
     summary: Summary,
 }
 
@@ -199,7 +205,16 @@ impl<S: Sink> Delivery<S> {
             record: 0,
         };
         Self {
-            letters: Letters::new(sink.clone(), committer.clone(), &ends.dead_letters),
+            letters: Letters::new(
+                sink.clone(),
+                committer.clone(),
+                &ends.dead_letters,
+                Events {
+                    preparer: Arc::clone(&preparer),
+                    journal: ends.frames.clone(),
+                },
+            ),
+            gaps: Gaps::new(sink.clone(), committer.losses(), ends.frames),
             sink,
             config,
             preparer,
@@ -259,6 +274,7 @@ impl<S: Sink> Delivery<S> {
                 _ = outcomes.recv_many(&mut settled, OUTCOMES) => self.settle_all(&mut settled)?,
                 asked = self.mode.changed() => if asked.is_err() { return Ok(()) },
                 () = self.letters.work() => self.commit(),
+                () = self.gaps.work() => {}
                 prepared = feed.next(), if batch.is_none() => batch = Some(prepared?),
                 () = ready(()), if batch.is_some() && self.has_room() => {
                     // A broker that takes nothing for a while must not keep us from ending.
@@ -385,6 +401,7 @@ impl<S: Sink> Delivery<S> {
                 () = stopped(&mut self.mode) => return true,
                 () = &mut passed => return self.is_done(),
                 () = self.letters.work() => self.commit(),
+                () = self.gaps.work() => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::{Config, Mistakes};
+use crate::frame::Internal;
 use crate::route::Routes;
 use crate::schema::Schema;
 use crate::transcode::Tables;
@@ -44,6 +45,11 @@ impl Plan {
     pub fn replace(mut self, plans: &watch::Sender<Arc<Self>>) {
         self.generation = plans.borrow().generation + 1;
         plans.send_replace(Arc::new(self));
+    }
+
+    /// Whether any route takes events of our own.
+    pub(super) fn wants(&self, topic: Internal) -> bool {
+        self.routes.values().any(|routes| routes.want(topic))
     }
 
     /// The routes to a sink; `None`: there are none.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::plan::{Plan, Plans};
 use super::window::Position;
 use crate::config::{self, Format};
-use crate::frame::{Frame, Timestamp};
+use crate::frame::{Frame, Internal, Stream, Timestamp};
 use crate::journal::{Batch, Entry};
 use crate::record::{self, About, Parts, RecordError, Subject};
 use crate::route::{Alphabet, Route, Routes, Values, render};
@@ -141,6 +141,11 @@ impl Preparer {
         self.plans.borrow().generation
     }
 
+    /// Whether any route, to this sink or another, takes events of our own.
+    pub(super) fn wants(&self, topic: Internal) -> bool {
+        self.plans.borrow().wants(topic)
+    }
+
     /// All records of a batch, but for those that lie before `from`.
     pub(super) fn prepare(&self, batch: &Batch, from: Resume) -> Prepared {
         let plan = Arc::clone(&self.plans.borrow());
@@ -163,6 +168,7 @@ impl Preparer {
         for entry in &batch.entries {
             maker.add_frame(entry);
         }
+        maker.prepared.end_at(batch.end);
         maker.prepared
     }
 }
@@ -355,7 +361,10 @@ impl<'a> Opened<'a> {
     fn new(plan: &'a Plan, frame: &'a Frame, prepared: &mut Prepared) -> Result<Self, RecordError> {
         let subscription = &frame.subscription;
         let stream = subscription.stream();
-        let envelope = Envelope::open(stream, &frame.payload)?;
+        let mut envelope = Envelope::open(stream, &frame.payload)?;
+        if matches!(stream, Stream::Internal(_)) {
+            envelope.set_time(frame.received_at);
+        }
         let id = match &envelope.event {
             Some(event) => event.id.to_owned(),
             None => record::classic_id(subscription.account(), stream.topic(), &frame.payload),
@@ -388,8 +397,9 @@ impl<'a> Opened<'a> {
             prepared.attribute("source", &[event.source]);
             prepared.attribute("type", &[event.event_type]);
         } else {
-            prepared.attribute("source", &["/central/", account]);
-            prepared.attribute("type", &["central.classic.", topic]);
+            let stream = subscription.stream();
+            prepared.attribute("source", &record::event_source(stream, account));
+            prepared.attribute("type", &record::event_type(stream));
         }
         if let Some(time) = self.envelope.time.rfc3339() {
             prepared.attribute("time", &[&time]);
@@ -433,6 +443,18 @@ impl<'a> Opened<'a> {
 }
 
 impl Prepared {
+    /// Passes what could not be read at a batch's end.
+    fn end_at(&mut self, end: u64) {
+        let last = self.steps.last().map_or(0, |step| step.then.offset);
+        if last < end {
+            let then = Position {
+                offset: end,
+                record: 0,
+            };
+            self.push(end, then, What::Nothing);
+        }
+    }
+
     fn push(&mut self, offset: u64, then: Position, what: What) {
         self.steps.push(Step { offset, then, what });
     }

@@ -6,6 +6,7 @@ use std::{io, mem};
 
 use tokio::sync::watch;
 
+use super::losses::Losses;
 use super::reader::{Place, Reader, Window};
 use super::record::Refusal;
 use super::registered::Registered;
@@ -31,14 +32,18 @@ pub struct Entry {
 /// Frames in the order in which they were appended. Their payloads share one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
+    /// The offset at which reading it began; behind what was skipped.
+    pub from: u64,
     /// Records between the batch before and this one that were dropped unread, by a limit.
     pub skipped: u64,
-    /// Records between the batch before and this one that are damaged beyond reading.
+    /// Records between `from` and the first entry that are damaged beyond reading.
     pub damaged: u64,
     /// Records of a kind that this version does not know, passed over on the way to this batch's end.
     pub unknown: u64,
-    /// Never empty.
+    /// Empty only where all that lies between `from` and `end` cannot be read.
     pub entries: Vec<Entry>,
+    /// Everything below this offset is in this batch or those before it, or passed over.
+    pub end: u64,
 }
 
 /// Why there is no batch.
@@ -60,10 +65,8 @@ pub struct Cursor {
     progress: watch::Receiver<Progress>,
     reader: Reader,
     place: Place,
-    /// What was passed over and belongs to the next batch.
+    /// What was let go of and is to be said with the next batch.
     skipped: u64,
-    damaged: u64,
-    unknown: u64,
     /// How often reading at this place has failed.
     failures: u32,
 }
@@ -89,6 +92,12 @@ impl Committer {
     #[must_use]
     pub fn committed(&self) -> u64 {
         self.registered.committed()
+    }
+
+    /// What the cursor passes over for good, from here on or not told yet. One listener at a time.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        Losses::of(Arc::clone(&self.registered))
     }
 
     /// Says how far the sink may lag behind from now on. Whole segments are skipped, and never the
@@ -126,6 +135,9 @@ impl Cursor {
             return Err(OpenError::InUse(name.to_owned()));
         }
         cursors.insert(name.to_owned(), Arc::clone(&registered));
+        // Segments may be gone that it had not passed.
+        let oldest = shared.index().oldest().unwrap_or_default();
+        let skipped = registered.skip_to(oldest);
         let place = registered.resume(shared);
         Ok(Self {
             registered,
@@ -133,9 +145,7 @@ impl Cursor {
             progress: shared.progress.subscribe(),
             reader: Reader::new(Arc::clone(shared)),
             place,
-            skipped: 0,
-            damaged: 0,
-            unknown: 0,
+            skipped,
             failures: 0,
         })
     }
@@ -204,28 +214,30 @@ impl Cursor {
     }
 
     fn accept(&mut self, (reader, window): (Reader, Window)) -> Option<Batch> {
+        let from = self.place.offset;
         self.reader = reader;
         self.place = window.next;
         self.skipped += window.skipped;
-        self.damaged += window.damaged;
-        self.unknown += window.unknown;
-        let first = window.first?;
-        self.registered.was_read(first, self.place);
+        let end = self.place.offset;
+        if end == from {
+            return None;
+        }
+        self.registered.was_read(window.first, self.place);
         let batch = Batch {
+            from,
             skipped: mem::take(&mut self.skipped),
-            damaged: mem::take(&mut self.damaged),
-            unknown: mem::take(&mut self.unknown),
+            damaged: window.damaged,
+            unknown: window.unknown,
             entries: window.entries,
+            end,
         };
-        self.registered.count(&batch, self.place.offset);
+        self.registered.count(&batch);
         Some(batch)
     }
 
     /// Reads on at `offset`: back to a record whose sending failed.
     pub fn seek(&mut self, offset: u64) {
         self.skipped = 0;
-        self.damaged = 0;
-        self.unknown = 0;
         self.place = self.registered.place(&self.shared, offset);
     }
 

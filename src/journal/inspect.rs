@@ -149,9 +149,12 @@ impl Inspector {
         loop {
             match self.reader.read(self.place, WINDOW_BYTES) {
                 Ok(window) => {
+                    let from = self.place.offset;
                     self.place = window.next;
                     let found = !window.entries.is_empty() || window.damaged > 0;
                     return Ok(found.then_some(Batch {
+                        from,
+                        end: window.next.offset,
                         skipped: window.skipped,
                         damaged: window.damaged,
                         unknown: window.unknown,

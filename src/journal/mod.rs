@@ -100,6 +100,7 @@ mod cursor_file;
 mod index;
 mod inspect;
 mod limits;
+mod losses;
 #[cfg(test)]
 mod model;
 mod queue;
@@ -126,6 +127,7 @@ use tokio::sync::watch;
 
 pub use self::cursor::{Batch, Committer, Cursor, Entry, ReadError};
 pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentInfo, forget, rewind};
+pub use self::losses::{Loss, LossCause, Losses};
 pub use self::queue::{AppendError, Appender};
 pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};

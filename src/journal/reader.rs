@@ -91,7 +91,8 @@ impl Reader {
         }
     }
 
-    /// Reads up to about `max_bytes` of records from `place` on. No entries: there is nothing to read.
+    /// Reads up to about `max_bytes` of records from `place` on. No entries: there is nothing to read,
+    /// or what there is cannot be.
     pub(super) fn read(&mut self, place: Place, max_bytes: usize) -> io::Result<Window> {
         self.pass(place, max_bytes, false)
     }
@@ -155,7 +156,12 @@ impl Reader {
                     });
                 }
                 Some(segment) if place.position == segment.len => {
-                    let base = next?;
+                    let Some(base) = next else {
+                        // What is missing at the very end cannot be read.
+                        window.damaged += index.end.saturating_sub(place.offset);
+                        place.offset = place.offset.max(index.end);
+                        return None;
+                    };
                     window.damaged += base.saturating_sub(place.offset);
                     *place = Place {
                         segment: base,

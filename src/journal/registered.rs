@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::cursor::Batch;
 use super::cursor_file::{CursorFile, Found, Mark, Stored};
 use super::index::Index;
+use super::losses::{Loss, LossCause, Untold};
 use super::reader::Place;
 use super::record::{HEADER_BYTES, Header};
 use super::storage::read_up_to;
@@ -29,6 +30,7 @@ pub(super) struct Registered {
     pub(super) skipped: AtomicU64,
     pub(super) damaged: AtomicU64,
     pub(super) unknown: AtomicU64,
+    pub(super) untold: Untold,
     /// What was passed over below is counted: it may be read again.
     counted_to: AtomicU64,
 }
@@ -85,16 +87,29 @@ impl Registered {
             skipped: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
+            untold: Untold::default(),
             counted_to: AtomicU64::new(0),
         }
     }
 
-    /// Counts what was passed over before the offset `to`, unless it was counted when it was read
-    /// before.
-    pub(super) fn count(&self, batch: &Batch, to: u64) {
-        if self.counted_to.fetch_max(to, Ordering::Relaxed) < to {
-            self.skipped.fetch_add(batch.skipped, Ordering::Relaxed);
+    /// Counts what could not be read on the way to a batch's end, unless it was read before. What is
+    /// damaged lies before the batch's first entry.
+    pub(super) fn count(&self, batch: &Batch) {
+        let first = batch
+            .entries
+            .first()
+            .map_or(batch.end, |entry| entry.offset);
+        let counted_to = self.counted_to.fetch_max(batch.end, Ordering::Relaxed);
+        if batch.damaged > 0 && first > counted_to {
             self.damaged.fetch_add(batch.damaged, Ordering::Relaxed);
+            self.untold.add(Loss {
+                cause: LossCause::Damaged,
+                records: batch.damaged,
+                first: batch.from,
+                end: first,
+            });
+        }
+        if batch.from >= counted_to {
             self.unknown.fetch_add(batch.unknown, Ordering::Relaxed);
         }
     }
@@ -135,7 +150,8 @@ impl Registered {
         }
     }
 
-    /// Lets go of everything before `base`, where a segment begins. Tells how many records that is.
+    /// Lets go of everything before `base`, where a segment begins, and counts it. Tells how many
+    /// records that is.
     pub(super) fn skip_to(&self, base: u64) -> u64 {
         let mut committed = lock(&self.committed);
         let skipped = base.saturating_sub(committed.offset);
@@ -152,19 +168,26 @@ impl Registered {
                 committed.read_to = Place::near(near, base);
             }
             self.floor.store(base, Ordering::Release);
+            self.skipped.fetch_add(skipped, Ordering::Relaxed);
+            self.untold.add(Loss {
+                cause: LossCause::Skipped,
+                records: skipped,
+                first: base - skipped,
+                end: base,
+            });
         }
         skipped
     }
 
-    pub(super) fn was_read(&self, mark: Mark, to: Place) {
+    /// `mark`: of the first record that was read, if there is one.
+    pub(super) fn was_read(&self, mark: Option<Mark>, to: Place) {
         let mut committed = lock(&self.committed);
         if committed.read_to.offset < to.offset {
             committed.read_to = to;
         }
-        if committed
-            .marks
-            .back()
-            .is_none_or(|last| last.offset < mark.offset)
+        let last = committed.marks.back().map(|last| last.offset);
+        if let Some(mark) = mark
+            && last.is_none_or(|last| last < mark.offset)
         {
             committed.marks.push_back(mark);
         }

@@ -46,7 +46,7 @@ pub struct CursorStats {
     pub stored: u64,
     /// Records that are not done.
     pub lag: u64,
-    /// Records that were dropped before they were read.
+    /// Records that were let go of before they were done; each is counted once.
     pub skipped: u64,
     /// Records that could not be read.
     pub damaged: u64,

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::subject::is_json;
-use super::{About, RecordError, Subject, member, not_empty, write_id};
+use super::{About, RecordError, Subject, event_source, event_type, member, not_empty, write_id};
 use crate::schema::{AttributeValue, Envelope, Event};
 use crate::transcode::{self, JsonStyle, Tables};
 
@@ -52,8 +52,9 @@ pub fn write_cloudevent(
         member(to, "source", Some(event.source));
         member(to, "type", Some(event.event_type));
     } else {
-        member(to, "source", Some(&format!("/central/{account}")));
-        member(to, "type", Some(&format!("central.classic.{topic}")));
+        let source = event_source(about.stream, account).concat();
+        member(to, "source", Some(&source));
+        member(to, "type", Some(&event_type(about.stream).concat()));
     }
     member(to, "time", envelope.time.rfc3339().as_deref());
     member(to, "subject", not_empty(envelope.subject));

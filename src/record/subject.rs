@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::RecordError;
 use crate::config::Pick;
-use crate::frame::Stream;
+use crate::frame::{Internal, Stream};
 use crate::schema::{Envelope, Payload, Schema, UnknownType};
 use crate::transcode::{self, DecodeError, JsonStyle, MessageId, Part, Rest, Tables};
 
@@ -18,6 +18,11 @@ pub struct Subject<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Content<'a> {
     Text(&'a str),
+    /// JSON of an event of our own.
+    Own {
+        topic: Internal,
+        json: &'a str,
+    },
     Message {
         id: MessageId,
         /// The full name.
@@ -54,6 +59,7 @@ impl<'a> Subject<'a> {
     ) -> Result<Self, UnknownType> {
         let content = match envelope.payload {
             Payload::Text(text) => Content::Text(text),
+            Payload::Own { topic, json } => Content::Own { topic, json },
             Payload::Message { bytes, type_url } => {
                 let name = schema.payload_type(stream, bytes, type_url)?;
                 let id = tables
@@ -73,11 +79,12 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// The message's full name; empty for text.
+    /// The message's full name, or the type of an event of our own; empty for text.
     #[must_use]
     pub fn message_type(&self) -> &'a str {
         match self.content {
             Content::Message { name, .. } => name,
+            Content::Own { topic, .. } => topic.event_type(),
             Content::Text(_) => "",
         }
     }
@@ -87,7 +94,7 @@ impl<'a> Subject<'a> {
     pub fn message(&self) -> Option<MessageId> {
         match self.content {
             Content::Message { id, .. } => Some(id),
-            Content::Text(_) => None,
+            Content::Text(_) | Content::Own { .. } => None,
         }
     }
 
@@ -102,7 +109,7 @@ impl<'a> Subject<'a> {
     pub fn bytes(&self) -> &'a [u8] {
         match self.content {
             Content::Message { bytes, .. } => bytes,
-            Content::Text(text) => text.as_bytes(),
+            Content::Text(text) | Content::Own { json: text, .. } => text.as_bytes(),
         }
     }
 
@@ -137,6 +144,7 @@ impl<'a> Subject<'a> {
                     transcode::write_string(text, to);
                 }
             }
+            Content::Own { json, .. } => to.extend_from_slice(json.as_bytes()),
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ pub use foreseen::foreseen;
 pub use render::{Alphabet, Values, render};
 
 use crate::config::{self, Pick, Selector};
-use crate::frame::SubscriptionId;
+use crate::frame::{Internal, Stream, SubscriptionId};
 use crate::transcode::{DecodeError, MessageId, Path, Tables};
 
 /// The routes that lead to one sink, in the order of the config.
@@ -49,9 +49,20 @@ impl Routes {
     /// The routes that take what this subscription receives.
     pub fn matching(&self, subscription: &SubscriptionId) -> impl Iterator<Item = &Route> {
         self.0.iter().filter(|route| {
-            takes(&route.config.topics, subscription.topic())
-                && takes(&route.config.accounts, subscription.account())
+            let takes_topic = match subscription.stream() {
+                Stream::Internal(topic) => route.config.internal.contains(topic),
+                stream => takes(&route.config.topics, stream.topic()),
+            };
+            takes_topic && takes(&route.config.accounts, subscription.account())
         })
+    }
+
+    /// Whether one of them takes events of our own.
+    #[must_use]
+    pub fn want(&self, topic: Internal) -> bool {
+        self.0
+            .iter()
+            .any(|route| route.config.internal.contains(&topic))
     }
 }
 

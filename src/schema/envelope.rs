@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::frame::Stream;
+use crate::frame::{Internal, Stream, Timestamp};
 use crate::rfc3339::Rfc3339;
 use crate::wire::{DEPTH_LIMIT, Fault, Problem, Reader, Wire};
 
@@ -37,6 +37,8 @@ pub enum Payload<'a> {
     },
     /// Text of New Central, often JSON.
     Text(&'a str),
+    /// JSON of an event of our own.
+    Own { topic: Internal, json: &'a str },
 }
 
 impl Default for Payload<'_> {
@@ -143,7 +145,23 @@ impl<'a> Envelope<'a> {
         match stream {
             Stream::Classic { .. } => Self::open_classic(frame),
             Stream::New { .. } => Self::open_event(frame),
+            Stream::Internal(topic) => Ok(Self {
+                payload: Payload::Own {
+                    topic: *topic,
+                    json: utf8(frame, 0..frame.len())?,
+                },
+                ..Self::default()
+            }),
         }
+    }
+
+    /// Says when it happened, where the frame does not: milliseconds, and the instant.
+    pub fn set_time(&mut self, at: Timestamp) {
+        self.time = Instant {
+            seconds: at.0.div_euclid(1_000_000),
+            nanos: u32::try_from(at.0.rem_euclid(1_000_000) * 1000).unwrap_or_default(),
+        };
+        self.timestamp = self.time.millis();
     }
 
     /// Opens a frame of Classic Central.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::config::Config;
-use crate::frame::{Stream, SubscriptionId};
+use crate::frame::{Internal, Stream, SubscriptionId};
 use crate::proto::monitoring::{Ap, MonitoringInformation};
 use crate::proto::stream_message::MsgProto;
 use crate::schema;
@@ -175,6 +175,64 @@ fn all_eight_events_of_new_central_become_records() {
     events.sort_unstable();
     events.dedup();
     assert_eq!(events.len(), 8, "{events:?}");
+}
+
+fn a_gap(account: &str) -> Batch {
+    let mut batch = batch(
+        &Stream::Internal(Internal::Gaps),
+        br#"{"kind":"subscription","why":"\u00e9"}"#.to_vec(),
+    );
+    let stream = Stream::Internal(Internal::Gaps);
+    batch.entries[0].frame.subscription = SubscriptionId::new(account, stream);
+    batch
+}
+
+#[test]
+fn an_event_of_our_own_is_a_record_like_any_other() {
+    let all = made_from(&preparer("topics = [\"*\", \"@gaps\"]"), &a_gap("acme"), 0).unwrap();
+    let [record] = &all[..] else {
+        panic!("one record: {all:?}");
+    };
+    let json = record.json();
+    assert_eq!(json["account"], "acme");
+    assert_eq!(json["topic"], "@gaps");
+    assert_eq!(json["type"], "central-forwarder.gap");
+    assert_eq!(json["time"], "2023-11-14T22:13:20.123456Z");
+    assert_eq!(json["timestamp"], 1_700_000_000_123_u64);
+    assert_eq!(
+        json["data"],
+        serde_json::json!({"kind": "subscription", "why": "é"})
+    );
+    assert_eq!(json.get("customer_id"), None);
+    assert_eq!(record.attribute("type"), Some("central-forwarder.gap"));
+    assert_eq!(record.attribute("source"), Some("/central-forwarder"));
+    assert_eq!(record.attribute("id"), json["id"].as_str());
+
+    let route = "topics = \"@gaps\"\nformat = \"cloudevents\"";
+    let all = made_from(&preparer(route), &a_gap(""), 0).unwrap();
+    let json = all[0].json();
+    assert_eq!(json["type"], "central-forwarder.gap");
+    assert_eq!(json["source"], "/central-forwarder");
+    assert_eq!(json["data"]["kind"], "subscription");
+    assert_eq!(json.get("account"), None);
+}
+
+#[test]
+fn events_of_our_own_go_where_they_are_named_alone() {
+    for (route, records) in [
+        ("topics = \"*\"", 0),
+        ("topics = \"@dead-letters\"", 0),
+        ("topics = \"@gaps\"\naccounts = [\"acme\"]", 1),
+    ] {
+        let all = made_from(&preparer(route), &a_gap("acme"), 0).unwrap();
+        assert_eq!(all.len(), records, "{route}");
+    }
+    let route = "topics = \"@gaps\"\naccounts = [\"acme\"]";
+    assert!(
+        made_from(&preparer(route), &a_gap(""), 0)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
