@@ -14,11 +14,36 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
 use crate::config::secret::Secret;
-use crate::simulator::{EVENTS, Options, Simulator, StartError, TOPICS};
+use crate::simulator::{EVENTS, Fault, Options, Simulator, StartError, TOPICS};
+
+const FAULTS_HELP: &str = "\
+Faults: NAME[=VALUE][,topic=T][,after=N][,times=N|always]
+  refuse=STATUS          the handshake is answered with this status
+  unsubscribed-topic     the handshake is answered as for a topic that is not enabled
+  refuse-renewal=STATUS  the call for a token, or for the current key, is answered so
+  expired-key            every key and token ends, and what a key opened is closed
+  drop                   the connection ends without a close frame
+  close=CODE             it ends with a close frame
+  half-open              it stays open, and nothing is sent or answered any more
+  slow=MILLISECONDS      256 bytes at a time, with this time between them
+  truncated-frame        a frame ends in its midst, as the connection does
+  text-frame             a text frame
+  garbage-frame          a binary frame that is no message of Central's
+  oversized-frame=BYTES  a binary frame of so many zeros
+  unknown-frame          a frame of a kind that WebSocket does not know
+  duplicate=TIMES        the next frame comes so many times more
+  burst=FRAMES           so many frames more come at once
+A fault happens once, on the next connection or handshake, unless it is told otherwise: only on a
+topic (of New Central, also a path), only on a connection that has sent N frames, N times or always.
+
+While it runs: /simulator/faults on the same address. GET says what was ordered and how often it has
+happened, POST orders one fault a line, DELETE withdraws all:
+  curl -d 'close=1012,topic=audit,times=3' http://127.0.0.1:9700/simulator/faults";
 
 /// Stands in for Central, both generations: streams made-up events of one site until SIGINT or
 /// SIGTERM. Prints what to put into a config for it.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = FAULTS_HELP, after_help = "--help says which faults there are.")]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9700")]
@@ -40,6 +65,9 @@ pub struct Args {
     /// The same seed gives the same events
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// What to do wrong; may be given more than once, see below
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Fault>,
     #[command(flatten)]
     classic: Classic,
     #[command(flatten)]
@@ -140,6 +168,7 @@ impl From<Args> for Options {
             rate: args.rate,
             count: args.count,
             seed: args.seed,
+            faults: args.faults,
             ..Self::default()
         }
     }
@@ -186,12 +215,14 @@ mod tests {
     #[test]
     fn what_is_given_is_taken() {
         let line = "simulate --listen [::1]:0 --tls --tls-cert-out ca.pem --key k --topic audit --rate 0 --count 9 --seed 3 \
-                    --key-lifetime 7 --event network-monitoring/v1alpha1/ap-events --token-lifetime 60";
+                    --fault drop,after=7 --fault close=1012 --key-lifetime 7 --event network-monitoring/v1alpha1/ap-events --token-lifetime 60";
         let options = options(line).unwrap();
         assert_eq!(options.listen, "[::1]:0".parse().unwrap());
         assert_eq!(options.topics, ["audit"]);
         assert_eq!((options.rate, options.count, options.seed), (0, Some(9), 3));
         assert_eq!(options.key.expose(), "k");
+        let faults: Vec<_> = options.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults, ["drop,after=7", "close=1012"]);
         assert_eq!(options.key_lifetime, Some(Duration::from_secs(7)));
         assert_eq!(options.token_lifetime, Duration::from_secs(60));
         assert_eq!(options.events, [EVENTS[4]]);
@@ -207,6 +238,7 @@ mod tests {
             "simulate --rate -1",
             "simulate --key-lifetime 0",
             "simulate --event network-monitoring/v1/weather",
+            "simulate --fault fire",
         ] {
             assert!(options(line).is_err(), "{line}");
         }

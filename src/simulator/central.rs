@@ -1,6 +1,7 @@
 //! What all connections share, and who is let in to what.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use axum::http::header::AUTHORIZATION;
@@ -16,8 +17,10 @@ use url::form_urlencoded;
 
 use super::Options;
 use super::clock::since_epoch;
-use super::feed::Feed;
+use super::faults::{Faults, Kind};
+use super::feed::{Feed, Source};
 use super::frames::Ring;
+use super::handshakes::Handshakes;
 use super::keys::{Expiry, Keys};
 use super::ledger::Ledger;
 use super::pace::Pace;
@@ -44,6 +47,9 @@ pub(super) struct Central {
     pub(super) tokens: Tokens,
     subscribers: Subscribers,
     pub(super) ledger: Ledger,
+    pub(super) faults: Faults,
+    pub(super) handshakes: Handshakes,
+    quiet: AtomicBool,
     pub(super) feeds: TaskTracker,
     /// Cancelled to drop the connections that are up; the next ones get a new one.
     connected: Mutex<CancellationToken>,
@@ -61,6 +67,11 @@ pub(super) struct Admitted {
 
 /// A status and what is said with it.
 pub(super) type Refusal = (StatusCode, &'static str);
+
+const UNAUTHORIZED: Refusal = (StatusCode::UNAUTHORIZED, "Unauthorized");
+
+/// What is said of a topic that no operator has enabled (documented by HPE).
+const UNSUBSCRIBED: Refusal = (StatusCode::BAD_REQUEST, "Unsubscribed Topic");
 
 impl Central {
     pub(super) fn new(options: Options) -> Self {
@@ -91,6 +102,9 @@ impl Central {
             rate: options.rate,
             count: options.count,
             ledger: Ledger::new(),
+            faults: Faults::new(options.faults),
+            handshakes: Handshakes::default(),
+            quiet: AtomicBool::new(false),
             feeds: TaskTracker::new(),
             connected: Mutex::default(),
         }
@@ -101,15 +115,46 @@ impl Central {
         std::mem::take(&mut *connected).cancel();
     }
 
+    /// From now on nothing is sent; connections stay open.
+    pub(super) fn be_quiet(&self) {
+        self.quiet.store(true, Relaxed);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet.load(Relaxed)
+    }
+
+    /// Ends every key and token that there is.
+    pub(super) fn expire_credentials(&self) {
+        self.keys.expire(Instant::now());
+        self.tokens.expire();
+    }
+
+    /// Whether a fault keeps a handshake for a stream from being checked at all.
+    fn suffer(&self, stream: &str) -> Result<(), Refusal> {
+        match self.faults.at_handshake(stream) {
+            Some(Kind::Refuse(status)) => {
+                Err((status, status.canonical_reason().unwrap_or_default()))
+            }
+            Some(Kind::UnsubscribedTopic) => Err(UNSUBSCRIBED),
+            Some(Kind::ExpiredKey) => {
+                self.expire_credentials();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks a handshake of Classic Central in its order: who is it, then what does it want.
     pub(super) fn admit_classic(&self, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+        let topic = text(headers, "topic").filter(|topic| !topic.contains('/'));
+        self.suffer(topic.unwrap_or_default())?;
         let now = Instant::now();
         let key = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let expiry = key.and_then(|key| self.keys.admit(key, now));
-        let expiry = expiry.ok_or((StatusCode::UNAUTHORIZED, "Unauthorized"))?;
-        let topic = text(headers, "topic").filter(|topic| !topic.contains('/'));
+        let expiry = expiry.ok_or(UNAUTHORIZED)?;
         let known = topic.and_then(|topic| self.rings.get_key_value(topic));
-        let (topic, ring) = known.ok_or((StatusCode::BAD_REQUEST, "Unsubscribed Topic"))?;
+        let (topic, ring) = known.ok_or(UNSUBSCRIBED)?;
         Ok(Admitted {
             stream: topic.clone(),
             ring: Arc::clone(ring),
@@ -125,10 +170,11 @@ impl Central {
         path: &str,
         query: &str,
     ) -> Result<Admitted, Refusal> {
+        self.suffer(path)?;
         let token = text(headers, AUTHORIZATION.as_str())
             .and_then(|header| header.strip_prefix("Bearer "))
             .filter(|token| self.tokens.is_valid(token));
-        token.ok_or((StatusCode::UNAUTHORIZED, "Unauthorized"))?;
+        token.ok_or(UNAUTHORIZED)?;
         let known = self.rings.get_key_value(path);
         let (path, ring) = known.ok_or((StatusCode::NOT_FOUND, "Not Found"))?;
         let (filter, ring) = filtered(query, ring)?;
@@ -164,14 +210,15 @@ impl Central {
             return;
         };
         let stream = admitted.stream;
-        let feed = Feed {
-            socket,
-            ring: admitted.ring,
+        let source = Source {
+            stream: &stream,
             ledger,
+            ring: admitted.ring,
             supply: admitted.supply,
             expiry: admitted.expiry,
             cut,
         };
+        let feed = Feed::new(&self, source, socket);
         tracing::debug!(%stream, "a client is connected");
         feed.run().await;
         tracing::debug!(%stream, "a client is gone");

@@ -12,6 +12,7 @@
 //! | `/streaming/token/validate` | Classic: the current key for one that is or was good |
 //! | `/SERVICE/VERSION/EVENT` | New Central: an event, for an access token |
 //! | `/as/token.oauth2`, `/authorization/v2/oauth2/WORKSPACE/token` | access tokens |
+//! | `/simulator/faults` | GET: what was ordered and has happened; POST: orders [faults](Fault), one a line; DELETE |
 //!
 //! Every frame carries its number, as the last twelve characters of a string of its payload:
 //!
@@ -33,8 +34,11 @@
 mod central;
 mod certificate;
 mod clock;
+mod farewell;
+mod faults;
 mod feed;
 mod frames;
+mod handshakes;
 mod jwt;
 mod keys;
 mod ledger;
@@ -64,6 +68,8 @@ use self::certificate::Certificate;
 use self::server::Server;
 use crate::config::secret::Secret;
 
+pub use self::faults::{Fault, Kind, Order, Unreadable};
+pub use self::handshakes::Handshake;
 pub use self::ledger::Sent;
 pub use self::sequence::{sequence_of, sequence_of_frame};
 pub use crate::config::CLASSIC_TOPICS as TOPICS;
@@ -117,6 +123,8 @@ pub struct Options {
     /// silent; `None`: no end.
     pub count: Option<u64>,
     pub seed: u64,
+    /// What it does wrong.
+    pub faults: Vec<Fault>,
 }
 
 impl Default for Options {
@@ -136,6 +144,7 @@ impl Default for Options {
             rate: 50,
             count: None,
             seed: 1,
+            faults: Vec::new(),
         }
     }
 }
@@ -223,15 +232,20 @@ impl Simulator {
         format!("{}://{}", self.scheme("ws"), self.addr)
     }
 
+    /// Where faults are ordered by HTTP.
+    #[must_use]
+    pub fn faults_url(&self) -> String {
+        self.http(routes::FAULTS_PATH)
+    }
+
     /// Where access tokens are given.
     #[must_use]
     pub fn token_url(&self) -> String {
-        format!(
-            "{}://{}{}",
-            self.scheme("http"),
-            self.addr,
-            routes::TOKEN_PATH
-        )
+        self.http(routes::TOKEN_PATH)
+    }
+
+    fn http(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme("http"), self.addr)
     }
 
     fn scheme(&self, plain: &str) -> String {
@@ -265,8 +279,29 @@ impl Simulator {
     /// Ends every Classic key and every access token that there is: what a key opened is closed, and
     /// neither opens anything any more.
     pub fn expire_credentials(&self) {
-        self.central.keys.expire(Instant::now());
-        self.central.tokens.expire();
+        self.central.expire_credentials();
+    }
+
+    /// Orders a fault.
+    pub fn order(&self, fault: Fault) {
+        self.central.faults.order(fault);
+    }
+
+    /// The faults that were ordered, and how often each has happened.
+    #[must_use]
+    pub fn orders(&self) -> Vec<Order> {
+        self.central.faults.orders()
+    }
+
+    /// The handshakes that were answered, the last 100,000 at most.
+    #[must_use]
+    pub fn handshakes(&self) -> Vec<Handshake> {
+        self.central.handshakes.all()
+    }
+
+    /// Sends nothing more, but for what is just being written; connections stay open.
+    pub fn be_quiet(&self) {
+        self.central.be_quiet();
     }
 
     /// Drops every connection and ends.

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::central::{Admitted, Central, Refusal};
+use super::faults::Fault;
 
 /// Where Classic Central streams (documented by HPE).
 pub(super) const STREAMING_PATH: &str = "/streaming/api";
@@ -35,6 +36,9 @@ const WORKSPACE_TOKEN_PATH: &str = "/authorization/v2/oauth2/{workspace}/token";
 /// Where New Central streams (seen in clients).
 const EVENTS_PATH: &str = "/{service}/{version}/{event}";
 
+/// Where faults are ordered while the simulator runs.
+pub(super) const FAULTS_PATH: &str = "/simulator/faults";
+
 pub(super) fn router(central: Arc<Central>) -> Router {
     Router::new()
         .route(STREAMING_PATH, get(classic))
@@ -42,31 +46,45 @@ pub(super) fn router(central: Arc<Central>) -> Router {
         .route(TOKEN_PATH, post(token))
         .route(WORKSPACE_TOKEN_PATH, post(workspace_token))
         .route(EVENTS_PATH, get(events))
+        .route(FAULTS_PATH, get(orders).post(order).delete(clear_orders))
         .with_state(central)
 }
 
 async fn classic(State(central): State<Arc<Central>>, request: Request<Body>) -> Response<Body> {
-    let admitted = central.admit_classic(request.headers());
-    upgrade(&central, request, admitted)
+    let headers = request.headers();
+    let admitted = central.admit_classic(headers);
+    let topic = headers.get("topic").and_then(|topic| topic.to_str().ok());
+    let topic = topic.unwrap_or_default().to_owned();
+    answer_handshake(&central, &topic, request, admitted)
 }
 
 async fn events(State(central): State<Arc<Central>>, request: Request<Body>) -> Response<Body> {
     let uri = request.uri();
-    let path = uri.path().trim_start_matches('/');
+    let path = uri.path().trim_start_matches('/').to_owned();
     let query = uri.query().unwrap_or_default();
-    let admitted = central.admit_new(request.headers(), path, query);
-    upgrade(&central, request, admitted)
+    let admitted = central.admit_new(request.headers(), &path, query);
+    answer_handshake(&central, &path, request, admitted)
+}
+
+fn answer_handshake(
+    central: &Arc<Central>,
+    stream: &str,
+    request: Request<Body>,
+    admitted: Result<Admitted, Refusal>,
+) -> Response<Body> {
+    let answer = match admitted {
+        Ok(admitted) => upgrade(central, request, admitted),
+        Err(refusal) => refusal.into_response(),
+    };
+    central.handshakes.add(stream, answer.status().as_u16());
+    answer
 }
 
 fn upgrade(
     central: &Arc<Central>,
     mut request: Request<Body>,
-    admitted: Result<Admitted, Refusal>,
+    admitted: Admitted,
 ) -> Response<Body> {
-    let admitted = match admitted {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal.into_response(),
-    };
     let Some(nonce) = request.headers().get(SEC_WEBSOCKET_KEY).cloned() else {
         return (StatusCode::UPGRADE_REQUIRED, "a WebSocket is streamed here").into_response();
     };
@@ -82,6 +100,9 @@ fn upgrade(
 }
 
 async fn validate(State(central): State<Arc<Central>>, headers: HeaderMap) -> Response<Body> {
+    if let Some(status) = central.faults.at_renewal() {
+        return status.into_response();
+    }
     let known = headers
         .get(AUTHORIZATION)
         .is_some_and(|key| central.keys.knows(key.as_bytes()));
@@ -115,9 +136,36 @@ fn answer(
     form: &[u8],
     workspace: Option<&str>,
 ) -> Response<Body> {
+    if let Some(status) = central.faults.at_renewal() {
+        return status.into_response();
+    }
     let authorization = headers
         .get(AUTHORIZATION)
         .and_then(|header| header.to_str().ok());
     let (status, body) = central.tokens.answer(authorization, form, workspace);
     (status, Json(body)).into_response()
+}
+
+async fn orders(State(central): State<Arc<Central>>) -> Response<Body> {
+    Json(central.faults.orders()).into_response()
+}
+
+/// One fault a line; on any mistake none is ordered.
+async fn order(State(central): State<Arc<Central>>, text: String) -> Response<Body> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let faults: Result<Vec<Fault>, _> = lines.map(str::parse).collect();
+    match faults {
+        Ok(faults) => {
+            for fault in faults {
+                central.faults.order(fault);
+            }
+            Json(central.faults.orders()).into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn clear_orders(State(central): State<Arc<Central>>) -> StatusCode {
+    central.faults.clear();
+    StatusCode::NO_CONTENT
 }

@@ -163,7 +163,6 @@ impl Membership {
         self.subscriber.state().returned.push_back(numbers);
     }
 
-    #[expect(dead_code, reason = "a fault is going to ask for it")]
     pub(super) fn burst(&self, events: u64) {
         self.subscriber.state().pace.burst(events);
     }

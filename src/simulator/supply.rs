@@ -52,6 +52,14 @@ impl Supply {
         }
     }
 
+    /// So many more are due at once.
+    pub(super) fn burst(&mut self, frames: u64) {
+        match self {
+            Self::Own(pace) => pace.burst(frames),
+            Self::Shared(membership) => membership.burst(frames),
+        }
+    }
+
     /// The client has closed with this code.
     pub(super) fn closed_with(&mut self, code: u16) {
         if let (Self::Shared(membership), 1000) = (self, code) {

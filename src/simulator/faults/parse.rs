@@ -1,0 +1,211 @@
+//! Faults as text: `close=1012,topic=audit,after=100,times=3`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+use super::{Fault, Kind};
+
+/// Why a text is no fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error(
+        "there is no fault {0:?}; there are {names}",
+        names = NAMES.map(|(name, _)| name).join(", ")
+    )]
+    Name(String),
+    #[error("{name} needs a value: {name}={hint}")]
+    Missing {
+        name: &'static str,
+        hint: &'static str,
+    },
+    #[error("{0} takes no value")]
+    Surplus(&'static str),
+    #[error("{value:?} is no value of {name}: {name}={hint}")]
+    Value {
+        name: &'static str,
+        hint: &'static str,
+        value: String,
+    },
+    #[error("{0:?} is none of topic=T, after=N, times=N and times=always")]
+    Condition(String),
+}
+
+/// Every fault, and what its value is; empty where there is none.
+const NAMES: [(&str, &str); 15] = [
+    ("refuse", "STATUS"),
+    ("unsubscribed-topic", ""),
+    ("refuse-renewal", "STATUS"),
+    ("expired-key", ""),
+    ("drop", ""),
+    ("close", "CODE"),
+    ("half-open", ""),
+    ("slow", "MILLISECONDS"),
+    ("truncated-frame", ""),
+    ("text-frame", ""),
+    ("garbage-frame", ""),
+    ("oversized-frame", "BYTES"),
+    ("unknown-frame", ""),
+    ("duplicate", "TIMES"),
+    ("burst", "FRAMES"),
+];
+
+impl FromStr for Fault {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
+        let mut parts = text.trim().split(',');
+        let what = parts.next().unwrap_or_default();
+        let mut fault = Self {
+            kind: kind(what)?,
+            topic: None,
+            after: 0,
+            times: Some(1),
+        };
+        for condition in parts {
+            fault
+                .restrict(condition)
+                .ok_or_else(|| Unreadable::Condition(condition.to_owned()))?;
+        }
+        Ok(fault)
+    }
+}
+
+impl Fault {
+    fn restrict(&mut self, condition: &str) -> Option<()> {
+        match condition.trim().split_once('=')? {
+            ("topic", topic) if !topic.is_empty() => self.topic = Some(topic.to_owned()),
+            ("after", frames) => self.after = frames.parse().ok()?,
+            ("times", "always") => self.times = None,
+            ("times", times) => self.times = Some(times.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn kind(text: &str) -> Result<Kind, Unreadable> {
+    let (given, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, None),
+    };
+    let known = NAMES.into_iter().find(|(name, _)| *name == given);
+    let (name, hint) = known.ok_or_else(|| Unreadable::Name(given.to_owned()))?;
+    let Some(value) = value else {
+        return without_value(name).ok_or(Unreadable::Missing { name, hint });
+    };
+    if hint.is_empty() {
+        return Err(Unreadable::Surplus(name));
+    }
+    with_value(name, value).ok_or_else(|| Unreadable::Value {
+        name,
+        hint,
+        value: value.to_owned(),
+    })
+}
+
+fn without_value(name: &str) -> Option<Kind> {
+    Some(match name {
+        "unsubscribed-topic" => Kind::UnsubscribedTopic,
+        "expired-key" => Kind::ExpiredKey,
+        "drop" => Kind::Drop,
+        "half-open" => Kind::HalfOpen,
+        "truncated-frame" => Kind::TruncatedFrame,
+        "text-frame" => Kind::TextFrame,
+        "garbage-frame" => Kind::GarbageFrame,
+        "unknown-frame" => Kind::UnknownFrame,
+        _ => return None,
+    })
+}
+
+fn with_value(name: &str, value: &str) -> Option<Kind> {
+    let status = || {
+        let status = StatusCode::from_bytes(value.as_bytes()).ok();
+        status.filter(|status| status.is_client_error() || status.is_server_error())
+    };
+    Some(match name {
+        "refuse" => Kind::Refuse(status()?),
+        "refuse-renewal" => Kind::RefuseRenewal(status()?),
+        "close" => Kind::Close(value.parse().ok()?),
+        "slow" => Kind::Slow(Duration::from_millis(value.parse().ok()?)),
+        "oversized-frame" => Kind::OversizedFrame(value.parse().ok()?),
+        "duplicate" => Kind::Duplicate(value.parse().ok()?),
+        "burst" => Kind::Burst(value.parse().ok()?),
+        _ => return None,
+    })
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if let Some(topic) = &self.topic {
+            write!(f, ",topic={topic}")?;
+        }
+        if self.after > 0 {
+            write!(f, ",after={}", self.after)?;
+        }
+        match self.times {
+            Some(1) => Ok(()),
+            Some(times) => write!(f, ",times={times}"),
+            None => f.write_str(",times=always"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refuse(status) => write!(f, "refuse={}", status.as_u16()),
+            Self::UnsubscribedTopic => f.write_str("unsubscribed-topic"),
+            Self::RefuseRenewal(status) => write!(f, "refuse-renewal={}", status.as_u16()),
+            Self::ExpiredKey => f.write_str("expired-key"),
+            Self::Drop => f.write_str("drop"),
+            Self::Close(code) => write!(f, "close={code}"),
+            Self::HalfOpen => f.write_str("half-open"),
+            Self::Slow(pause) => write!(f, "slow={}", pause.as_millis()),
+            Self::TruncatedFrame => f.write_str("truncated-frame"),
+            Self::TextFrame => f.write_str("text-frame"),
+            Self::GarbageFrame => f.write_str("garbage-frame"),
+            Self::OversizedFrame(bytes) => write!(f, "oversized-frame={bytes}"),
+            Self::UnknownFrame => f.write_str("unknown-frame"),
+            Self::Duplicate(times) => write!(f, "duplicate={times}"),
+            Self::Burst(frames) => write!(f, "burst={frames}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_reads_back() {
+        for (name, hint) in NAMES {
+            let value = if hint.is_empty() { "" } else { "=503" };
+            for conditions in ["", ",topic=audit,after=7,times=3", ",times=always"] {
+                let text = format!("{name}{value}{conditions}");
+                let fault: Fault = text.parse().unwrap();
+                assert_eq!(fault.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, said) in [
+            ("fire", "there is no fault \"fire\"; there are refuse, "),
+            ("close", "close needs a value: close=CODE"),
+            ("drop=1", "drop takes no value"),
+            ("refuse=200", "\"200\" is no value of refuse: refuse=STATUS"),
+            ("slow=-1", "\"-1\" is no value of slow: slow=MILLISECONDS"),
+            ("drop,when=now", "\"when=now\" is none of topic=T, "),
+            ("drop,topic=", "\"topic=\" is none of topic=T, "),
+            ("drop,times=often", "\"times=often\" is none of"),
+        ] {
+            let error = text.parse::<Fault>().unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+}

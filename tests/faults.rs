@@ -1,0 +1,318 @@
+//! What goes wrong at Central, one after the other: what the forwarder does then, and that nothing
+//! which reached the socket is missing in a file.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use central_forwarder::simulator::{Options, Simulator, sequence_of};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use support::eventually;
+use support::forwarder::Forwarder;
+
+const TOPIC: &str = "audit";
+
+/// Frames a second: enough for a test to be short.
+const RATE: u32 = 200;
+
+/// Long enough for a refusal, which is tried again after up to 30 s.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Records that arrive before a fault, and again after it.
+const SOME: usize = 30;
+
+/// A simulator, and a forwarder that writes one topic of it into a file.
+struct Stand {
+    simulator: Simulator,
+    forwarder: Forwarder,
+    folder: TempDir,
+}
+
+impl Stand {
+    async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// `more` is what the account has besides.
+    async fn with(more: &str) -> Self {
+        let simulator = Simulator::start(Options {
+            rate: RATE,
+            ..Options::default()
+        })
+        .await
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let config = format!(
+            r#"
+            state_dir = "{state}"
+            [accounts.acme]
+            generation = "classic"
+            endpoint = "{endpoint}"
+            key = "simulated-key"
+            topics = ["{TOPIC}"]
+            {more}
+            [sinks.file]
+            type = "file"
+            path = "{out}"
+            [[routes]]
+            topics = "*"
+            sink = "file"
+            "#,
+            state = path.join("state").display(),
+            endpoint = simulator.endpoint(),
+            out = path.join("out").display(),
+        );
+        let config_path = path.join("config.toml");
+        fs::write(&config_path, config).unwrap();
+        let forwarder = Forwarder::start(&["run", "-c", config_path.to_str().unwrap()]);
+        let stand = Self {
+            simulator,
+            forwarder,
+            folder,
+        };
+        stand.more_arrive();
+        stand
+    }
+
+    /// The numbers of the records in the file, in its order.
+    fn numbers(&self) -> Vec<u64> {
+        let Ok(text) = fs::read_to_string(self.folder.path().join("out")) else {
+            return Vec::new();
+        };
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let number = |line: &str| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            sequence_of(TOPIC, &record["data"]).expect("a record of the simulator's")
+        };
+        whole.lines().map(number).collect()
+    }
+
+    fn more_arrive(&self) {
+        let before = self.numbers().len();
+        eventually(PATIENCE, "more records arrive", || {
+            self.numbers().len() >= before + SOME
+        });
+    }
+
+    fn order(&self, fault: &str) {
+        self.simulator.order(fault.parse().unwrap());
+    }
+
+    /// Orders a fault, and waits until it has happened and the log says what came of it.
+    fn suffer(&mut self, fault: &str, said: &str) {
+        self.order(fault);
+        self.forwarder.wait_for_stderr(PATIENCE, said);
+        let orders = self.simulator.orders();
+        assert!(orders.iter().all(|order| order.happened > 0), "{orders:?}");
+    }
+
+    /// How many handshakes were answered with this status.
+    fn handshakes(&self, status: u16) -> usize {
+        let all = self.simulator.handshakes();
+        all.iter()
+            .filter(|handshake| handshake.status == status)
+            .count()
+    }
+
+    /// Frames go on, and in the end each that was sent is in the file, in order; gives back how many
+    /// were there more than once.
+    async fn nothing_is_lost(mut self) -> usize {
+        self.more_arrive();
+        self.simulator.be_quiet();
+        let mut numbers = Vec::new();
+        eventually(PATIENCE, "all that was sent arrives", || {
+            numbers = self.numbers();
+            numbers.last().copied().unwrap_or(0) == self.simulator.sent()[TOPIC].last_sequence
+        });
+        assert!(numbers.is_sorted(), "{numbers:?}");
+        let different: BTreeSet<u64> = numbers.iter().copied().collect();
+        let all = (1..=*numbers.last().unwrap()).collect();
+        let missing: Vec<_> = BTreeSet::difference(&all, &different).collect();
+        assert!(missing.is_empty(), "{missing:?} are missing");
+        self.forwarder.terminate();
+        assert!(self.forwarder.wait(PATIENCE).success());
+        self.simulator.stop().await;
+        numbers.len() - different.len()
+    }
+}
+
+/// A fault that ends the connection: the log says why, and a new one goes on where it was.
+async fn a_connection_that_ends(fault: &str, said: &str) {
+    let mut stand = Stand::new().await;
+    stand.suffer(fault, said);
+    eventually(PATIENCE, "it is connected again", || {
+        stand.handshakes(101) == 2
+    });
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+/// A handshake that is refused: the log says what an operator must do, and it is tried again.
+async fn a_refusal(fault: &str, status: u16, said: &str) {
+    let mut stand = Stand::new().await;
+    stand.order(fault);
+    stand.suffer("drop", said);
+    eventually(PATIENCE, "it is connected again", || {
+        stand.handshakes(101) == 2
+    });
+    assert_eq!(stand.handshakes(status), 1);
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+/// A fault that the connection outlives.
+async fn a_connection_that_lasts(fault: &str) -> (Stand, usize) {
+    let stand = Stand::new().await;
+    stand.order(fault);
+    eventually(PATIENCE, "it happens", || {
+        stand.simulator.orders()[0].happened == 1
+    });
+    let before = stand.numbers().len();
+    stand.more_arrive();
+    assert_eq!(stand.handshakes(101), 1);
+    (stand, before)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_connection() {
+    let said = "the connection ended: without a close frame";
+    a_connection_that_ends("drop", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_frame() {
+    let said = "Central closed the connection with code 1012";
+    a_connection_that_ends("close=1012", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_frame() {
+    let said = "the connection ended: without a close frame";
+    a_connection_that_ends("truncated-frame", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_of_a_kind_that_websocket_does_not_know() {
+    a_connection_that_ends("unknown-frame", "Central sent nonsense").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_is_larger_than_is_accepted() {
+    let said = "Central sent a frame that is too large";
+    a_connection_that_ends("oversized-frame=67108865", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_nothing_comes_any_more() {
+    let mut stand = Stand::with("idle_timeout = \"2s\"").await;
+    stand.suffer("half-open", "no data for 2s");
+    eventually(PATIENCE, "it is connected again", || {
+        stand.handshakes(101) == 2
+    });
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_no_one_now() {
+    a_refusal("refuse=503", 503, "Central is not ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_too_many() {
+    a_refusal("refuse=429", 429, "Central is not ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses() {
+    a_refusal("refuse=403", 403, "Central refused the connection").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_enabled() {
+    let said = "enable the topic on the Streaming API page";
+    a_refusal("unsubscribed-topic", 400, said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_come_slowly() {
+    let (stand, _) = a_connection_that_lasts("slow=5").await;
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_between_the_frames() {
+    let (stand, _) = a_connection_that_lasts("text-frame").await;
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_cannot_be_decoded() {
+    let (stand, _) = a_connection_that_lasts("garbage-frame").await;
+    stand.order("oversized-frame=1048576");
+    eventually(PATIENCE, "both are dead letters", || {
+        letters(&stand).lines().count() == 2
+    });
+    assert_eq!(stand.handshakes(101), 1);
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+/// What `dead-letters list` says.
+fn letters(stand: &Stand) -> String {
+    let config = stand.folder.path().join("config.toml");
+    let mut list = Forwarder::start(&["dead-letters", "list", "-c", config.to_str().unwrap()]);
+    list.wait(PATIENCE);
+    list.stdout()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_comes_again() {
+    let (stand, _) = a_connection_that_lasts("duplicate=2").await;
+    assert_eq!(stand.nothing_is_lost().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_frames_at_once() {
+    let (stand, before) = a_connection_that_lasts("burst=20000").await;
+    eventually(PATIENCE, "they arrive", || {
+        stand.numbers().len() > before + 20_000
+    });
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_ordered_and_seen_by_http() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let ask = |method: &str, body: &str| {
+        let head = format!(
+            "{method} /simulator/faults HTTP/1.0\r\ncontent-length: {}",
+            body.len()
+        );
+        exchange(simulator.addr(), format!("{head}\r\n\r\n{body}"))
+    };
+    let answer = ask("POST", "drop,topic=audit\nclose=1012\n").await;
+    assert!(
+        answer.contains(r#"{"fault":"drop,topic=audit","happened":0}"#),
+        "{answer}"
+    );
+    let answer = ask("POST", "fire").await;
+    assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
+    assert!(answer.contains("there is no fault \"fire\""), "{answer}");
+    assert!(ask("GET", "").await.contains("close=1012"));
+    assert!(ask("DELETE", "").await.starts_with("HTTP/1.0 204"));
+    assert!(ask("GET", "").await.ends_with("[]"));
+    simulator.stop().await;
+}
+
+async fn exchange(addr: std::net::SocketAddr, request: String) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
