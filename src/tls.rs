@@ -31,6 +31,8 @@ pub enum Unusable {
     Certificate { path: PathBuf, reason: String },
     #[error("the key {} of the client certificate: {reason}", path.display())]
     Key { path: PathBuf, reason: String },
+    #[error("{0}")]
+    Proxy(String),
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use central_forwarder::backoff::Curve;
-use central_forwarder::central::subscription::{self, Ended, Handle, State};
-use central_forwarder::central::{Cause, Error, Settings, Source};
+use central_forwarder::central::subscription::{self, Ended, Handle, Leave, State};
+use central_forwarder::central::{Cause, Central, Error, Settings, Source};
 use central_forwarder::config::secret::Secret;
-use central_forwarder::config::{Account, Tls};
-use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
+use central_forwarder::config::{Access, Account, ClassicAccess, Proxy, Tls, Topic};
+use central_forwarder::frame::{Frame, Timestamp};
 use central_forwarder::simulator::{Options, Simulator, TOPICS, sequence_of_frame};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,7 +23,6 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_util::sync::CancellationToken;
 
 use self::inbox::Inbox;
 use self::servers::{answer_http, serve_tcp, serve_websocket};
@@ -49,12 +48,19 @@ fn settings() -> Settings {
 fn account(endpoint: &str) -> Account {
     Account {
         endpoint: endpoint.parse().unwrap(),
-        key: Secret::literal(KEY),
-        username: Some("ops@acme.example".to_owned()),
-        topics: TOPICS.map(str::to_owned).into(),
+        access: with_key(Secret::literal(KEY)),
+        topics: TOPICS.map(Topic::classic).into(),
         tls: Tls::default(),
+        proxy: Proxy::None,
         idle_timeout: None,
     }
+}
+
+fn with_key(key: Secret) -> Access {
+    Access::Classic(ClassicAccess {
+        key,
+        username: Some("ops@acme.example".to_owned()),
+    })
 }
 
 struct Running {
@@ -62,17 +68,10 @@ struct Running {
     task: JoinHandle<Ended>,
 }
 
-fn start(account: &Account, topic: &str, settings: Settings, inbox: &Inbox) -> Running {
-    let source = Arc::new(Source::new(account, settings).unwrap());
-    let stream = Stream::Classic {
-        topic: topic.to_owned(),
-    };
-    let (handle, task) = subscription::new(
-        SubscriptionId::new("acme", stream),
-        source,
-        inbox.appender(),
-        CancellationToken::new(),
-    );
+fn start(account: &Account, topic: &str, settings: &Settings, inbox: &Inbox) -> Running {
+    let central = Central::new(None, *settings);
+    let source = Arc::new(Source::new(&central, "acme", account).unwrap());
+    let (handle, task) = subscription::new("acme", Topic::classic(topic), source, inbox.appender());
     Running {
         handle,
         task: tokio::spawn(task.run()),
@@ -102,7 +101,7 @@ impl Running {
     }
 
     async fn stop(self) {
-        self.handle.stop();
+        self.handle.stop(Leave::ForNow);
         let ended = timeout(PATIENCE, self.task).await.expect("it stops");
         assert_eq!(ended.unwrap(), Ended::Stopped);
         assert_eq!(*self.handle.state().borrow(), State::Stopped);
@@ -126,7 +125,7 @@ async fn every_topic_arrives_whole_and_in_order() {
     for topic in TOPICS {
         let mut inbox = Inbox::new();
         let before = Timestamp::now();
-        let running = start(&account(&simulator.endpoint()), topic, settings(), &inbox);
+        let running = start(&account(&simulator.endpoint()), topic, &settings(), &inbox);
         for expected in 1..=FRAMES {
             let frame = inbox.next().await;
             assert_eq!(frame.subscription.to_string(), format!("acme/{topic}"));
@@ -151,7 +150,7 @@ async fn the_handshake_says_what_central_wants() {
     })
     .await;
     let inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     let request = received.recv().await.unwrap();
     let host = endpoint.split('/').nth(2).unwrap();
     for line in [
@@ -181,7 +180,7 @@ async fn names_and_ipv6_addresses_are_dialled() {
         .await
         .unwrap();
         let endpoint = format!("ws://{host}:{}/streaming/api", simulator.addr().port());
-        let running = start(&account(&endpoint), "audit", settings(), &inbox);
+        let running = start(&account(&endpoint), "audit", &settings(), &inbox);
         running.connected().await;
         running.stop().await;
         simulator.stop().await;
@@ -193,10 +192,10 @@ async fn a_wrong_key_is_refused_and_not_shown() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let inbox = Inbox::new();
     let account = Account {
-        key: Secret::literal("s3cret-of-acme"),
+        access: with_key(Secret::literal("s3cret-of-acme")),
         ..account(&simulator.endpoint())
     };
-    let running = start(&account, "audit", settings(), &inbox);
+    let running = start(&account, "audit", &settings(), &inbox);
     let why = running.failed(Cause::Refused).await;
     assert!(
         why.to_string().contains("401") && why.to_string().contains("expired"),
@@ -216,10 +215,10 @@ async fn a_new_key_in_the_file_needs_no_restart() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let inbox = Inbox::new();
     let account = Account {
-        key: Secret::from_file(&path).unwrap(),
+        access: with_key(Secret::from_file(&path).unwrap()),
         ..account(&simulator.endpoint())
     };
-    let running = start(&account, "audit", settings(), &inbox);
+    let running = start(&account, "audit", &settings(), &inbox);
     running.failed(Cause::Refused).await;
     std::fs::write(&path, KEY).unwrap();
     running.connected().await;
@@ -239,7 +238,7 @@ async fn a_topic_that_is_switched_off_says_where_to_switch_it_on() {
     let running = start(
         &account(&simulator.endpoint()),
         "presence",
-        settings(),
+        &settings(),
         &inbox,
     );
     let why = running.failed(Cause::Refused).await.to_string();
@@ -268,7 +267,7 @@ async fn a_body_that_comes_late_and_repeats_the_key_is_read_and_redacted() {
     })
     .await;
     let inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     let why = running.failed(Cause::Refused).await.to_string();
     assert!(why.contains("Unsubscribed Topic for key ***."), "{why}");
     assert!(why.contains("enable the topic"), "{why}");
@@ -283,7 +282,7 @@ async fn a_server_that_says_later_is_believed() {
     .await;
     let inbox = Inbox::new();
     let before = Timestamp::now();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     let state = running
         .until(|state| matches!(state, State::BackingOff { .. }))
         .await;
@@ -308,7 +307,7 @@ async fn after_a_break_it_goes_on_with_the_next_frame() {
     let running = start(
         &account(&simulator.endpoint()),
         "monitoring",
-        settings(),
+        &settings(),
         &inbox,
     );
     for expected in 1..=50 {
@@ -328,7 +327,7 @@ async fn a_server_that_is_away_is_tried_until_it_is_back() {
     let (endpoint, addr) = (simulator.endpoint(), simulator.addr());
     simulator.stop().await;
     let inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     let why = running.failed(Cause::Unreachable).await.to_string();
     assert!(why.contains(&addr.to_string()), "{why}");
     let simulator = Simulator::start(Options {
@@ -354,7 +353,7 @@ async fn a_close_frame_is_answered_and_named() {
     })
     .await;
     let inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     let why = running.failed(Cause::Closed).await.to_string();
     assert_eq!(
         why,
@@ -376,13 +375,13 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up() {
         tls_timeout: Duration::from_millis(50),
         ..settings()
     };
-    let running = start(&account(&endpoint), "audit", settings, &inbox);
+    let running = start(&account(&endpoint), "audit", &settings, &inbox);
     running.failed(Cause::Handshake).await;
     running.stop().await;
     let running = start(
         &account(&endpoint.replace("ws:", "wss:")),
         "audit",
-        settings,
+        &settings,
         &inbox,
     );
     running.failed(Cause::Tls).await;
@@ -396,7 +395,7 @@ async fn what_is_no_websocket_is_named() {
     })
     .await;
     let inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     running.failed(Cause::Handshake).await;
     running.stop().await;
 }
@@ -415,7 +414,7 @@ async fn silence_makes_it_connect_again() {
         idle_timeout: Some(Duration::from_millis(100)),
         ..account(&simulator.endpoint())
     };
-    let running = start(&account, "monitoring", settings(), &inbox);
+    let running = start(&account, "monitoring", &settings(), &inbox);
     for expected in 1..=3 {
         assert_eq!(number(&inbox.next().await), expected);
     }
@@ -442,7 +441,7 @@ async fn a_peer_that_answered_a_ping_and_then_none_is_given_up() {
         pong_timeout: Duration::from_millis(100),
         ..settings()
     };
-    let running = start(&account(&endpoint), "audit", settings, &inbox);
+    let running = start(&account(&endpoint), "audit", &settings, &inbox);
     running.failed(Cause::Unanswered).await;
     running.stop().await;
 }
@@ -456,7 +455,7 @@ async fn text_frames_are_ignored_and_counted() {
     })
     .await;
     let mut inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     assert_eq!(inbox.next().await.payload, "an event");
     assert_eq!(running.handle.counts().text_frames, 1);
     running.stop().await;
@@ -471,7 +470,7 @@ async fn a_frame_of_40_mib_passes_and_a_larger_one_than_allowed_is_named() {
     })
     .await;
     let mut inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     assert_eq!(inbox.next().await.payload.len(), BYTES);
     running.stop().await;
 
@@ -484,7 +483,7 @@ async fn a_frame_of_40_mib_passes_and_a_larger_one_than_allowed_is_named() {
         max_frame_bytes: 1024,
         ..settings()
     };
-    let running = start(&account(&endpoint), "audit", settings, &inbox);
+    let running = start(&account(&endpoint), "audit", &settings, &inbox);
     let why = running.failed(Cause::Protocol).await.to_string();
     assert!(why.contains("too large"), "{why}");
     running.stop().await;
@@ -507,7 +506,7 @@ async fn a_certificate_of_ones_own_needs_its_ca_file() {
         ..account(&simulator.endpoint())
     };
 
-    let running = start(&with(Tls::default()), "audit", settings(), &inbox);
+    let running = start(&with(Tls::default()), "audit", &settings(), &inbox);
     let why = running.failed(Cause::Refused).await.to_string();
     assert!(
         why.contains("is not trusted") && why.contains("tls.ca_file"),
@@ -519,7 +518,7 @@ async fn a_certificate_of_ones_own_needs_its_ca_file() {
         ca_file: Some(ca_file),
         insecure: false,
     };
-    let running = start(&with(trusting), "audit", settings(), &inbox);
+    let running = start(&with(trusting), "audit", &settings(), &inbox);
     running.connected().await;
     running.stop().await;
 
@@ -527,7 +526,7 @@ async fn a_certificate_of_ones_own_needs_its_ca_file() {
         ca_file: None,
         insecure: true,
     };
-    let running = start(&with(insecure), "audit", settings(), &inbox);
+    let running = start(&with(insecure), "audit", &settings(), &inbox);
     running.connected().await;
     running.stop().await;
     simulator.stop().await;
@@ -541,7 +540,7 @@ async fn it_stops_while_connecting_and_while_waiting() {
     })
     .await;
     let inbox = Inbox::new();
-    start(&account(&silent), "audit", settings(), &inbox)
+    start(&account(&silent), "audit", &settings(), &inbox)
         .stop()
         .await;
 
@@ -549,7 +548,7 @@ async fn it_stops_while_connecting_and_while_waiting() {
         answer_http(stream, "429 Too Many Requests\r\nretry-after: 3600").await;
     })
     .await;
-    let running = start(&account(&busy), "audit", settings(), &inbox);
+    let running = start(&account(&busy), "audit", &settings(), &inbox);
     running.failed(Cause::Later).await;
     running.stop().await;
 }
@@ -565,12 +564,12 @@ async fn a_goodbye_is_said_and_what_still_comes_is_kept() {
     })
     .await;
     let mut inbox = Inbox::new();
-    let running = start(&account(&endpoint), "audit", settings(), &inbox);
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
     running.connected().await;
     running.stop().await;
 
     let late = serve_tcp(|stream| servers::send_after_close(stream, b"late")).await;
-    let running = start(&account(&late), "audit", settings(), &inbox);
+    let running = start(&account(&late), "audit", &settings(), &inbox);
     running.connected().await;
     running.stop().await;
     assert_eq!(inbox.next().await.payload, "late");
@@ -585,7 +584,12 @@ async fn without_a_journal_it_ends() {
     .await
     .unwrap();
     let inbox = Inbox::new();
-    let running = start(&account(&simulator.endpoint()), "audit", settings(), &inbox);
+    let running = start(
+        &account(&simulator.endpoint()),
+        "audit",
+        &settings(),
+        &inbox,
+    );
     running.connected().await;
     inbox.close().await;
     let ended = timeout(PATIENCE, running.task).await.unwrap().unwrap();

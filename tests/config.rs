@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use central_forwarder::config::{
-    self, Backlog, Config, Format, Loaded, LogFormat, Mistakes, MqttVersion, OnFull, Qos, Selector,
-    Sink,
+    self, Access, Account, Backlog, ClassicAccess, Config, Format, Loaded, LogFormat, Mistakes,
+    MqttVersion, OnFull, Qos, Selector, Sink,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -99,6 +99,17 @@ impl Operator {
     }
 }
 
+fn classic(account: &Account) -> &ClassicAccess {
+    match &account.access {
+        Access::Classic(access) => access,
+        Access::New(_) => panic!("{account:?}"),
+    }
+}
+
+fn topics(account: &Account) -> Vec<&str> {
+    account.topics.iter().map(config::Topic::name).collect()
+}
+
 /// The good config with another text in place of one of its parts.
 fn with(part: &str, other: &str) -> Operator {
     assert!(GOOD.contains(part), "{part}");
@@ -143,7 +154,7 @@ fn a_good_config_has_the_documented_defaults() {
     assert_eq!(config.journal.retain, Duration::ZERO);
     assert_eq!(config.backlogs["lake"], Backlog::default());
     let acme = &config.accounts["acme"];
-    assert_eq!(acme.key.expose(), "hunter2");
+    assert_eq!(classic(acme).key.expose(), "hunter2");
     assert_eq!(acme.topics.len(), 2);
     assert!(!acme.tls.insecure);
     let [route] = &config.routes[..] else {
@@ -186,13 +197,6 @@ generation = "classic"
 endpoint = "wss://central.example/streaming/api"
 key = "k"
 topics = ["audit"]
-proxy = "http://proxy.example:3128"
-
-[accounts.globex]
-generation = "new"
-endpoint = "wss://us4.api.central.example"
-client_id = { env = "GLOBEX_ID" }
-topics = ["ap-events", { service = "network-services" }]
 
 [sinks.work]
 type = "amqp"
@@ -204,7 +208,6 @@ type = "stdout"
 
 [[routes]]
 topics = ["audit", "@gaps"]
-accounts = ["acme", "globex"]
 sink = "work"
 destination = "central.{topic}"
 
@@ -215,12 +218,146 @@ sink = "screen"
     let no = |place: &str, what: &str| {
         format!("c.toml:{place}: {what} is not supported by this version (leave it out)")
     };
-    let expected = [
-        no("2:2", "admin:"),
-        no("10:1", "accounts.acme.proxy:"),
-        no("13:1", "accounts.globex.generation: `new`"),
-    ];
+    let expected = [no("2:2", "admin:")];
     assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
+}
+
+/// The good config with an account of New Central in place of the Classic one.
+fn with_new(lines: &str) -> Operator {
+    let classic = GOOD.split("generation").nth(1).unwrap();
+    let classic = format!("generation{}", classic.split("[sinks").next().unwrap());
+    let new = format!("generation = \"new\"\n{lines}\n\n");
+    Operator::new().file("c.toml", &GOOD.replace(&classic, &new))
+}
+
+#[test]
+fn an_account_of_new_central_has_the_documented_defaults() {
+    let config = with_new(
+        r#"endpoint = "wss://us4.api.central.example"
+client_id = "id"
+client_secret = { env = "ACME_KEY" }
+proxy = "http://ops:pw@proxy.example:3128"
+topics = [
+    "ap-events",
+    { event = "geofence", event_types = ["entry"] },
+    { service = "network-services", version = "v1", event = "wids", type = "own.Wids" },
+]"#,
+    )
+    .config();
+    let acme = &config.accounts["acme"];
+    let Access::New(access) = &acme.access else {
+        panic!("{acme:?}")
+    };
+    assert_eq!(access.token_url.as_str(), config::TOKEN_URL);
+    assert_eq!(access.client_secret.expose(), "hunter2");
+    assert_eq!(
+        (&access.tenant_token_url, &access.subscriber_id),
+        (&None, &None)
+    );
+    let streams: Vec<String> = acme
+        .topics
+        .iter()
+        .map(|topic| topic.stream.to_string())
+        .collect();
+    assert_eq!(
+        streams,
+        [
+            "new/network-monitoring/v1alpha1/ap-events",
+            "new/network-services/v1/wids",
+            "new/network-services/v1alpha1/geofence",
+        ]
+    );
+    assert!(acme.topics.last().unwrap().event_types.contains("entry"));
+    assert_eq!(
+        config.schemas.messages["network-services/v1/wids"],
+        "own.Wids"
+    );
+    assert!(!format!("{config:?}").contains("ops:pw"));
+}
+
+#[test]
+fn a_tenant_has_its_own_token_endpoint() {
+    let lines = r#"endpoint = "wss://us4.api.central.example"
+client_id = "id"
+client_secret = "s"
+tenant = "0a1b-2c"
+topics = "alert-events""#;
+    let config = with_new(lines).config();
+    let Access::New(access) = &config.accounts["acme"].access else {
+        panic!("{config:?}")
+    };
+    let url = access.tenant_token_url.as_ref().unwrap();
+    assert_eq!(url.path(), "/authorization/v2/oauth2/0a1b-2c/token");
+}
+
+#[test]
+fn mistakes_of_an_account_of_new_central_are_named() {
+    let lines = r#"endpoint = "wss://us4.api.central.example/streaming/api"
+client_id = "id"
+key = "hunter2"
+token_url = "ftp://hunter2@sso"
+tenant = "a/b"
+subscriber_id = "me"
+proxy = "socks5://hunter2@proxy"
+topics = ["ap-event", "wids", { version = "v1" }, { event = "w/x", service = "s" }, "location", "location"]"#;
+    assert_mistakes(
+        &with_new(lines),
+        &[
+            "c.toml:3:11: accounts.acme.client_secret: is missing (write client_secret = { file = \"PATH\" })",
+            "c.toml:5:1: accounts.acme.endpoint: has a path (write wss://HOST alone: the topics name the rest)",
+            "c.toml:7:1: accounts.acme.key: is for accounts of generation classic, and this one is new (leave it out)",
+            "c.toml:8:1: accounts.acme.token_url: is not the URL of a token endpoint (write https://HOST/PATH)",
+            "c.toml:9:1: accounts.acme.tenant: is not the id of a workspace (use letters, digits and -)",
+            "c.toml:10:1: accounts.acme.subscriber_id: is not a UUID (write one, or leave it out to have one made)",
+            "c.toml:11:1: accounts.acme.proxy: is not the URL of an HTTP proxy (write http://HOST:PORT, or none)",
+            "c.toml:12:11: accounts.acme.topics[0]: unknown topic `ap-event` (did you mean `ap-events`?)",
+            "c.toml:12:23: accounts.acme.topics[1]: unknown topic `wids` (New Central has clients-events, switch-events, ap-events, alert-events, audit-trail-events, geofence, location, rssi-events; write others as { service = \"...\", version = \"...\", event = \"wids\" })",
+            "c.toml:12:31: accounts.acme.topics[2].event: is missing (write event = \"ap-events\")",
+            "c.toml:12:51: accounts.acme.topics[3].version: is missing (write version = \"v1\")",
+            "c.toml:12:97: accounts.acme.topics[5]: `location` stands here twice (leave one out)",
+        ],
+    );
+}
+
+#[test]
+fn an_account_is_read_from_the_input_json_of_hpes_client() {
+    let input = r#"{"customers": {
+        "acme": {"username": "a@acme", "wsskey": "key-a", "topic": "audit"},
+        "Globex Ltd": {"wsskey": "key-g"}}}"#;
+    let operator = |lines: &str| {
+        let own = "key = { env = \"ACME_KEY\" }\ntopics = [\"monitoring\", \"security\"]";
+        let operator = Operator::new();
+        let path = operator.path("input.json");
+        fs::write(&path, input).unwrap();
+        let lines = format!("input_json = {path:?}\n{lines}");
+        operator.file("c.toml", &GOOD.replace(own, &lines))
+    };
+    let config = operator("").config();
+    let acme = &config.accounts["acme"];
+    assert_eq!(topics(acme), ["audit"]);
+    assert_eq!(classic(acme).username.as_deref(), Some("a@acme"));
+    assert_eq!(classic(acme).key.expose(), "key-a");
+    assert!(!format!("{config:?}").contains("key-a"));
+
+    let lines = "customer = \"Globex Ltd\"\ntopics = [\"security\"]";
+    let config = operator(lines).config();
+    let acme = &config.accounts["acme"];
+    assert_eq!(topics(acme), ["security"]);
+    assert_eq!(classic(acme).key.expose(), "key-g");
+
+    let no_topic = operator("customer = \"Globex Ltd\"").mistakes();
+    assert!(
+        no_topic[0].contains("accounts.acme.topics: is missing"),
+        "{no_topic:?}"
+    );
+    let stranger = operator("customer = \"X\"\nkey = \"k\"")
+        .mistakes()
+        .join("\n");
+    assert!(stranger.contains("no customer X"), "{stranger}");
+    assert!(
+        stranger.contains("accounts.acme.key: stands in input_json already"),
+        "{stranger}"
+    );
 }
 
 /// The good config with an MQTT sink of these lines in place of the Kafka sink.
@@ -406,9 +543,9 @@ fn a_later_file_wins_key_by_key() {
     let over = "[accounts.acme]\ntopics = [\"audit\"]\nusername = \"ops@acme.example\"\n";
     let config = with("", "").file("over.toml", over).config();
     let acme = &config.accounts["acme"];
-    assert_eq!(acme.topics.iter().collect::<Vec<_>>(), ["audit"]);
-    assert_eq!(acme.username.as_deref(), Some("ops@acme.example"));
-    assert_eq!(acme.key.expose(), "hunter2");
+    assert_eq!(topics(acme), ["audit"]);
+    assert_eq!(classic(acme).username.as_deref(), Some("ops@acme.example"));
+    assert_eq!(classic(acme).key.expose(), "hunter2");
 }
 
 #[test]
@@ -486,8 +623,8 @@ fn variables_override_the_files() {
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.journal.segment_bytes, 1 << 20);
     let acme = &config.accounts["Acme-Corp"];
-    assert_eq!(acme.key.expose(), "{12345}");
-    assert_eq!(acme.topics.iter().collect::<Vec<_>>(), ["apprf", "audit"]);
+    assert_eq!(classic(acme).key.expose(), "{12345}");
+    assert_eq!(topics(acme), ["apprf", "audit"]);
     assert!(acme.tls.insecure);
     let Sink::Kafka(lake) = &config.sinks["lake"] else {
         panic!("lake is a Kafka");
@@ -513,7 +650,7 @@ fn a_mistake_in_a_variable_has_its_name_for_a_place() {
         "ACCOUNTS__NEW__USERNAME: accounts.new.endpoint: is missing (write endpoint = \
          \"wss://HOST/streaming/api\")",
         "ACCOUNTS__NEW__USERNAME: accounts.new.generation: is missing (write generation = \
-         \"classic\")",
+         \"classic\" or \"new\")",
         "ACCOUNTS__NEW__USERNAME: accounts.new.key: is missing (write key = { file = \"PATH\" })",
         "ACCOUNTS__NEW__USERNAME: accounts.new.topics: is missing (write topics = \
          [\"monitoring\"])",
@@ -597,7 +734,10 @@ fn no_secret_is_ever_shown() {
             "options = { \"sasl.password\" = { env = \"ACME_KEY\" }, x = \"hunter2\" }\nbrokers = ",
         );
     let loaded = Operator::new().file("c.toml", &text).load().unwrap();
-    assert_eq!(loaded.config.accounts["acme"].key.expose(), "hunter2");
+    assert_eq!(
+        classic(&loaded.config.accounts["acme"]).key.expose(),
+        "hunter2"
+    );
     let shown = format!("{loaded:?} {loaded:#?}");
     assert!(shown.contains("Secret(from the config)"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");

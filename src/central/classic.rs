@@ -3,9 +3,9 @@
 use hyper::http::StatusCode;
 use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::credentials::Key;
 use super::error::Error;
-use super::handshake::Rejection;
+use super::http::Answer;
+use super::keeper::Credential;
 
 const TOPIC: HeaderName = HeaderName::from_static("topic");
 const USER_NAME: HeaderName = HeaderName::from_static("username");
@@ -17,9 +17,13 @@ const UNSUBSCRIBED: &str = "unsubscribed topic";
 ///
 /// # Errors
 /// [`Error::Refused`]: a value that no header can hold.
-pub(crate) fn headers(key: &Key, topic: &str, user_name: Option<&str>) -> Result<HeaderMap, Error> {
+pub(super) fn headers(
+    key: &Credential,
+    topic: &str,
+    user_name: Option<&str>,
+) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, key.header()?);
+    headers.insert(AUTHORIZATION, key.header("")?);
     headers.insert(TOPIC, value("the topic", topic)?);
     if let Some(user_name) = user_name {
         headers.insert(USER_NAME, value("the username", user_name)?);
@@ -31,31 +35,29 @@ pub(crate) fn headers(key: &Key, topic: &str, user_name: Option<&str>) -> Result
 ///
 /// 401 and 400 are documented by HPE. Limits are not published, so 429 and every server error are
 /// taken for "later" (inferred).
-pub(crate) fn refusal(topic: &str, rejection: &Rejection) -> Error {
-    let said = &rejection.said;
-    match rejection.status {
-        StatusCode::UNAUTHORIZED => Error::refused(format!(
+pub(super) fn refusal(topic: &str, answer: &Answer, secrets: &[&str]) -> Error {
+    let said = answer.said(secrets);
+    if answer.is_later() {
+        return Error::Later {
+            reason: format!("Central is not ready for this connection ({said})"),
+            retry_after: answer.retry_after,
+        };
+    }
+    Error::refused(match answer.status {
+        StatusCode::UNAUTHORIZED => format!(
             "Central refused the key ({said}): it is wrong or has expired; a key is good for 7 days, \
              the current one stands on the Streaming API page of Central"
-        )),
-        StatusCode::BAD_REQUEST if said.to_ascii_lowercase().contains(UNSUBSCRIBED) => {
-            Error::refused(format!(
-                "Central does not stream the topic {topic} to this account ({said}): enable the \
-                 topic on the Streaming API page of Central (Account Home > Webhooks)"
-            ))
-        }
-        StatusCode::NOT_FOUND => Error::refused(format!(
+        ),
+        StatusCode::BAD_REQUEST if said.to_ascii_lowercase().contains(UNSUBSCRIBED) => format!(
+            "Central does not stream the topic {topic} to this account ({said}): enable the topic on \
+             the Streaming API page of Central (Account Home > Webhooks)"
+        ),
+        StatusCode::NOT_FOUND => format!(
             "there is no streaming API at this address ({said}): the endpoint should look like \
              wss://HOST/streaming/api"
-        )),
-        status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-            Error::Later {
-                reason: format!("Central is not ready for this connection ({said})"),
-                retry_after: rejection.retry_after,
-            }
-        }
-        _ => Error::refused(format!("Central refused the connection ({said})")),
-    }
+        ),
+        _ => format!("Central refused the connection ({said})"),
+    })
 }
 
 fn value(what: &str, text: &str) -> Result<HeaderValue, Error> {
@@ -72,11 +74,12 @@ mod tests {
     fn refused(status: u16, said: &str) -> Error {
         refusal(
             "security",
-            &Rejection {
+            &Answer {
                 status: StatusCode::from_u16(status).unwrap(),
                 retry_after: Some(Duration::from_secs(7)),
-                said: format!("{status}: {said}"),
+                body: said.to_owned().into(),
             },
+            &[],
         )
     }
 
@@ -91,8 +94,8 @@ mod tests {
             ),
             (400, "unsubscribed topic: x", "the topic security"),
             (404, "", "wss://HOST/streaming/api"),
-            (400, "no", "400: no"),
-            (403, "forbidden", "403: forbidden"),
+            (400, "no", "400 Bad Request: no"),
+            (403, "forbidden", "403 Forbidden: forbidden"),
         ] {
             let error = refused(status, said);
             assert!(matches!(error, Error::Refused { .. }), "{status}");

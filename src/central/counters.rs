@@ -12,6 +12,8 @@ pub(crate) struct Counters {
     bytes: AtomicU64,
     text_frames: AtomicU64,
     abandoned: AtomicU64,
+    duplicates: AtomicU64,
+    connections: AtomicU64,
     /// Microseconds since the epoch; 0 before the first frame.
     last_frame: AtomicI64,
     failures: [AtomicU64; Cause::ALL.len()],
@@ -28,6 +30,11 @@ pub struct Counts {
     /// Frames that were read but not stored: the journal was full until we had to stop, or they are
     /// larger than it takes.
     pub abandoned: u64,
+    /// Frames that came twice and were stored once: over two connections while one took over from
+    /// the other, or with the id of an earlier `CloudEvent`.
+    pub duplicates: u64,
+    /// Connections that came about.
+    pub connections: u64,
     pub last_frame: Option<Timestamp>,
     /// Connections that ended or did not come about, by cause; causes that never occurred are left
     /// out.
@@ -49,6 +56,14 @@ impl Counters {
         self.abandoned.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn duplicate(&self) {
+        self.duplicates.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn failed(&self, cause: Cause) {
         self.failures[cause as usize].fetch_add(1, Relaxed);
     }
@@ -64,6 +79,8 @@ impl Counters {
             bytes: self.bytes.load(Relaxed),
             text_frames: self.text_frames.load(Relaxed),
             abandoned: self.abandoned.load(Relaxed),
+            duplicates: self.duplicates.load(Relaxed),
+            connections: self.connections.load(Relaxed),
             last_frame: Some(Timestamp(self.last_frame.load(Relaxed))).filter(|last| last.0 != 0),
             failures,
         }
@@ -84,6 +101,6 @@ mod tests {
         }
         let failures = counters.snapshot().failures;
         assert_eq!(failures.len(), Cause::ALL.len() - 1, "{failures:?}");
-        assert_eq!(failures[&Cause::Protocol], 9);
+        assert_eq!(failures[&Cause::Panicked], 10);
     }
 }

@@ -1,5 +1,6 @@
-//! From an endpoint to a connected stream. A proxy has its place here.
+//! From an endpoint to a connected stream, through a proxy where there is one.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use tokio_tungstenite::MaybeTlsStream;
 use url::{Host, Url};
 
 use super::error::{Cause, Error};
+use super::proxy::Tunnel;
 use super::settings::Settings;
-use crate::config::Tls;
+use crate::config::{Proxy, Tls};
 use crate::tls;
 
 pub(crate) type Stream = MaybeTlsStream<TcpStream>;
@@ -33,17 +35,17 @@ pub(crate) struct Endpoint {
     port: u16,
     /// As the `Host` header has it: with the port where it is not the scheme's own.
     authority: String,
-    /// Path and query.
-    target: String,
+    proxy: Option<Tunnel>,
     connector: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(url: &Url, tls: &Tls) -> Result<Self, tls::Unusable> {
+    /// For `ws`, `wss`, `http` and `https`.
+    pub(crate) fn new(url: &Url, tls: &Tls, proxy: &Proxy) -> Result<Self, tls::Unusable> {
         let host = url
             .host()
             .map_or_else(|| Host::Domain(String::new()), |host| host.to_owned());
-        let secure = url.scheme() == "wss";
+        let secure = matches!(url.scheme(), "wss" | "https");
         let connector = if secure {
             let connector = TlsConnector::from(tls::client_config(tls, None, &[b"http/1.1"])?);
             Some((connector, server_name(&host)?))
@@ -54,15 +56,11 @@ impl Endpoint {
             Some(port) => format!("{host}:{port}"),
             None => host.to_string(),
         };
-        let target = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
         Ok(Self {
             host,
             port: url.port().unwrap_or(if secure { 443 } else { 80 }),
             authority,
-            target,
+            proxy: Tunnel::to(url, proxy).map_err(tls::Unusable::Proxy)?,
             connector,
         })
     }
@@ -71,13 +69,11 @@ impl Endpoint {
         &self.authority
     }
 
-    pub(crate) fn target(&self) -> &str {
-        &self.target
-    }
-
     pub(crate) async fn dial(&self, settings: &Settings) -> Result<Stream, Error> {
-        let tcp = self.connect(settings.connect_timeout).await?;
-        prepare(&tcp).map_err(|error| self.unreachable(&error))?;
+        let tcp = match &self.proxy {
+            None => self.connect(settings.connect_timeout).await?,
+            Some(proxy) => self.connect_through(proxy, settings).await?,
+        };
         let Some((connector, server_name)) = &self.connector else {
             return Ok(MaybeTlsStream::Plain(tcp));
         };
@@ -92,39 +88,25 @@ impl Endpoint {
         }
     }
 
-    /// Tries each address of the host: one that is dead must not hide the others.
     async fn connect(&self, limit: Duration) -> Result<TcpStream, Error> {
-        let mut failure = io::Error::other("the name has no address");
-        for address in self.resolve(limit).await? {
-            match timeout(limit, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = io::Error::other(format!("no answer from {address}")),
-            }
-        }
-        Err(self.unreachable(&failure))
+        let connected = connect(&self.host, self.port, limit).await;
+        connected.map_err(|error| unreachable(&self.authority, &error))
     }
 
-    async fn resolve(&self, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
-        let name = match &self.host {
-            Host::Domain(name) => name,
-            Host::Ipv4(ip) => return Ok(vec![SocketAddr::from((*ip, self.port))]),
-            Host::Ipv6(ip) => return Ok(vec![SocketAddr::from((*ip, self.port))]),
-        };
-        let found = timeout(limit, lookup_host((name.as_str(), self.port)))
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("no answer from the name server")));
-        match found {
-            Ok(addresses) => Ok(addresses.collect()),
-            Err(error) => Err(self.unreachable(&error)),
-        }
-    }
-
-    fn unreachable(&self, error: &io::Error) -> Error {
-        Error::broken(
-            Cause::Unreachable,
-            format!("cannot connect to {}: {error}", self.authority),
-        )
+    async fn connect_through(
+        &self,
+        proxy: &Tunnel,
+        settings: &Settings,
+    ) -> Result<TcpStream, Error> {
+        let connected = connect(&proxy.host, proxy.port, settings.connect_timeout).await;
+        let tcp = connected
+            .map_err(|error| unreachable(&format!("the proxy {}", proxy.authority), &error))?;
+        let target = format!("{}:{}", self.host, self.port);
+        let opened = timeout(settings.handshake_timeout, proxy.open(tcp, &target)).await;
+        opened.unwrap_or_else(|_| {
+            let text = format!("no answer from the proxy {}", proxy.authority);
+            Err(Error::broken(Cause::Unreachable, text))
+        })
     }
 
     fn tls_failed(&self, error: &io::Error) -> Error {
@@ -141,6 +123,46 @@ impl Endpoint {
             ),
         }
     }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("authority", &self.authority)
+            .field("proxy", &self.proxy)
+            .field("tls", &self.connector.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn unreachable(place: &str, error: &io::Error) -> Error {
+    let text = format!("cannot connect to {place}: {error}");
+    Error::broken(Cause::Unreachable, text)
+}
+
+/// Tries each address of the host: one that is dead must not hide the others.
+async fn connect(host: &Host, port: u16, limit: Duration) -> io::Result<TcpStream> {
+    let mut failure = io::Error::other("the name has no address");
+    for address in resolve(host, port, limit).await? {
+        match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return prepare(&stream).map(|()| stream),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::Error::other(format!("no answer from {address}")),
+        }
+    }
+    Err(failure)
+}
+
+async fn resolve(host: &Host, port: u16, limit: Duration) -> io::Result<Vec<SocketAddr>> {
+    let name = match host {
+        Host::Domain(name) => name,
+        Host::Ipv4(ip) => return Ok(vec![SocketAddr::from((*ip, port))]),
+        Host::Ipv6(ip) => return Ok(vec![SocketAddr::from((*ip, port))]),
+    };
+    let found = timeout(limit, lookup_host((name.as_str(), port)))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("no answer from the name server")));
+    found.map(Iterator::collect)
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, tls::Unusable> {

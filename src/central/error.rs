@@ -68,10 +68,12 @@ pub enum Cause {
     Unanswered,
     /// What came was not WebSocket, or larger than a frame may be.
     Protocol,
+    /// A mistake in this program, which cost this subscription its connection and no other.
+    Panicked,
 }
 
 impl Cause {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unreachable,
         Self::Tls,
         Self::Handshake,
@@ -82,6 +84,7 @@ impl Cause {
         Self::Silent,
         Self::Unanswered,
         Self::Protocol,
+        Self::Panicked,
     ];
 
     /// One lower-case word, for logs and metrics.
@@ -98,6 +101,7 @@ impl Cause {
             Self::Silent => "silent",
             Self::Unanswered => "unanswered",
             Self::Protocol => "protocol",
+            Self::Panicked => "panicked",
         }
     }
 }

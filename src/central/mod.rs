@@ -1,27 +1,39 @@
 //! All that knows Central: how to connect, what a refusal means, when a connection is dead.
 //!
-//! A [`Source`] is what the subscriptions of one account share. A [`subscription::Task`] keeps one
-//! of them connected for ever: one session after the other, with a backoff between them. What a
-//! session reads goes to the journal as it came; nothing is decoded here.
+//! [`Central`] is what all subscriptions share, a [`Source`] what those of one account share. A
+//! [`subscription::Task`] keeps one of them connected for ever: one session after the other, with a
+//! backoff between them. What a session reads goes to the journal as it came; nothing is decoded here.
 //!
 //! ```text
-//! Source ─┬─ credentials   the key, taken anew for each connect
-//!         └─ dial ▶ handshake (classic: headers, refusals) ▶ session (liveness) ▶ Appender
+//! Source ─┬─ keeper        the key or token, taken anew for each connect, renewed before it ends
+//!         │    └ key, token ▶ http ▶ dial
+//!         └─ dial (proxy) ▶ handshake (classic, new: headers, refusals) ▶ session (liveness) ▶ feed ▶ Appender
 //! ```
 
 mod classic;
 mod counters;
-mod credentials;
 mod dial;
 mod error;
+mod feed;
 mod handshake;
+mod http;
+mod keeper;
+mod key;
 mod liveness;
+mod new;
+mod proxy;
 mod session;
 mod settings;
+mod shared;
 mod source;
+mod stop;
+mod store;
 pub mod subscription;
+mod token;
+mod window;
 
 pub use self::error::{Cause, Error};
 pub use self::settings::Settings;
+pub use self::shared::Central;
 pub use self::source::Source;
 pub use crate::tls::Unusable;

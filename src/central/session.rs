@@ -1,20 +1,30 @@
-//! One connection, from the first frame to its end.
+//! One connection, from the first frame to its end or to its successor.
+//!
+//! A connection is replaced on purpose when there is a new key or a new config for it. Central sends
+//! nothing twice, so the successor is up before this one is closed. While that goes on, this one notes
+//! the hashes of what it delivers, and the successor is told them: what both deliver is stored once.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_util::sync::CancellationToken;
 
 use super::dial::Stream;
 use super::error::{Cause, Error};
+use super::feed::{Feed, JournalClosed};
 use super::liveness::{Due, Liveness};
-use super::subscription::Feed;
+use super::source::Connection;
+use super::stop::{Leave, Stop};
+use super::window::Window;
+
+/// Frames that a connection notes while it is being replaced: beyond, a few may be stored twice.
+const NOTED_FRAMES: usize = 1 << 17;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -23,6 +33,8 @@ pub(crate) enum End {
     Stopped,
     /// The journal takes nothing any more.
     JournalClosed,
+    /// Another connection has taken over, and this one has delivered these last.
+    Replaced(Box<Connection>, Window),
     Failed(Error),
 }
 
@@ -32,11 +44,32 @@ impl From<Error> for End {
     }
 }
 
+impl From<JournalClosed> for End {
+    fn from(_: JournalClosed) -> Self {
+        Self::JournalClosed
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How far the replacement of a connection has come.
+pub(crate) enum Succession {
+    /// Ready when the connection should be replaced; then, what connects the next one.
+    Waiting(Boxed<()>, Box<dyn FnOnce() -> Boxed<Connection> + Send>),
+    Connecting(Boxed<Connection>),
+    /// Until then this one is read on.
+    Lingering(Box<Connection>, Instant),
+}
+
 pub(crate) struct Session<'a> {
     pub(crate) socket: WebSocketStream<Stream>,
     pub(crate) liveness: Liveness,
-    pub(crate) feed: &'a Feed,
-    pub(crate) stop: &'a CancellationToken,
+    pub(crate) feed: &'a mut Feed,
+    pub(crate) stop: &'a Stop,
+    pub(crate) succession: Succession,
+    /// What is delivered while the successor is on its way.
+    pub(crate) noted: Option<Window>,
+    pub(crate) overlap: Duration,
     /// For the closing handshake, and for an append that is held up when we stop.
     pub(crate) close_timeout: Duration,
     /// For the write of a ping: a socket that takes none for so long is dead.
@@ -48,18 +81,30 @@ impl Session<'_> {
     pub(crate) async fn run(mut self) -> End {
         let Err(end) = self.read().await;
         if matches!(end, End::Stopped) {
-            self.leave().await;
+            let code = match self.stop.leave() {
+                Leave::ForGood => CloseCode::Normal,
+                Leave::ForNow => CloseCode::Away,
+            };
+            self.leave(code).await;
         }
-        end
+        match (end, self.succession) {
+            // The next one has frames to give, whatever this one ended by.
+            (End::Stopped | End::Failed(_), Succession::Lingering(next, _)) => {
+                End::Replaced(next, self.noted.unwrap_or_else(|| Window::new(1)))
+            }
+            (end, _) => end,
+        }
     }
 
     async fn read(&mut self) -> Result<std::convert::Infallible, End> {
-        let mut stopped = std::pin::pin!(self.stop.cancelled());
+        let stop = self.stop;
+        let mut stopped = std::pin::pin!(stop.asked());
         loop {
             tokio::select! {
                 biased;
                 () = &mut stopped => return Err(End::Stopped),
                 message = self.socket.next() => self.take(message).await?,
+                next = advance(&mut self.succession) => self.succeed(next).await?,
                 () = sleep_until(self.liveness.deadline()) => self.look().await?,
             }
         }
@@ -88,18 +133,51 @@ impl Session<'_> {
     /// Hands a frame to the journal; that waits while the journal is full. When we are to stop
     /// meanwhile, it waits a little longer: the frame was read, and Central does not send it again.
     async fn store(&mut self, payload: Bytes) -> Result<(), End> {
-        let mut append = std::pin::pin!(self.feed.append(payload));
+        let stop = self.stop;
+        let counters = std::sync::Arc::clone(self.feed.shared_counters());
+        let mut append = std::pin::pin!(self.feed.append(payload, self.noted.as_mut()));
         let appended = tokio::select! {
             biased;
             appended = &mut append => Some(appended),
-            () = self.stop.cancelled() => timeout(self.close_timeout, append).await.ok(),
+            () = stop.asked() => timeout(self.close_timeout, append).await.ok(),
         };
-        match appended {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(End::JournalClosed),
-            None => {
-                self.feed.counters().abandoned();
-                Err(End::Stopped)
+        let Some(appended) = appended else {
+            counters.abandoned();
+            return Err(End::Stopped);
+        };
+        Ok(appended?)
+    }
+
+    async fn succeed(&mut self, step: Step) -> Result<(), End> {
+        match step {
+            Step::Wanted => {
+                self.noted = Some(Window::new(NOTED_FRAMES));
+                let before = std::mem::replace(
+                    &mut self.succession,
+                    Succession::Connecting(Box::pin(std::future::pending())),
+                );
+                if let Succession::Waiting(_, connect) = before {
+                    self.succession = Succession::Connecting(connect());
+                }
+                Ok(())
+            }
+            Step::Connected(next) => {
+                self.succession = Succession::Lingering(next, Instant::now() + self.overlap);
+                Ok(())
+            }
+            Step::Over => {
+                self.leave(CloseCode::Away).await;
+                let before = std::mem::replace(
+                    &mut self.succession,
+                    Succession::Connecting(Box::pin(std::future::pending())),
+                );
+                match before {
+                    Succession::Lingering(next, _) => {
+                        let noted = self.noted.take().unwrap_or_else(|| Window::new(1));
+                        Err(End::Replaced(next, noted))
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -135,9 +213,9 @@ impl Session<'_> {
     }
 
     /// Says goodbye, and keeps what still arrives before Central has answered that.
-    async fn leave(&mut self) {
+    async fn leave(&mut self, code: CloseCode) {
         let goodbye = CloseFrame {
-            code: CloseCode::Away,
+            code,
             reason: "".into(),
         };
         let farewell = async {
@@ -146,7 +224,11 @@ impl Session<'_> {
             }
             while let Some(Ok(message)) = self.socket.next().await {
                 if let Message::Binary(payload) = message
-                    && self.feed.append(payload).await.is_err()
+                    && self
+                        .feed
+                        .append(payload, self.noted.as_mut())
+                        .await
+                        .is_err()
                 {
                     return;
                 }
@@ -154,6 +236,27 @@ impl Session<'_> {
         };
         // Central does not have to answer, and we do not wait for it any longer.
         let _ = timeout(self.close_timeout, farewell).await;
+    }
+}
+
+/// What the next step of a replacement is.
+enum Step {
+    Wanted,
+    Connected(Box<Connection>),
+    Over,
+}
+
+async fn advance(succession: &mut Succession) -> Step {
+    match succession {
+        Succession::Waiting(wanted, _) => {
+            wanted.await;
+            Step::Wanted
+        }
+        Succession::Connecting(connecting) => Step::Connected(Box::new(connecting.await)),
+        Succession::Lingering(_, until) => {
+            sleep(until.saturating_duration_since(Instant::now())).await;
+            Step::Over
+        }
     }
 }
 

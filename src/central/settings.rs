@@ -26,6 +26,16 @@ pub struct Settings {
     pub close_timeout: Duration,
     /// The largest message that is accepted: 64 MiB. Central's limit is not known.
     pub max_frame_bytes: usize,
+    /// How long a key of Classic Central lasts: 7 days (documented by HPE).
+    pub key_lifetime: Duration,
+    /// For how long a connection that has a successor is read on, so that nothing falls between the
+    /// two: 2 s.
+    pub overlap: Duration,
+    /// Handshakes with one host that are under way at a time, of all subscriptions: 64.
+    pub handshakes: usize,
+    /// How far the tries of many subscriptions are spread: so much for each of them, 5 ms. A thousand
+    /// that lose their connections at once come back within 5 s and their backoff.
+    pub spread: Duration,
     /// Between tries: 1 s, doubling up to 60 s, first again after a connection of 60 s.
     pub backoff: Curve,
     /// Between tries while Central refuses us: 30 s, doubling up to 10 minutes.
@@ -44,6 +54,10 @@ impl Default for Settings {
             idle_timeout: None,
             close_timeout: Duration::from_secs(3),
             max_frame_bytes: 64 << 20,
+            key_lifetime: 7 * 24 * HOUR,
+            overlap: Duration::from_secs(2),
+            handshakes: 64,
+            spread: Duration::from_millis(5),
             backoff: Curve {
                 first: Duration::from_secs(1),
                 cap: Duration::from_secs(60),

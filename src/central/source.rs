@@ -1,88 +1,351 @@
 //! What the subscriptions of one account share.
 
 use std::fmt;
+use std::hash::Hasher as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::http::{HeaderMap, StatusCode};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use xxhash_rust::xxh3::Xxh3Default;
 
-use super::classic;
-use super::credentials::Credentials;
 use super::dial::{Endpoint, Stream};
 use super::error::{Cause, Error};
-use super::handshake::{self, Failure};
+use super::http::{Answer, Failure};
+use super::keeper::{Credential, CredentialStatus, Keeper, Renewer};
+use super::key::KeyRenewer;
 use super::settings::{Settings, idle_timeout};
-use crate::config::Account;
+use super::shared::Central;
+use super::token::{TokenEndpoint, TokenRenewer};
+use super::{classic, handshake, new, store};
+use crate::config::secret::Secret;
+use crate::config::{self, Access, Account, NewAccess, Proxy, Tls, Topic};
 use crate::tls::Unusable;
 
 /// One account of Central: where it is, how it is entered, how long things may take.
 pub struct Source {
-    endpoint: Endpoint,
-    credentials: Credentials,
-    user_name: Option<String>,
+    central: Arc<Central>,
+    endpoint: Arc<Endpoint>,
+    generation: Generation,
+    handshakes: Arc<Semaphore>,
     idle_timeout: Option<Duration>,
-    settings: Settings,
+}
+
+enum Generation {
+    Classic(Box<Classic>),
+    New {
+        token: Arc<Keeper>,
+        subscriber_id: String,
+    },
+}
+
+struct Classic {
+    /// Path and query.
+    target: String,
+    user_name: Option<String>,
+    /// The config's key, and who keeps what became of it.
+    key: Mutex<(Secret, Arc<Keeper>)>,
+    /// For another key in the file.
+    identity: Identity,
+}
+
+/// What accounts must have in common to share a keeper, besides the secret itself.
+#[derive(Clone, Debug)]
+struct Identity {
+    authority: String,
+    tls: Tls,
+    proxy: Proxy,
+}
+
+/// A WebSocket of Central.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) socket: WebSocketStream<Stream>,
+    /// What it was let in with.
+    pub(super) credential: Credential,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) source: Arc<Source>,
 }
 
 impl Source {
+    /// `name` is the account's in the config.
+    ///
     /// # Errors
-    /// The CA file cannot be used, or TLS as a whole.
-    pub fn new(account: &Account, settings: Settings) -> Result<Self, Unusable> {
-        let endpoint = Endpoint::new(&account.endpoint, &account.tls)?;
+    /// The CA file or the proxy cannot be used, or TLS as a whole.
+    pub fn new(central: &Arc<Central>, name: &str, account: &Account) -> Result<Self, Unusable> {
+        let endpoint = Endpoint::new(&account.endpoint, &account.tls, &account.proxy)?;
         if account.tls.insecure {
             tracing::warn!(
                 host = endpoint.authority(),
                 "tls.verify = false: whoever answers is taken for Central and gets the key"
             );
         }
+        let endpoint = Arc::new(endpoint);
+        let identity = Identity {
+            authority: endpoint.authority().to_owned(),
+            tls: account.tls.clone(),
+            proxy: account.proxy.clone(),
+        };
+        let generation = match &account.access {
+            Access::Classic(access) => Generation::Classic(Box::new(Classic {
+                target: target(&account.endpoint),
+                user_name: access.username.clone(),
+                key: Mutex::new((
+                    access.key.clone(),
+                    key_keeper(central, &endpoint, &identity, &access.key),
+                )),
+                identity,
+            })),
+            Access::New(access) => Generation::New {
+                token: token_keeper(central, &identity, access)?,
+                subscriber_id: subscriber_id(central, name, access),
+            },
+        };
         Ok(Self {
+            central: Arc::clone(central),
+            handshakes: central.handshakes(endpoint.authority()),
             endpoint,
-            credentials: Credentials::new(account.key.clone()),
-            user_name: account.username.clone(),
-            idle_timeout: account.idle_timeout.or(settings.idle_timeout),
-            settings,
+            generation,
+            idle_timeout: account.idle_timeout.or(central.settings().idle_timeout),
         })
     }
 
+    pub(super) fn central(&self) -> &Arc<Central> {
+        &self.central
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+        self.central.settings()
     }
 
     pub(crate) fn idle_timeout(&self, topic: &str) -> Duration {
         self.idle_timeout.unwrap_or_else(|| idle_timeout(topic))
     }
 
-    /// One try to subscribe to `topic`.
-    pub(crate) async fn connect(&self, topic: &str) -> Result<WebSocketStream<Stream>, Error> {
-        let key = self.credentials.take().await?;
-        let headers = classic::headers(&key, topic, self.user_name.as_deref())?;
-        let stream = self.endpoint.dial(&self.settings).await?;
+    pub(super) fn credential(&self) -> CredentialStatus {
+        match &self.generation {
+            Generation::Classic(classic) => lock(&classic.key).1.status(),
+            Generation::New { token, .. } => token.status(),
+        }
+    }
+
+    /// One try to subscribe to `topic`; a second one with another key or token if Central refuses the
+    /// first.
+    pub(super) async fn connect(self: &Arc<Self>, topic: &Topic) -> Result<Connection, Error> {
+        let keeper = self.keeper().await?;
+        let credential = keeper.take().await?;
+        let connection = |credential, socket| Connection {
+            socket,
+            credential,
+            keeper: Arc::clone(&keeper),
+            source: Arc::clone(self),
+        };
+        let refused = match self.upgrade(topic, &credential).await? {
+            Ok(socket) => return Ok(connection(credential, socket)),
+            Err(answer) => answer,
+        };
+        let refusal = self.refusal(topic, &refused, &credential);
+        if refused.status != StatusCode::UNAUTHORIZED {
+            return Err(refusal);
+        }
+        let other = match keeper.in_place_of(&credential).await {
+            Ok(other) => other,
+            Err(Error::Refused { reason }) => {
+                return Err(Error::refused(format!("{refusal}; {reason}")));
+            }
+            Err(why) => return Err(why),
+        };
+        if other.serial == credential.serial {
+            return Err(refusal);
+        }
+        match self.upgrade(topic, &other).await? {
+            Ok(socket) => Ok(connection(other, socket)),
+            Err(answer) => Err(self.refusal(topic, &answer, &other)),
+        }
+    }
+
+    async fn upgrade(
+        &self,
+        topic: &Topic,
+        credential: &Credential,
+    ) -> Result<Result<WebSocketStream<Stream>, Answer>, Error> {
+        let (target, headers) = self.request(topic, credential)?;
+        // Nobody closes it.
+        let _permit = self.handshakes.acquire().await;
+        let stream = self.endpoint.dial(self.settings()).await?;
         let upgrade = handshake::upgrade(
             stream,
             self.endpoint.authority(),
-            self.endpoint.target(),
+            &target,
             headers,
-            &key,
-            self.settings.max_frame_bytes,
+            self.settings().max_frame_bytes,
         );
-        match timeout(self.settings.handshake_timeout, upgrade).await {
-            Ok(Ok(socket)) => Ok(socket),
-            Ok(Err(Failure::Rejected(rejection))) => Err(classic::refusal(topic, &rejection)),
-            Ok(Err(Failure::Broken(error))) => Err(error),
-            Err(_) => Err(Error::broken(
-                Cause::Handshake,
-                "no answer to the WebSocket handshake",
-            )),
+        let broken = |why: &str| Error::broken(Cause::Handshake, why);
+        match timeout(self.settings().handshake_timeout, upgrade).await {
+            Ok(Ok(socket)) => Ok(Ok(socket)),
+            Ok(Err(Failure::Rejected(answer))) => Ok(Err(answer)),
+            Ok(Err(Failure::Broken(why))) => {
+                Err(broken(&format!("the WebSocket handshake failed: {why}")))
+            }
+            Err(_) => Err(broken("no answer to the WebSocket handshake")),
         }
+    }
+
+    fn request(
+        &self,
+        topic: &Topic,
+        credential: &Credential,
+    ) -> Result<(String, HeaderMap), Error> {
+        Ok(match &self.generation {
+            Generation::Classic(account) => {
+                let user_name = account.user_name.as_deref();
+                let headers = classic::headers(credential, topic.name(), user_name)?;
+                (account.target.clone(), headers)
+            }
+            Generation::New { subscriber_id, .. } => {
+                (new::target(topic), new::headers(credential, subscriber_id)?)
+            }
+        })
+    }
+
+    fn refusal(&self, topic: &Topic, answer: &Answer, credential: &Credential) -> Error {
+        let secrets = [credential.expose()];
+        match &self.generation {
+            Generation::Classic(_) => classic::refusal(topic.name(), answer, &secrets),
+            Generation::New { .. } => new::refusal(topic, answer, &secrets),
+        }
+    }
+
+    /// Who keeps the credential. A key that stands in a file is read again, so that a new one needs
+    /// no restart.
+    async fn keeper(&self) -> Result<Arc<Keeper>, Error> {
+        let (key, identity) = match &self.generation {
+            Generation::New { token, .. } => return Ok(Arc::clone(token)),
+            Generation::Classic(classic) => (&classic.key, &classic.identity),
+        };
+        let (known, keeper) = lock(key).clone();
+        let before = known.clone();
+        let seed = tokio::task::spawn_blocking(move || known.read_again())
+            .await
+            .map_err(|stopped| Error::refused(stopped.to_string()))?
+            .map_err(|unreadable| Error::refused(format!("the key: {unreadable}")))?;
+        if seed == before {
+            return Ok(keeper);
+        }
+        // A renewed key that was written into the file it came from is no other key.
+        let keeper = if keeper.holds(seed.expose().trim()) {
+            keeper
+        } else {
+            key_keeper(&self.central, &self.endpoint, identity, &seed)
+        };
+        *lock(key) = (seed, Arc::clone(&keeper));
+        Ok(keeper)
+    }
+}
+
+fn lock(key: &Mutex<(Secret, Arc<Keeper>)>) -> std::sync::MutexGuard<'_, (Secret, Arc<Keeper>)> {
+    key.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn target(url: &url::Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
+fn key_keeper(
+    central: &Central,
+    endpoint: &Arc<Endpoint>,
+    identity: &Identity,
+    seed: &Secret,
+) -> Arc<Keeper> {
+    central.keeper(identity.hash(&["key", seed.expose().trim()]), || {
+        let settings = central.settings();
+        let (renewer, first) =
+            KeyRenewer::new(Arc::clone(endpoint), seed, central.state_dir(), settings);
+        Keeper::new(Renewer::Key(renewer), Some(first), settings)
+    })
+}
+
+fn token_keeper(
+    central: &Central,
+    identity: &Identity,
+    access: &NewAccess,
+) -> Result<Arc<Keeper>, Unusable> {
+    let at = |url: &url::Url| {
+        let endpoint = Endpoint::new(url, &identity.tls, &identity.proxy)?;
+        Ok::<_, Unusable>(TokenEndpoint::new(endpoint, url))
+    };
+    let (id, secret) = (&access.client_id, &access.client_secret);
+    let client = TokenRenewer::Client {
+        at: at(&access.token_url)?,
+        id: id.clone(),
+        secret: secret.clone(),
+    };
+    let who = [
+        access.token_url.as_str(),
+        id.expose().trim(),
+        secret.expose().trim(),
+    ];
+    let settings = central.settings();
+    let make = |token| Keeper::new(Renewer::Token(Box::new(token)), None, settings);
+    let provider = central.keeper(identity.hash(&who), || make(client));
+    let Some(url) = &access.tenant_token_url else {
+        return Ok(provider);
+    };
+    let tenant = TokenRenewer::Tenant {
+        at: at(url)?,
+        provider,
+    };
+    let who = [url.as_str(), who[0], who[1], who[2]];
+    Ok(central.keeper(identity.hash(&who), || make(tenant)))
+}
+
+/// An id that cannot be kept would silently take part of the feed at each start.
+fn subscriber_id(central: &Central, account: &str, access: &config::NewAccess) -> String {
+    if let Some(id) = &access.subscriber_id {
+        return id.clone();
+    }
+    if central.state_dir().is_none() {
+        tracing::warn!(
+            account,
+            "there is no state_dir: Central takes each start of this program for a new subscriber, \
+             unless subscriber_id is set"
+        );
+    }
+    store::subscriber_id(central.state_dir(), account).unwrap_or_else(|error| {
+        tracing::error!(account, %error, "the subscriber id cannot be kept");
+        store::new_subscriber_id()
+    })
+}
+
+impl Identity {
+    fn hash(&self, parts: &[&str]) -> u128 {
+        let mut hash = Xxh3Default::new();
+        // The client and the token URL say where a token is from; the key's host is its own.
+        if parts[0] == "key" {
+            hash.update(self.authority.as_bytes());
+        }
+        hash.write(format!("{:?}", self.tls).as_bytes());
+        if let Proxy::Url(url) = &self.proxy {
+            hash.update(url.expose().as_bytes());
+        }
+        for part in parts {
+            hash.update(&[0]);
+            hash.update(part.as_bytes());
+        }
+        hash.digest128()
     }
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source")
-            .field("authority", &self.endpoint.authority())
-            .field("target", &self.endpoint.target())
-            .field("credentials", &self.credentials)
+            .field("endpoint", &self.endpoint)
+            .field("credential", &self.credential())
             .finish_non_exhaustive()
     }
 }

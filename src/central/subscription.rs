@@ -1,27 +1,34 @@
 //! The reconnect loop of one subscription.
 //!
 //! A [`Task`] keeps one topic of one account connected until it is told to stop; a [`Handle`] says
-//! how it fares. Whatever goes wrong is logged, counted and tried again: nothing but a stop, or the
-//! end of the journal, ends the task.
+//! how it fares. Whatever goes wrong, a panic even, is logged, counted and tried again: nothing but a
+//! stop, or the end of the journal, ends the task.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::counters::Counters;
-use super::error::Error;
+use super::error::{Cause, Error};
+use super::feed::Feed;
 use super::liveness::Liveness;
-use super::session::{End, Session};
-use super::source::Source;
+use super::session::{End, Session, Succession};
+use super::shared::Central;
+use super::source::{Connection, Source};
+use super::stop::Stop;
 use crate::backoff::Backoff;
-use crate::frame::{Frame, SubscriptionId, Timestamp};
-use crate::journal::{AppendError, Appender};
+use crate::config::Topic;
+use crate::frame::{Stream, SubscriptionId, Timestamp};
+use crate::journal::Appender;
 
 pub use super::counters::Counts;
+pub use super::keeper::CredentialStatus;
+pub use super::stop::Leave;
 
 /// What a subscription is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +72,8 @@ pub struct Handle {
     id: SubscriptionId,
     state: watch::Receiver<State>,
     counters: Arc<Counters>,
-    stop: CancellationToken,
+    source: watch::Sender<Arc<Source>>,
+    stop: Arc<Stop>,
 }
 
 impl Handle {
@@ -85,110 +93,202 @@ impl Handle {
         self.counters.snapshot()
     }
 
+    /// How the key or token fares. With a `failure` the subscription may be up, and is still not
+    /// ready for long.
+    #[must_use]
+    pub fn credential(&self) -> CredentialStatus {
+        self.source.borrow().credential()
+    }
+
+    /// The account has changed. A connection that is up is replaced: the next one is up before it is
+    /// closed.
+    pub fn replace(&self, source: Arc<Source>) {
+        self.source.send_replace(source);
+    }
+
     /// Asks the task to close its connection and end.
-    pub fn stop(&self) {
-        self.stop.cancel();
+    pub fn stop(&self, leave: Leave) {
+        self.stop.ask(leave);
     }
 }
 
 /// One subscription: to be run on a task of its own.
 #[derive(Debug)]
 pub struct Task {
-    source: Arc<Source>,
+    topic: Topic,
+    source: watch::Receiver<Arc<Source>>,
     feed: Feed,
     state: watch::Sender<State>,
-    stop: CancellationToken,
+    stop: Arc<Stop>,
+    /// Has taken over from the connection before.
+    next: Option<Box<Connection>>,
+    /// Counts among those whose tries are spread.
+    _member: Member,
 }
 
-/// A subscription to `id`'s topic at `source`, which stops when `stop` is cancelled.
+/// A subscription of `account`, which is its name in the config, to `topic`.
 #[must_use]
-pub fn new(
-    id: SubscriptionId,
-    source: Arc<Source>,
-    appender: Appender,
-    stop: CancellationToken,
-) -> (Handle, Task) {
+pub fn new(account: &str, topic: Topic, source: Arc<Source>, appender: Appender) -> (Handle, Task) {
+    let id = SubscriptionId::new(account, topic.stream.clone());
+    let member = Member::new(Arc::clone(source.central()));
     let (state, watched) = watch::channel(State::Connecting);
+    let (source, sources) = watch::channel(source);
     let counters = Arc::new(Counters::default());
+    let stop = Arc::new(Stop::default());
     let handle = Handle {
         id: id.clone(),
         state: watched,
         counters: Arc::clone(&counters),
-        stop: stop.clone(),
-    };
-    let feed = Feed {
-        id,
-        appender,
-        counters,
+        source,
+        stop: Arc::clone(&stop),
     };
     let task = Task {
-        source,
-        feed,
+        topic,
+        source: sources,
+        feed: Feed::new(id, appender, counters),
         state,
         stop,
+        next: None,
+        _member: member,
     };
     (handle, task)
 }
 
 impl Task {
     /// Connects, reads and connects again, for ever.
-    pub async fn run(self) -> Ended {
-        let mut waits = Waits::new(&self.source);
+    pub async fn run(mut self) -> Ended {
+        let central = Arc::clone(self.source.borrow().central());
+        let mut waits = Waits::new(&central);
+        let mut wait = central.spread();
         let ended = loop {
-            self.state.send_replace(State::Connecting);
-            let (held, end) = self.connect_and_read().await;
-            let why = match end {
+            if !wait.is_zero() && !self.wait(wait).await {
+                break Ended::Stopped;
+            }
+            let began = Instant::now();
+            let attempt = AssertUnwindSafe(self.connect_and_read())
+                .catch_unwind()
+                .await;
+            let why = match attempt.unwrap_or_else(|panic| End::Failed(panicked(&*panic))) {
                 End::Stopped => break Ended::Stopped,
                 End::JournalClosed => break Ended::JournalClosed,
+                End::Replaced(next, delivered) => {
+                    self.feed.follows(delivered);
+                    self.next = Some(next);
+                    wait = Duration::ZERO;
+                    continue;
+                }
                 End::Failed(why) => why,
             };
-            let wait = waits.after(&why, held);
+            wait = waits.after(&why, self.held(began)) + central.spread();
             self.report(&why, wait);
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = self.stop.cancelled() => break Ended::Stopped,
-            }
         };
         self.state.send_replace(State::Stopped);
-        tracing::info!(subscription = %self.feed.id, ?ended, "subscription ended");
+        tracing::info!(subscription = %self.feed.id(), ?ended, "subscription ended");
         ended
     }
 
-    /// One connection; also says how long it held.
-    async fn connect_and_read(&self) -> (Duration, End) {
-        let topic = self.feed.id.topic();
-        let connected = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return (Duration::ZERO, End::Stopped),
-            connected = self.source.connect(topic) => connected,
+    /// `false`: we are to stop. A changed account is tried at once.
+    async fn wait(&mut self, wait: Duration) -> bool {
+        let known = Arc::clone(&self.source.borrow());
+        tokio::select! {
+            () = sleep(wait) => true,
+            () = changed(self.source.clone(), known) => true,
+            () = self.stop.asked() => false,
+        }
+    }
+
+    /// One connection.
+    async fn connect_and_read(&mut self) -> End {
+        let connection = match self.next.take() {
+            Some(next) => next,
+            None => match self.connect().await {
+                Ok(connection) => connection,
+                Err(end) => return end,
+            },
         };
-        let socket = match connected {
-            Ok(socket) => socket,
-            Err(error) => return (Duration::ZERO, End::Failed(error)),
-        };
-        let since = Instant::now();
+        self.feed.counters().connected();
         self.state.send_replace(State::Connected {
             since: Timestamp::now(),
         });
-        tracing::info!(subscription = %self.feed.id, "connected");
-        let settings = self.source.settings();
+        tracing::info!(subscription = %self.feed.id(), "connected");
+        self.read(*connection).await
+    }
+
+    async fn connect(&self) -> Result<Box<Connection>, End> {
+        self.state.send_replace(State::Connecting);
+        let source = Arc::clone(&self.source.borrow());
+        // Large, and needed for a moment only.
+        let connecting = Box::pin(source.connect(&self.topic));
+        let connected = tokio::select! {
+            biased;
+            () = self.stop.asked() => return Err(End::Stopped),
+            connected = connecting => connected,
+        };
+        connected.map(Box::new).map_err(End::Failed)
+    }
+
+    async fn read(&mut self, connection: Connection) -> End {
+        let settings = *connection.source.settings();
+        let idle_timeout = connection.source.idle_timeout(self.topic.name());
+        let succession = self.succession(&connection);
         let session = Session {
-            socket,
-            liveness: Liveness::new(settings, self.source.idle_timeout(topic), since),
-            feed: &self.feed,
+            socket: connection.socket,
+            liveness: Liveness::new(&settings, idle_timeout, Instant::now()),
+            feed: &mut self.feed,
             stop: &self.stop,
+            succession,
+            noted: None,
+            overlap: settings.overlap,
             close_timeout: settings.close_timeout,
             write_timeout: settings.pong_timeout,
         };
-        let end = session.run().await;
-        (since.elapsed(), end)
+        session.run().await
+    }
+
+    /// The connection is to be replaced when there is another key for it, or another config.
+    fn succession(&self, connection: &Connection) -> Succession {
+        let keeper = Arc::clone(&connection.keeper);
+        let serial = connection.credential.serial;
+        // A token is renewed every few minutes, and outlives its connection: New Central keeps its
+        // events while we reconnect.
+        let is_token = matches!(self.topic.stream, Stream::New { .. });
+        let another_key = async move {
+            let mut serial = serial;
+            loop {
+                keeper.attend(serial).await;
+                if !is_token {
+                    return;
+                }
+                serial = keeper.serial();
+            }
+        };
+        let another_config = changed(self.source.clone(), Arc::clone(&connection.source));
+        let wanted = async move {
+            tokio::select! {
+                () = another_key => {}
+                () = another_config => {}
+            }
+        };
+        let connect = reach(
+            self.source.clone(),
+            self.topic.clone(),
+            self.feed.id().clone(),
+        );
+        Succession::Waiting(Box::pin(wanted), Box::new(move || Box::pin(connect)))
+    }
+
+    fn held(&self, began: Instant) -> Duration {
+        match &*self.state.borrow() {
+            State::Connected { .. } => began.elapsed(),
+            _ => Duration::ZERO,
+        }
     }
 
     fn report(&self, why: &Error, wait: Duration) {
-        let subscription = &self.feed.id;
+        let subscription = self.feed.id();
         let cause = why.cause();
-        self.feed.counters.failed(cause);
-        if matches!(why, Error::Refused { .. }) {
+        self.feed.counters().failed(cause);
+        if matches!(why, Error::Refused { .. }) || cause == Cause::Panicked {
             tracing::error!(%subscription, %cause, ?wait, "{why}");
         } else {
             tracing::warn!(%subscription, %cause, ?wait, "{why}");
@@ -201,6 +301,50 @@ impl Task {
     }
 }
 
+/// Ready when there is another source than this one; never, when nobody can bring one any more.
+async fn changed(mut sources: watch::Receiver<Arc<Source>>, known: Arc<Source>) {
+    while Arc::ptr_eq(&sources.borrow_and_update(), &known) {
+        if sources.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Tries until there is a connection, while the one before goes on.
+async fn reach(
+    sources: watch::Receiver<Arc<Source>>,
+    topic: Topic,
+    subscription: SubscriptionId,
+) -> Connection {
+    tracing::info!(%subscription, "the connection is being replaced");
+    let central = Arc::clone(sources.borrow().central());
+    let mut waits = Waits::new(&central);
+    loop {
+        sleep(central.spread()).await;
+        let source = Arc::clone(&sources.borrow());
+        match source.connect(&topic).await {
+            Ok(connection) => return connection,
+            Err(why) => {
+                let wait = waits.after(&why, Duration::ZERO);
+                tracing::warn!(%subscription, ?wait, "the connection is not replaced yet: {why}");
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::broken(
+        Cause::Panicked,
+        format!(
+            "this subscription failed by a mistake in central-forwarder: {}",
+            text.unwrap_or("no message")
+        ),
+    )
+}
+
 /// Refusals have a slower curve of their own.
 struct Waits {
     ordinary: Backoff,
@@ -208,8 +352,8 @@ struct Waits {
 }
 
 impl Waits {
-    fn new(source: &Source) -> Self {
-        let settings = source.settings();
+    fn new(central: &Central) -> Self {
+        let settings = central.settings();
         Self {
             ordinary: Backoff::new(settings.backoff),
             refused: Backoff::new(settings.refused_backoff),
@@ -228,40 +372,19 @@ impl Waits {
     }
 }
 
-/// Where a session puts what it reads.
+/// One of the subscriptions whose tries are spread.
 #[derive(Debug)]
-pub(crate) struct Feed {
-    id: SubscriptionId,
-    appender: Appender,
-    counters: Arc<Counters>,
-}
+struct Member(Arc<Central>);
 
-impl Feed {
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Waits while the journal is full.
-    pub(crate) async fn append(&self, payload: Bytes) -> Result<(), JournalClosed> {
-        let frame = Frame {
-            subscription: self.id.clone(),
-            received_at: Timestamp::now(),
-            payload,
-        };
-        match self.appender.append(&frame).await {
-            Ok(_) => {
-                self.counters.frame(frame.payload.len(), frame.received_at);
-                Ok(())
-            }
-            Err(AppendError::Closed) => Err(JournalClosed),
-            Err(error @ AppendError::TooLarge) => {
-                tracing::error!(subscription = %self.id, bytes = frame.payload.len(), "{error}");
-                self.counters.abandoned();
-                Ok(())
-            }
-        }
+impl Member {
+    fn new(central: Arc<Central>) -> Self {
+        central.joined();
+        Self(central)
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct JournalClosed;
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.left();
+    }
+}

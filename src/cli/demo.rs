@@ -19,8 +19,8 @@ use super::logging;
 use crate::config::secret::Secret;
 use crate::config::template::{Template, TemplateError};
 use crate::config::{
-    Account, Config, Format, Journal, JsonStyle, Kafka, Log, Pick, Route, Schemas, Selector, Sink,
-    Tls,
+    Access, Account, ClassicAccess, Config, Format, Journal, JsonStyle, Kafka, Log, Pick, Proxy,
+    Route, Schemas, Selector, Sink, Tls, Topic,
 };
 use crate::daemon::{self, Daemon, Loader};
 use crate::simulator::{Simulator, StartError, TOPICS, sequence_of};
@@ -128,10 +128,13 @@ fn kafka_topic(topic: &str) -> String {
 fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
     let account = Account {
         endpoint: Url::parse(endpoint)?,
-        key: Secret::literal("simulated-key"),
-        username: None,
-        topics: TOPICS.map(str::to_owned).into(),
+        access: Access::Classic(ClassicAccess {
+            key: Secret::literal("simulated-key"),
+            username: None,
+        }),
+        topics: TOPICS.map(Topic::classic).into(),
         tls: Tls::default(),
+        proxy: Proxy::None,
         idle_timeout: None,
     };
     let sink = Sink::Kafka(Kafka {

@@ -1,15 +1,15 @@
 //! What each account must be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use super::layers::join;
-use super::raw::{self, Names, SecretSource, Span};
+use super::raw::{self, Generation, SecretSource, Span};
 use super::secret::{Origin, Secret};
 use super::validate::{Tables, collect};
-use super::{Account, CLASSIC_TOPICS, Tls, hint};
+use super::{Account, Proxy, Tls};
 
 impl Tables<'_> {
     pub(super) fn accounts(
@@ -24,45 +24,45 @@ impl Tables<'_> {
         for (name, raw) in raw {
             let path = join("accounts", &name);
             self.name(&path, &name);
-            collect(&mut accounts, name, self.account(&path, raw));
+            let account = self.account(&path, &name, raw);
+            collect(&mut accounts, name, account);
         }
         accounts
     }
 
-    fn account(&mut self, path: &str, raw: raw::Account) -> Option<Account> {
-        let report = &mut *self.report;
-        report.require(
+    fn account(&mut self, path: &str, name: &str, mut raw: raw::Account) -> Option<Account> {
+        let generation = self.report.require(
             path,
             "generation",
             raw.generation,
-            "write generation = \"classic\"",
+            "write generation = \"classic\" or \"new\"",
         );
-        let endpoint = report.require(
-            path,
-            "endpoint",
-            raw.endpoint,
-            "write endpoint = \"wss://HOST/streaming/api\"",
-        );
-        let key = report.require(path, "key", raw.key, "write key = { file = \"PATH\" }");
-        let topics = report.require(
-            path,
-            "topics",
-            raw.topics,
-            "write topics = [\"monitoring\"]",
-        );
-        let topics = topics.map(|topics| self.topics(&join(path, "topics"), topics));
-        let key = key.and_then(|key| self.header_secret(&join(path, "key"), key));
-        if raw
-            .username
-            .as_deref()
-            .is_some_and(|name| !fits_a_header(name))
+        let generation = generation.unwrap_or(Generation::Classic);
+        if raw.generation.is_some() {
+            self.refuse_keys_of_the_other(path, generation, &raw);
+        }
+        let advice = match generation {
+            Generation::Classic => "write endpoint = \"wss://HOST/streaming/api\"",
+            Generation::New => "write endpoint = \"wss://HOST\"",
+        };
+        let endpoint = self
+            .report
+            .require(path, "endpoint", raw.endpoint.take(), advice)
+            .map(|endpoint| endpoint.0);
+        if generation == Generation::New
+            && let Some(url) = &endpoint
+            && (!matches!(url.path(), "" | "/") || url.query().is_some())
         {
             self.report.mistake(
-                &join(path, "username"),
-                "is empty or holds characters that no HTTP header can carry (write an e-mail address)",
+                &join(path, "endpoint"),
+                "has a path (write wss://HOST alone: the topics name the rest)",
             );
         }
+        let entry = self.input_json(path, name, &raw);
+        let access = self.access(path, generation, &mut raw, entry.as_ref());
+        let topics = self.topics(path, generation, raw.topics.take(), entry.as_ref());
         let tls = self.tls(&join(path, "tls"), raw.tls);
+        let proxy = self.proxy(&join(path, "proxy"), raw.proxy);
         let idle_timeout = raw.idle_timeout.map(|Span(span)| span);
         if idle_timeout.is_some_and(|span| span < Duration::from_secs(1)) {
             self.report.mistake(
@@ -71,33 +71,36 @@ impl Tables<'_> {
             );
         }
         Some(Account {
-            endpoint: endpoint?.0,
-            key: key?,
-            username: raw.username,
+            endpoint: endpoint?,
+            access: access?,
             topics: topics?,
             tls,
+            proxy: proxy?,
             idle_timeout,
         })
     }
 
-    fn topics(&mut self, path: &str, names: Names) -> BTreeSet<String> {
-        if names.0.is_empty() {
-            self.report
-                .missing(path, path, "is empty (name at least one topic)");
-        }
-        let mut topics = BTreeSet::new();
-        for (index, topic) in names.0.into_iter().enumerate() {
-            let at = self.report.element(path, index);
-            if !CLASSIC_TOPICS.contains(&topic.as_str()) {
-                self.report.mistake(&at, unknown_topic(&topic));
+    fn refuse_keys_of_the_other(&mut self, path: &str, generation: Generation, raw: &raw::Account) {
+        use Generation::{Classic, New};
+        for (key, is_there, of) in [
+            ("key", raw.key.is_some(), Classic),
+            ("username", raw.username.is_some(), Classic),
+            ("input_json", raw.input_json.is_some(), Classic),
+            ("customer", raw.customer.is_some(), Classic),
+            ("client_id", raw.client_id.is_some(), New),
+            ("client_secret", raw.client_secret.is_some(), New),
+            ("token_url", raw.token_url.is_some(), New),
+            ("tenant", raw.tenant.is_some(), New),
+            ("tenant_token_url", raw.tenant_token_url.is_some(), New),
+            ("subscriber_id", raw.subscriber_id.is_some(), New),
+        ] {
+            if is_there && of != generation {
+                let text = format!(
+                    "is for accounts of generation {of}, and this one is {generation} (leave it out)"
+                );
+                self.report.mistake(&join(path, key), text);
             }
-            if topics.contains(&topic) {
-                self.report
-                    .mistake(&at, format!("`{topic}` stands here twice (leave one out)"));
-            }
-            topics.insert(topic);
         }
-        topics
     }
 
     fn tls(&mut self, path: &str, raw: raw::Tls) -> Tls {
@@ -112,7 +115,33 @@ impl Tables<'_> {
         }
     }
 
-    fn header_secret(&mut self, path: &str, source: SecretSource) -> Option<Secret> {
+    fn proxy(&mut self, path: &str, source: Option<SecretSource>) -> Option<Proxy> {
+        let Some(source) = source else {
+            return Some(Proxy::Environment);
+        };
+        let url = self.secret(path, source)?;
+        if url.expose() == "none" {
+            return Some(Proxy::None);
+        }
+        let parsed = url::Url::parse(url.expose());
+        if parsed.is_ok_and(|url| url.scheme() == "http" && url.has_host()) {
+            return Some(Proxy::Url(url));
+        }
+        // The text never shows the URL: it may hold a password.
+        self.report.mistake(
+            path,
+            "is not the URL of an HTTP proxy (write http://HOST:PORT, or none)",
+        );
+        None
+    }
+
+    /// `what` begins the sentence about a secret that is no good.
+    pub(super) fn header_secret(
+        &mut self,
+        path: &str,
+        what: &str,
+        source: SecretSource,
+    ) -> Option<Secret> {
         let secret = self.secret(path, source)?;
         if fits_a_header(secret.expose()) {
             return Some(secret);
@@ -123,20 +152,15 @@ impl Tables<'_> {
         };
         self.report.mistake(
             path,
-            format!("the key{from} is empty or holds characters that no HTTP header can carry (copy it anew)"),
+            format!(
+                "{what}{from} is empty or holds characters that no HTTP header can carry (copy it anew)"
+            ),
         );
         None
     }
 }
 
-pub(super) fn unknown_topic(topic: &str) -> String {
-    let advice = hint::advice(topic, CLASSIC_TOPICS, || {
-        format!("Classic Central has {}", CLASSIC_TOPICS.join(", "))
-    });
-    format!("unknown topic `{topic}` ({advice})")
-}
-
-fn fits_a_header(value: &str) -> bool {
+pub(super) fn fits_a_header(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 

@@ -1,10 +1,12 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
 
+mod access;
 mod accounts;
 mod amqp;
 mod client_tls;
 mod diff;
 pub(crate) mod hint;
+pub mod input_json;
 mod layers;
 mod load;
 mod misfit;
@@ -20,6 +22,7 @@ mod schemas;
 pub mod secret;
 mod sinks;
 pub mod template;
+mod topics;
 mod tree;
 mod units;
 mod validate;
@@ -41,7 +44,7 @@ pub use self::schemas::Schemas;
 use self::secret::Secret;
 use self::template::Template;
 pub use self::written::Written;
-use crate::frame::Internal;
+use crate::frame::{Internal, Stream};
 
 /// Where the config is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/central-forwarder/central-forwarder.toml";
@@ -55,6 +58,26 @@ pub const CLASSIC_TOPICS: [&str; 6] = [
     "presence",
     "security",
 ];
+
+/// The streams of New Central that have a name: service, version, event. Seen in clients of HPE.
+pub const NEW_EVENTS: [(&str, &str, &str); 8] = [
+    ("network-monitoring", "v1", "clients-events"),
+    ("network-monitoring", "v1", "switch-events"),
+    ("network-monitoring", "v1alpha1", "ap-events"),
+    ("network-notifications", "v1", "alert-events"),
+    ("network-services", "v1alpha1", "audit-trail-events"),
+    ("network-services", "v1alpha1", "geofence"),
+    ("network-services", "v1alpha1", "location"),
+    ("network-services", "v1alpha1", "rssi-events"),
+];
+
+/// Where New Central's access tokens come from. Documented by HPE.
+pub const TOKEN_URL: &str = "https://sso.common.cloud.hpe.com/as/token.oauth2";
+
+/// Where a provider's token is exchanged for a tenant's, with the tenant's workspace in place of
+/// `{tenant}`. Seen in clients.
+pub const TENANT_TOKEN_URL: &str =
+    "https://global.api.greenlake.hpe.com/authorization/v2/oauth2/{tenant}/token";
 
 /// The whole config, after all layers and overrides.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,20 +161,89 @@ impl Default for Journal {
     }
 }
 
-/// One customer of Classic Central.
+/// One customer of Classic Central, or one tenant of New Central.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// `ws://` or `wss://`, with the path of the streaming API.
+    /// `ws://` or `wss://`; Classic: with the path of the streaming API, New: without one.
     pub endpoint: Url,
+    pub access: Access,
+    /// Never empty; one connection each, and each stream once.
+    pub topics: BTreeSet<Topic>,
+    pub tls: Tls,
+    pub proxy: Proxy,
+    /// Silence after which a connection is taken for dead; `None`: the topic's default.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// With what an account is entered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    Classic(ClassicAccess),
+    New(Box<NewAccess>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassicAccess {
     /// The WebSocket key: sent raw in `Authorization`.
     pub key: Secret,
     /// Sent as `UserName`.
     pub username: Option<String>,
-    /// Never empty; one connection each.
-    pub topics: BTreeSet<String>,
-    pub tls: Tls,
-    /// Silence after which a connection is taken for dead; `None`: the topic's default.
-    pub idle_timeout: Option<Duration>,
+}
+
+/// OAuth 2.0 client credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAccess {
+    pub client_id: Secret,
+    pub client_secret: Secret,
+    /// `http://` or `https://`
+    pub token_url: Url,
+    /// Where the token of a managed service provider is exchanged for one of its tenant's.
+    pub tenant_token_url: Option<Url>,
+    /// A UUID; `None`: made once and kept.
+    pub subscriber_id: Option<String>,
+}
+
+/// What one connection is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Topic {
+    pub stream: Stream,
+    /// Only of New Central; empty: all.
+    pub event_types: BTreeSet<String>,
+}
+
+impl Topic {
+    /// Of Classic Central.
+    #[must_use]
+    pub fn classic(topic: impl Into<String>) -> Self {
+        Self::all_of(Stream::Classic {
+            topic: topic.into(),
+        })
+    }
+
+    #[must_use]
+    pub fn all_of(stream: Stream) -> Self {
+        Self {
+            stream,
+            event_types: BTreeSet::new(),
+        }
+    }
+
+    /// The name that routes, templates and records use.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.stream.topic()
+    }
+}
+
+/// How connections get out of the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    #[default]
+    Environment,
+    None,
+    /// An `http://` URL, user and password in it.
+    Url(Secret),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

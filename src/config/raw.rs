@@ -53,15 +53,56 @@ pub(super) struct Account {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) key: Option<SecretSource>,
     pub(super) username: Option<String>,
-    pub(super) topics: Option<Names>,
+    pub(super) input_json: Option<PathBuf>,
+    pub(super) customer: Option<String>,
+    pub(super) client_id: Option<SecretSource>,
+    pub(super) client_secret: Option<SecretSource>,
+    pub(super) token_url: Option<String>,
+    pub(super) tenant: Option<String>,
+    pub(super) tenant_token_url: Option<String>,
+    pub(super) subscriber_id: Option<String>,
+    pub(super) topics: Option<Topics>,
     pub(super) tls: Tls,
+    pub(super) proxy: Option<SecretSource>,
     pub(super) idle_timeout: Option<Span>,
 }
 
-#[derive(Debug, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Generation {
     Classic,
+    New,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classic => "classic",
+            Self::New => "new",
+        })
+    }
+}
+
+/// A list of topics; one alone may stand without brackets.
+#[derive(Debug)]
+pub(super) struct Topics(pub(super) Vec<Topic>);
+
+/// The name of a topic, or a stream of New Central part by part.
+#[derive(Debug)]
+pub(super) enum Topic {
+    Name(String),
+    Parts(Parts),
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Parts {
+    pub(super) service: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) event: Option<String>,
+    #[serde(rename = "type")]
+    pub(super) message: Option<String>,
+    pub(super) event_types: Option<Names>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -342,6 +383,54 @@ impl<'de> Deserialize<'de> for Names {
             }
         }
         deserializer.deserialize_seq(NamesVisitor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Topics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TopicsVisitor;
+        impl<'de> Visitor<'de> for TopicsVisitor {
+            type Value = Vec<Topic>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Vec<Topic>, E> {
+                Ok(vec![Topic::Name(name.to_owned())])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut topics: A) -> Result<Vec<Topic>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(topic) = topics.next_element()? {
+                    all.push(topic);
+                }
+                Ok(all)
+            }
+        }
+        deserializer.deserialize_seq(TopicsVisitor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Topic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TopicVisitor;
+        impl<'de> Visitor<'de> for TopicVisitor {
+            type Value = Topic;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Topic, E> {
+                Ok(Topic::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Topic, A::Error> {
+                Parts::deserialize(MapAccessDeserializer::new(map)).map(Topic::Parts)
+            }
+        }
+        deserializer.deserialize_any(TopicVisitor)
     }
 }
 

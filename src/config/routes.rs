@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::accounts::unknown_topic;
 use super::amqp::MAX_SHORT_STRING;
 use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
 use super::template::{Segment, Template};
+use super::topics::unknown_topic;
 use super::{CLASSIC_TOPICS, Format, Route, Selector, hint, mqtt, pick};
 use crate::frame::Internal;
 

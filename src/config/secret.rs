@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::input_json::Customer;
+
 /// Far more than any key or certificate bundle; a secret file that is larger is a mistake.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
@@ -25,6 +27,13 @@ pub enum Origin {
     File(PathBuf),
     /// The environment variable of this name.
     Env(String),
+    /// The `wsskey` of this customer in an `input.json` of HPE's sample client.
+    InputJson {
+        path: PathBuf,
+        customer: String,
+    },
+    /// Central gave it to us.
+    Central,
 }
 
 /// Why a secret cannot be had. The messages name the source, never the value.
@@ -40,6 +49,8 @@ pub enum Unreadable {
     NotSet(String),
     #[error("the environment variable {0} is empty")]
     EmptyVariable(String),
+    #[error("{0}")]
+    InputJson(String),
 }
 
 impl Unreadable {
@@ -47,7 +58,7 @@ impl Unreadable {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::File { .. } => "correct the path or the permissions",
+            Self::File { .. } | Self::InputJson(_) => "correct the path or the permissions",
             Self::EmptyFile(_) | Self::LargeFile(_) => "write the secret alone into it",
             Self::NotSet(_) | Self::EmptyVariable(_) => "set it, or name another",
         }
@@ -93,6 +104,20 @@ impl Secret {
         }
     }
 
+    /// One that Central gave us.
+    #[must_use]
+    pub(crate) fn given(value: impl Into<String>) -> Self {
+        Self::new(value.into(), Origin::Central)
+    }
+
+    pub(super) fn of_customer(value: String, path: &Path, customer: &str) -> Self {
+        let origin = Origin::InputJson {
+            path: path.to_owned(),
+            customer: customer.to_owned(),
+        };
+        Self::new(value, origin)
+    }
+
     /// Reads a file's secret anew; the others cannot change while the process lives.
     ///
     /// # Errors
@@ -100,7 +125,10 @@ impl Secret {
     pub fn read_again(&self) -> Result<Self, Unreadable> {
         match &self.origin {
             Origin::File(path) => Self::from_file(path),
-            Origin::Literal | Origin::Env(_) => Ok(self.clone()),
+            Origin::InputJson { path, customer } => Customer::read(path, Some(customer), customer)
+                .map(|customer| customer.key)
+                .map_err(|why| Unreadable::InputJson(why.to_string())),
+            Origin::Literal | Origin::Env(_) | Origin::Central => Ok(self.clone()),
         }
     }
 
@@ -150,6 +178,14 @@ impl fmt::Display for Origin {
             Self::Literal => f.write_str("from the config"),
             Self::File(path) => write!(f, "from the file {}", path.display()),
             Self::Env(name) => write!(f, "from the environment variable {name}"),
+            Self::InputJson { path, customer } => {
+                write!(
+                    f,
+                    "of the customer {customer} from the file {}",
+                    path.display()
+                )
+            }
+            Self::Central => f.write_str("from Central"),
         }
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn config(
         report,
         env,
         kafka_option,
+        messages: BTreeMap::new(),
     };
     let accounts = tables.accounts(raw.accounts);
     let backlogs = tables.backlogs(&raw.sinks, journal.segment_bytes);
@@ -55,8 +56,12 @@ pub(super) fn config(
     let starts = given.filter_map(|(name, sink)| Some((name.clone(), sink.start?)));
     let starts = starts.collect();
     let sinks = tables.sinks(raw.sinks);
+    let messages = tables.messages;
     let routes = routes::routes(raw.routes, &kinds, report);
-    let schemas = schemas::schemas(raw.schemas, report);
+    let mut schemas = schemas::schemas(raw.schemas, report);
+    for (stream, message) in messages {
+        schemas.messages.entry(stream).or_insert(message);
+    }
     Some(Config {
         state_dir,
         log,
@@ -143,6 +148,8 @@ pub(super) struct Tables<'a> {
     pub(super) report: &'a mut Report,
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) kafka_option: OptionCheck,
+    /// The types that topics name: SERVICE/VERSION/EVENT to the full name of a message.
+    pub(super) messages: BTreeMap<String, String>,
 }
 
 impl Tables<'_> {

@@ -11,7 +11,7 @@ use super::layers::join;
 use super::remark::Place;
 use super::report::Report;
 use super::secret::{Origin, Secret};
-use super::{Account, Config, Mqtt, Route, Selector, Sink};
+use super::{Access, Account, Config, Mqtt, Proxy, Route, Selector, Sink, Topic};
 
 /// Any user of the machine may read the file.
 const WORLD_READABLE: u32 = 0o004;
@@ -26,8 +26,10 @@ pub(super) fn warn(config: &Config, report: &mut Report) {
     for (index, route) in config.routes.iter().enumerate() {
         let mut accounts = config.accounts.iter();
         if route.internal.is_empty()
-            && !accounts
-                .any(|(name, account)| account.topics.iter().any(|topic| takes(route, name, topic)))
+            && !accounts.any(|(name, account)| {
+                let mut topics = account.topics.iter();
+                topics.any(|topic| takes(route, name, topic.name()))
+            })
         {
             let path = report.element("routes", index);
             report.warn(
@@ -40,7 +42,7 @@ pub(super) fn warn(config: &Config, report: &mut Report) {
 
 fn warn_account(config: &Config, name: &str, account: &Account, report: &mut Report) {
     let path = join("accounts", name);
-    for topic in &account.topics {
+    for topic in account.topics.iter().map(Topic::name) {
         if !config.routes.iter().any(|route| takes(route, name, topic)) {
             let text = format!("no route takes `{topic}` (add a route, or leave it out)");
             report.warn(&join(&path, "topics"), text);
@@ -56,12 +58,28 @@ fn warn_account(config: &Config, name: &str, account: &Account, report: &mut Rep
     if is_local(&account.endpoint) {
         return;
     }
-    warn_literal(&join(&path, "key"), &account.key, report);
-    if account.endpoint.scheme() == "ws" {
-        report.warn(
-            &join(&path, "endpoint"),
-            "the key travels unencrypted (use wss)",
-        );
+    let (secret, travels) = match &account.access {
+        Access::Classic(classic) => {
+            warn_literal(&join(&path, "key"), &classic.key, report);
+            ("the key", account.endpoint.scheme() == "ws")
+        }
+        Access::New(new) => {
+            warn_literal(&join(&path, "client_secret"), &new.client_secret, report);
+            if new.token_url.scheme() == "http" && !is_local(&new.token_url) {
+                let text = "the client secret travels unencrypted (use https)";
+                report.warn(&join(&path, "token_url"), text);
+            }
+            ("the token", account.endpoint.scheme() == "ws")
+        }
+    };
+    if travels {
+        let text = format!("{secret} travels unencrypted (use wss)");
+        report.warn(&join(&path, "endpoint"), text);
+    }
+    if let Proxy::Url(url) = &account.proxy
+        && url::Url::parse(url.expose()).is_ok_and(|url| url.password().is_some())
+    {
+        warn_literal(&join(&path, "proxy"), url, report);
     }
 }
 

@@ -17,7 +17,7 @@ impl Daemon {
         let deadline = Instant::now() + patience;
         tokio::select! {
             biased;
-            () = self.subscriptions.ended() => {}
+            () = self.subscriptions.end() => {}
             () = self.stop.cancelled() => self.subscriptions.abort().await,
         }
         let end = self.journals.end();

@@ -31,7 +31,7 @@ pub use self::view::{LastReload, Reloaded, View};
 use self::deliveries::Deliveries;
 use self::journals::Journals;
 use self::subscriptions::Subscriptions;
-use crate::central;
+use crate::central::{self, Central, Settings};
 use crate::config::{Config, Mistakes};
 use crate::delivery::{Plan, Summary};
 use crate::frame::Timestamp;
@@ -122,9 +122,11 @@ impl Daemon {
             deliveries.begin(name, sink, journals.ends(cursor), config.backlog(name));
         }
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let mut subscriptions = Subscriptions::new(journals.appender(), drain.child_token());
+        let central = Central::new(config.state_dir.as_deref(), Settings::default());
+        let mut subscriptions = Subscriptions::new(central, journals.appender());
         for (name, account) in &config.accounts {
-            subscriptions.begin(name, account, subscriptions::source(name, account)?);
+            let source = subscriptions.source(name, account)?;
+            subscriptions.begin(name, account, source);
         }
 
         let view = watch::Sender::new(Arc::new(View {

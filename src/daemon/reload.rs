@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::journals::Journals;
 use super::view::{LastReload, Reloaded};
-use super::{Daemon, Error, ReloadError, subscriptions};
+use super::{Daemon, Error, ReloadError};
 use crate::central::Source;
 use crate::config::{AccountChange, Change, Config, Diff, Loaded, Mistakes};
 use crate::delivery::{Ends, Plan};
@@ -78,7 +78,7 @@ impl Daemon {
         let diff = Diff::between(&running, &new);
         let prepared = Prepared {
             plan,
-            sources: sources(&diff, &new)?,
+            sources: self.sources(&diff, &new)?,
             ends: register(&self.journals, &diff, &new)?,
         };
         self.apply(prepared, &diff, &new).await;
@@ -151,19 +151,23 @@ impl Daemon {
             }
         }
     }
-}
 
-fn sources(diff: &Diff, new: &Config) -> Result<BTreeMap<String, Arc<Source>>, ReloadError> {
-    let mut sources = BTreeMap::new();
-    for (name, change) in &diff.accounts {
-        if let (AccountChange::Added | AccountChange::Changed, Some(account)) =
-            (change, new.accounts.get(name))
-        {
-            let source = subscriptions::source(name, account)?;
-            sources.insert(name.clone(), source);
+    fn sources(
+        &self,
+        diff: &Diff,
+        new: &Config,
+    ) -> Result<BTreeMap<String, Arc<Source>>, ReloadError> {
+        let mut sources = BTreeMap::new();
+        for (name, change) in &diff.accounts {
+            if let (AccountChange::Added | AccountChange::Changed, Some(account)) =
+                (change, new.accounts.get(name))
+            {
+                let source = self.subscriptions.source(name, account)?;
+                sources.insert(name.clone(), source);
+            }
         }
+        Ok(sources)
     }
-    Ok(sources)
 }
 
 /// All of them, or none.

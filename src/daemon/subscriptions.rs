@@ -5,83 +5,72 @@ use std::future::pending;
 use std::sync::Arc;
 
 use tokio::task::{Id, JoinSet};
-use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use crate::central::subscription::{self, Ended, Handle, State};
-use crate::central::{Settings, Source};
-use crate::config::Account;
-use crate::frame::{Stream, SubscriptionId};
+use crate::central::subscription::{self, Ended, Handle, Leave};
+use crate::central::{Central, Source};
+use crate::config::{Account, Topic};
+use crate::frame::SubscriptionId;
 use crate::journal::Appender;
 
 #[derive(Debug)]
 pub(super) struct Subscriptions {
+    central: Arc<Central>,
     appender: Appender,
-    stop: CancellationToken,
     /// By the names of their accounts.
     sources: BTreeMap<String, Arc<Source>>,
     running: BTreeMap<SubscriptionId, Running>,
     tasks: JoinSet<Ended>,
     /// Whose task it is.
     ids: HashMap<Id, SubscriptionId>,
-    handovers: JoinSet<()>,
 }
 
 #[derive(Debug)]
 struct Running {
     handle: Handle,
-    /// The one in whose place it came; reads on until this one is connected.
-    before: Option<Handle>,
-}
-
-/// What the subscriptions of an account share.
-pub(super) fn source(name: &str, account: &Account) -> Result<Arc<Source>, Error> {
-    let source = Source::new(account, Settings::default());
-    source.map(Arc::new).map_err(|cause| Error::Account {
-        account: name.to_owned(),
-        cause,
-    })
-}
-
-fn streams(account: &Account) -> impl Iterator<Item = Stream> {
-    account.topics.iter().map(|topic| Stream::Classic {
-        topic: topic.clone(),
-    })
+    topic: Topic,
 }
 
 impl Subscriptions {
-    /// All of them end when `stop` is cancelled.
-    pub(super) fn new(appender: Appender, stop: CancellationToken) -> Self {
+    pub(super) fn new(central: Arc<Central>, appender: Appender) -> Self {
         Self {
+            central,
             appender,
-            stop,
             sources: BTreeMap::new(),
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             ids: HashMap::new(),
-            handovers: JoinSet::new(),
         }
     }
 
-    /// Subscribes to all topics of an account; in the place of what it had under this name.
+    /// What the subscriptions of an account share.
+    pub(super) fn source(&self, name: &str, account: &Account) -> Result<Arc<Source>, Error> {
+        let source = Source::new(&self.central, name, account);
+        source.map(Arc::new).map_err(|cause| Error::Account {
+            account: name.to_owned(),
+            cause,
+        })
+    }
+
+    /// Subscribes to all topics of an account. Those that it had under this name are entered anew,
+    /// each by a connection that is up before the old one is closed.
     pub(super) fn begin(&mut self, name: &str, account: &Account, source: Arc<Source>) {
-        self.sources.insert(name.to_owned(), source);
-        self.keep_only(name, &streams(account).collect());
-        for stream in streams(account) {
-            self.subscribe(name, stream);
+        for (id, running) in &self.running {
+            if id.account() == name && account.topics.contains(&running.topic) {
+                running.handle.replace(Arc::clone(&source));
+            }
         }
+        self.sources.insert(name.to_owned(), source);
+        self.change_topics(name, account);
     }
 
     /// Subscribes to the topics that are new, and leaves those that are gone.
     pub(super) fn change_topics(&mut self, name: &str, account: &Account) {
-        let wanted: BTreeSet<_> = streams(account).collect();
-        self.keep_only(name, &wanted);
-        for stream in wanted {
-            if !self
-                .running
-                .contains_key(&SubscriptionId::new(name, stream.clone()))
-            {
-                self.subscribe(name, stream);
+        self.keep_only(name, &account.topics);
+        for topic in &account.topics {
+            let id = SubscriptionId::new(name, topic.stream.clone());
+            if !self.running.contains_key(&id) {
+                self.subscribe(name, id, topic.clone());
             }
         }
     }
@@ -92,33 +81,30 @@ impl Subscriptions {
         self.sources.remove(name);
     }
 
-    fn keep_only(&mut self, name: &str, wanted: &BTreeSet<Stream>) {
+    fn keep_only(&mut self, name: &str, wanted: &BTreeSet<Topic>) {
         self.running.retain(|id, running| {
-            let keep = id.account() != name || wanted.contains(id.stream());
+            let keep = id.account() != name || wanted.contains(&running.topic);
             if !keep {
-                running.handle.stop();
-                if let Some(before) = &running.before {
-                    before.stop();
-                }
+                let other_filter = wanted.iter().any(|topic| topic.stream == *id.stream());
+                running.handle.stop(if other_filter {
+                    Leave::ForNow
+                } else {
+                    Leave::ForGood
+                });
             }
             keep
         });
     }
 
-    fn subscribe(&mut self, name: &str, stream: Stream) {
+    fn subscribe(&mut self, name: &str, id: SubscriptionId, topic: Topic) {
         let Some(source) = self.sources.get(name).map(Arc::clone) else {
             return;
         };
-        let id = SubscriptionId::new(name, stream);
-        let stop = self.stop.child_token();
-        let (handle, task) = subscription::new(id.clone(), source, self.appender.clone(), stop);
+        let appender = self.appender.clone();
+        let (handle, task) = subscription::new(name, topic.clone(), source, appender);
         let task = self.tasks.spawn(task.run());
         self.ids.insert(task.id(), id.clone());
-        let before = self.running.remove(&id).and_then(Running::leave);
-        if let Some(before) = before.clone() {
-            self.handovers.spawn(hand_over(before, handle.clone()));
-        }
-        self.running.insert(id, Running { handle, before });
+        self.running.insert(id, Running { handle, topic });
     }
 
     pub(super) fn handles(&self) -> Vec<Handle> {
@@ -132,21 +118,22 @@ impl Subscriptions {
         pending().await
     }
 
-    /// Looks at each task that ends, until all have.
-    pub(super) async fn ended(&mut self) {
+    /// Lets all of them end, to be begun again at the next start, and waits until they have.
+    pub(super) async fn end(&mut self) {
+        for running in self.running.values() {
+            running.handle.stop(Leave::ForNow);
+        }
         while self.look_at_next_end().await {}
     }
 
     /// They end now, whatever they are about.
     pub(super) async fn abort(&mut self) {
         self.tasks.abort_all();
-        self.ended().await;
+        while self.look_at_next_end().await {}
     }
 
     /// `false` if none is left.
     async fn look_at_next_end(&mut self) -> bool {
-        // These only wait: nothing in them can fail.
-        while self.handovers.try_join_next().is_some() {}
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return false;
         };
@@ -165,32 +152,4 @@ impl Subscriptions {
         }
         true
     }
-}
-
-impl Running {
-    /// Gives back what reads, if something does, and stops the rest.
-    fn leave(self) -> Option<Handle> {
-        if is_connected(&self.handle) {
-            return Some(self.handle);
-        }
-        self.handle.stop();
-        self.before.filter(is_connected)
-    }
-}
-
-fn is_connected(subscription: &Handle) -> bool {
-    matches!(*subscription.state().borrow(), State::Connected { .. })
-}
-
-/// Stops the old subscription once the new one reads, or once the old one reads no more: nothing is
-/// missed while an account's key or endpoint changes.
-async fn hand_over(old: Handle, new: Handle) {
-    let (mut old_state, mut new_state) = (old.state(), new.state());
-    let reads = |state: &State| matches!(state, State::Connected { .. });
-    tokio::select! {
-        Ok(_) = new_state.wait_for(reads) => {}
-        Ok(_) = old_state.wait_for(|state| !reads(state)) => {}
-        else => {}
-    }
-    old.stop();
 }

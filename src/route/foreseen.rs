@@ -34,8 +34,8 @@ fn subscribed<'a>(
         .iter()
         .filter(|(name, _)| takes(&route.accounts, name))
         .flat_map(|(name, account)| account.topics.iter().map(move |topic| (name, topic)))
-        .filter(|(_, topic)| takes(&route.topics, topic))
-        .map(|(name, topic)| (name.as_str(), topic.as_str()))
+        .filter(|(_, topic)| takes(&route.topics, topic.name()))
+        .map(|(name, topic)| (name.as_str(), topic.name()))
 }
 
 fn is_foreseen(template: &Template) -> bool {

@@ -1,0 +1,277 @@
+//! The key of Classic Central: when it ends, and how the next one is had.
+//!
+//! A key is a JWT of which only the payload matters to us: it says since when the key is. It lasts
+//! seven days; Central then has a new one, and gives it to whoever shows the old one (documented by
+//! HPE). Before that the same call answers with the same key, so it is asked ever more often as the
+//! end comes near.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::http::header::AUTHORIZATION;
+use hyper::http::{Request, StatusCode};
+use rand::{Rng, RngExt as _};
+
+use super::dial::Endpoint;
+use super::error::{Cause, Error};
+use super::http::{self, Answer};
+use super::keeper::{Credential, Renewed};
+use super::settings::Settings;
+use super::store::KeyStore;
+use crate::config::secret::Secret;
+
+/// Documented by HPE.
+const VALIDATE: &str = "/streaming/token/validate";
+
+/// A key that does not say since when it is, is asked about so often.
+const UNKNOWN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest pause between two questions once a key should have ended.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+pub(super) struct KeyRenewer {
+    endpoint: Arc<Endpoint>,
+    store: KeyStore,
+}
+
+impl KeyRenewer {
+    /// Also the key to begin with: the newer of the seed and what was kept of it.
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        seed: &Secret,
+        state_dir: Option<&Path>,
+        settings: &Settings,
+    ) -> (Self, Renewed) {
+        let store = KeyStore::of(seed, state_dir);
+        let kept = store.read().unwrap_or_else(|error| {
+            tracing::error!(%error, "the renewed key cannot be read: using the one of the config");
+            None
+        });
+        let key = match kept {
+            Some(kept) if is_newer(&kept, seed) => kept,
+            _ => seed.clone(),
+        };
+        let first = described(key, settings.key_lifetime, SystemTime::now());
+        (Self { endpoint, store }, first)
+    }
+
+    pub(super) async fn renew(
+        &self,
+        current: Option<&Credential>,
+        settings: &Settings,
+    ) -> Result<Renewed, Error> {
+        let Some(current) = current else {
+            return Err(Error::refused("there is no key to begin with"));
+        };
+        let request = Request::get(VALIDATE)
+            .header(AUTHORIZATION, current.header("")?)
+            .body(http::Body::default())
+            .map_err(|error| Error::refused(format!("the endpoint: {error}")))?;
+        let answer = http::exchange(&self.endpoint, settings, request).await?;
+        let key = read(&answer, current.expose())?;
+        let now = SystemTime::now();
+        if key.expose() == current.expose() {
+            return Ok(described(
+                current.secret.clone(),
+                settings.key_lifetime,
+                now,
+            ));
+        }
+        self.keep(&key).await;
+        tracing::info!(
+            host = self.endpoint.authority(),
+            "Central has renewed the key"
+        );
+        Ok(described(key, settings.key_lifetime, now))
+    }
+
+    /// A key that is not kept is still good for this run.
+    async fn keep(&self, key: &Secret) {
+        let (store, key) = (self.store.clone(), key.clone());
+        let written = tokio::task::spawn_blocking(move || store.write(&key)).await;
+        let failure = match written {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(stopped) => stopped.to_string(),
+        };
+        tracing::error!(
+            "the renewed key cannot be kept, so that the next start has to ask for it again: {failure}"
+        );
+    }
+}
+
+fn read(answer: &Answer, old: &str) -> Result<Secret, Error> {
+    #[derive(serde::Deserialize)]
+    struct Validated {
+        token: String,
+    }
+    let said = || answer.said(&[old]);
+    if answer.is_later() {
+        return Err(Error::Later {
+            reason: format!("Central does not renew keys now ({})", said()),
+            retry_after: answer.retry_after,
+        });
+    }
+    if answer.status != StatusCode::OK {
+        return Err(Error::refused(format!(
+            "Central does not renew this key ({}): copy the current one from the Streaming API page \
+             of Central",
+            said()
+        )));
+    }
+    // What serde says, and the body, may show the key.
+    let validated: Option<Validated> = serde_json::from_slice(&answer.body).ok();
+    let fits = |token: &str| token.bytes().all(|byte| byte.is_ascii_graphic());
+    match validated.map(|validated| validated.token) {
+        Some(token) if !token.is_empty() && fits(&token) => Ok(Secret::given(token)),
+        _ => Err(Error::broken(
+            Cause::Handshake,
+            "Central's answer to the question for the current key holds none",
+        )),
+    }
+}
+
+fn described(key: Secret, lifetime: Duration, now: SystemTime) -> Renewed {
+    let issued = issued(key.expose());
+    let expires = issued.map(|issued| issued + lifetime);
+    let rng = &mut rand::rng();
+    let due = match expires {
+        Some(expires) => due(now, expires, lifetime, rng),
+        None => now + UNKNOWN_AGE.mul_f64(rng.random_range(0.5..1.0)),
+    };
+    Renewed {
+        secret: key,
+        issued,
+        expires,
+        due,
+    }
+}
+
+/// When to ask for the next key: first in the last seventh of the lifetime, at a random time so that
+/// many do not ask at once; then each time when half of what is left has passed; then right after
+/// the end; then ever more seldom.
+fn due(now: SystemTime, expires: SystemTime, lifetime: Duration, rng: &mut impl Rng) -> SystemTime {
+    let lead = lifetime / 7;
+    let shortest = lifetime / 10_000;
+    let first = expires - lead.mul_f64(rng.random_range(0.5..1.0));
+    if now < first {
+        return first;
+    }
+    match expires.duration_since(now) {
+        Ok(left) if left > shortest => now + left / 2,
+        // A little after, since clocks differ.
+        Ok(left) => now + left + shortest,
+        Err(after) => now + after.duration().clamp(shortest, LONGEST_PAUSE),
+    }
+}
+
+fn is_newer(key: &Secret, other: &Secret) -> bool {
+    match (issued(key.expose()), issued(other.expose())) {
+        (Some(key), Some(other)) => key > other,
+        // A key that was renewed is the newer one, where nothing else can be known.
+        _ => true,
+    }
+}
+
+/// Since when a key is: `creation_date` (documented by HPE) or `Created` (seen in a client), in
+/// seconds since 1970.
+fn issued(key: &str) -> Option<SystemTime> {
+    let payload = key.trim().split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    let claim = claims
+        .get("creation_date")
+        .or_else(|| claims.get("Created"))?;
+    let seconds = match claim {
+        serde_json::Value::String(text) => text.parse().ok()?,
+        number => number.as_f64()?,
+    };
+    let since = Duration::try_from_secs_f64(seconds).ok()?;
+    UNIX_EPOCH.checked_add(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn key(payload: &str) -> String {
+        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    #[test]
+    fn a_key_says_since_when_it_is() {
+        let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(
+            issued(&key(r#"{"creation_date":1700000000}"#)),
+            at(1_700_000_000)
+        );
+        assert_eq!(
+            issued(&key(r#"{"Created":"1700000000"}"#)),
+            at(1_700_000_000)
+        );
+        assert_eq!(issued(&key(r#"{"creation_date":1e300}"#)), None);
+        assert_eq!(issued(&key(r#"{"creation_date":-1}"#)), None);
+        for odd in [
+            "",
+            "simulated-key",
+            "a.b.c",
+            "a.!.c",
+            &key("[]"),
+            &key("{}"),
+        ] {
+            assert_eq!(issued(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_next_key_is_asked_for_in_the_seventh_day_and_right_after_its_end() {
+        let rng = &mut SmallRng::seed_from_u64(7);
+        let issued = UNIX_EPOCH + 1000 * DAY;
+        let expires = issued + 7 * DAY;
+        let mut now = issued;
+        let mut asked = Vec::new();
+        for _ in 0..40 {
+            let next = due(now, expires, 7 * DAY, rng);
+            assert!(next > now);
+            asked.push(next);
+            now = next;
+        }
+        assert!(asked[0] > issued + 6 * DAY && asked[0] <= expires - DAY / 2);
+        let after = asked.iter().position(|asked| *asked > expires).unwrap();
+        assert!(after < 12, "{after}");
+        assert!(asked[after] < expires + DAY / 100);
+        assert!(asked[39] > asked[38] + LONGEST_PAUSE / 2);
+    }
+
+    #[test]
+    fn the_newer_of_two_keys_is_used() {
+        let settings = Settings::default();
+        let folder = tempfile::tempdir().unwrap();
+        let url = "https://central.example/".parse().unwrap();
+        let tls = crate::config::Tls::default();
+        let endpoint = Endpoint::new(&url, &tls, &crate::config::Proxy::None).unwrap();
+        let endpoint = Arc::new(endpoint);
+        let begin = |seed: &Secret| {
+            let seed = KeyRenewer::new(Arc::clone(&endpoint), seed, Some(folder.path()), &settings);
+            seed.1.secret.expose().to_owned()
+        };
+        let of = |day: u64| key(&format!("{{\"creation_date\":{}}}", day * 86_400));
+        let seed = Secret::literal(of(10));
+        assert_eq!(begin(&seed), of(10));
+        let store = KeyStore::of(&seed, Some(folder.path()));
+        store.write(&Secret::given(of(17))).unwrap();
+        assert_eq!(begin(&seed), of(17));
+        store.write(&Secret::given(of(3))).unwrap();
+        assert_eq!(begin(&seed), of(10));
+        assert_eq!(begin(&Secret::literal(of(11))), of(11));
+    }
+}

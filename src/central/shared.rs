@@ -1,0 +1,91 @@
+//! What the subscriptions of the whole process share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::sync::Semaphore;
+
+use super::keeper::Keeper;
+use super::settings::Settings;
+
+/// Bounds the tries of all subscriptions together, keeps what outlives a run, and lets accounts that
+/// have the same key or client share its renewal. One for a process.
+#[derive(Debug)]
+pub struct Central {
+    settings: Settings,
+    state_dir: Option<PathBuf>,
+    /// By host: one that does not answer must not keep us from the others.
+    handshakes: Mutex<HashMap<String, Weak<Semaphore>>>,
+    subscriptions: AtomicU32,
+    keepers: Mutex<HashMap<u128, Weak<Keeper>>>,
+}
+
+impl Central {
+    /// Without a `state_dir` renewed keys and subscriber ids last as long as the process.
+    #[must_use]
+    pub fn new(state_dir: Option<&Path>, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            state_dir: state_dir.map(Path::to_owned),
+            handshakes: Mutex::default(),
+            subscriptions: AtomicU32::new(0),
+            keepers: Mutex::new(HashMap::new()),
+        })
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn state_dir(&self) -> Option<&Path> {
+        self.state_dir.as_deref()
+    }
+
+    /// The keeper of a credential, which is made where there is none yet.
+    pub(super) fn keeper(&self, identity: u128, make: impl FnOnce() -> Arc<Keeper>) -> Arc<Keeper> {
+        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keeper) = keepers.get(&identity).and_then(Weak::upgrade) {
+            return keeper;
+        }
+        keepers.retain(|_, keeper| keeper.strong_count() > 0);
+        let keeper = make();
+        keepers.insert(identity, Arc::downgrade(&keeper));
+        keeper
+    }
+
+    /// What bounds the handshakes with one host.
+    pub(super) fn handshakes(&self, host: &str) -> Arc<Semaphore> {
+        let mut hosts = self
+            .handshakes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = hosts.get(host).and_then(Weak::upgrade) {
+            return known;
+        }
+        hosts.retain(|_, semaphore| semaphore.strong_count() > 0);
+        let semaphore = Arc::new(Semaphore::new(self.settings.handshakes.max(1)));
+        hosts.insert(host.to_owned(), Arc::downgrade(&semaphore));
+        semaphore
+    }
+
+    pub(super) fn joined(&self) {
+        self.subscriptions.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn left(&self) {
+        self.subscriptions.fetch_sub(1, Relaxed);
+    }
+
+    /// A random wait that keeps many subscriptions from trying at once.
+    pub(super) fn spread(&self) -> Duration {
+        let all = self
+            .settings
+            .spread
+            .saturating_mul(self.subscriptions.load(Relaxed));
+        all.mul_f64(rand::rng().random::<f64>())
+    }
+}
