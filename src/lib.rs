@@ -27,6 +27,7 @@ pub mod route;
 pub mod sink;
 pub mod delivery;
 pub mod daemon;
+pub mod admin;
 pub mod simulator;
 pub mod backoff;
 pub mod rfc3339;

@@ -186,42 +186,6 @@ fn each_mistake_has_its_place_and_its_advice() {
     }
 }
 
-#[test]
-fn what_this_version_cannot_do_is_refused_by_its_name() {
-    let text = r#"
-[admin]
-listen = "127.0.0.1:9600"
-
-[accounts.acme]
-generation = "classic"
-endpoint = "wss://central.example/streaming/api"
-key = "k"
-topics = ["audit"]
-
-[sinks.work]
-type = "amqp"
-url = "amqp://user:hunter2@rabbit:5672/%2f"
-exchange = { name = "central" }
-
-[sinks.screen]
-type = "stdout"
-
-[[routes]]
-topics = ["audit", "@gaps"]
-sink = "work"
-destination = "central.{topic}"
-
-[[routes]]
-topics = "@dead-letters"
-sink = "screen"
-"#;
-    let no = |place: &str, what: &str| {
-        format!("c.toml:{place}: {what} is not supported by this version (leave it out)")
-    };
-    let expected = [no("2:2", "admin:")];
-    assert_eq!(Operator::new().file("c.toml", text).mistakes(), expected);
-}
-
 /// The good config with an account of New Central in place of the Classic one.
 fn with_new(lines: &str) -> Operator {
     let classic = GOOD.split("generation").nth(1).unwrap();
@@ -819,5 +783,35 @@ fn a_sink_may_say_how_far_it_lags_behind() {
             "c.toml:11:1: sinks.lake.max_backlog: is less than two segments of the journal (write at \
              least 131072 KiB, or a smaller journal.segment_bytes)",
         ],
+    );
+}
+
+#[test]
+fn the_admin_endpoint_is_for_this_machine_alone_unless_told_otherwise() {
+    assert_eq!(with("", "").config().admin, None);
+    let admin = |table: &str| {
+        let text = GOOD.replace("\n[accounts.acme]", &format!("{table}\n[accounts.acme]"));
+        Operator::new().file("c.toml", &text)
+    };
+    let config = admin("[admin]\n").config();
+    let listen = config.admin.expect("there is a table").listen;
+    assert_eq!(listen.to_string(), "127.0.0.1:9600");
+
+    let open = admin("[admin]\nlisten = \"0.0.0.0:9600\"\n");
+    let guarded = admin("[admin]\nlisten = \"[::]:9600\"\ntoken = { env = \"TOKEN\" }\n")
+        .variable("TOKEN", "0123456789abcdef");
+    assert_eq!(
+        open.warnings(),
+        [
+            "c.toml:3:1: admin.listen: whoever can reach this address can read what runs here (set \
+             admin.token, or listen on 127.0.0.1)"
+        ]
+    );
+    assert_eq!(
+        guarded.warnings(),
+        [
+            "c.toml:3:1: admin.listen: is beyond this machine, and the token travels unencrypted \
+             (let a proxy with TLS stand before it)"
+        ]
     );
 }

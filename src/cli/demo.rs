@@ -156,6 +156,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         state_dir: None,
         log: Log::default(),
         journal: Journal::default(),
+        admin: None,
         shutdown_timeout: PATIENCE,
         accounts: BTreeMap::from([("demo".to_owned(), account)]),
         sinks: BTreeMap::from([("kafka".to_owned(), sink)]),

@@ -4,6 +4,7 @@ pub mod check;
 pub mod dead_letters;
 pub mod decode;
 pub mod demo;
+pub mod healthcheck;
 pub mod journal;
 mod logging;
 pub mod rewind;
@@ -42,6 +43,7 @@ pub enum Command {
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
     Simulate(Box<simulate::Args>),
+    Healthcheck(healthcheck::Args),
 }
 
 /// Why a command did not do what it was asked to.
@@ -99,6 +101,7 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
                 Failure::at_run_time(error)
             }
         }),
+        Command::Healthcheck(args) => block_on(healthcheck::run(args))?,
         Command::Demo(args) => block_on(demo::run(args))?.map_err(Failure::at_run_time),
         Command::Simulate(args) => block_on(simulate::run(*args))?.map_err(Failure::at_run_time),
     }

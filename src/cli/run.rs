@@ -1,10 +1,14 @@
 //! `run`: the daemon.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::process;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{ConfigArgs, logging};
+use crate::admin;
 use crate::config::Mistakes;
 use crate::daemon::{self, Daemon, Handle, Loader};
 use crate::signals::{Listener, Signal};
@@ -25,13 +29,15 @@ pub enum Error {
     Signals(#[source] io::Error),
     #[error(transparent)]
     Daemon(#[from] daemon::Error),
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
 }
 
 impl Error {
     /// Whether it could not even start, and will not until an operator has changed something.
     pub(super) fn is_usage(&self) -> bool {
         match self {
-            Self::Config(_) => true,
+            Self::Config(_) | Self::Admin(_) => true,
             Self::Signals(_) => false,
             Self::Daemon(error) => error.is_usage(),
         }
@@ -50,12 +56,29 @@ pub async fn run(args: Args) -> Result<(), Error> {
     }
     let signals = Listener::new().map_err(Error::Signals)?;
     let loader = Loader::new(move || args.config.load());
+    let endpoint = match &first.config.admin {
+        Some(admin) => Some(admin::Bound::new(admin).await?),
+        None => None,
+    };
     let (daemon, handle) = Daemon::start(first.config, loader)?;
     tokio::select! {
         ended = daemon.run() => ended?,
         never = heed(signals, &handle) => match never {},
+        never = serve(endpoint, handle.clone()) => match never {},
     };
     Ok(())
+}
+
+/// On a task of its own, which ends with this future.
+async fn serve(endpoint: Option<admin::Bound>, daemon: Handle) -> Infallible {
+    if let Some(endpoint) = endpoint {
+        let task = AbortOnDropHandle::new(tokio::spawn(endpoint.serve(daemon)));
+        match task.await {
+            Ok(never) => match never {},
+            Err(panic) => tracing::error!("a bug: the admin endpoint has ended: {panic}"),
+        }
+    }
+    pending().await
 }
 
 /// The first SIGTERM or SIGINT asks for a drain, the second cuts it short, and a third ends the

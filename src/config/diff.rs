@@ -115,6 +115,7 @@ fn after_restart(running: &Config, new: &Config) -> Vec<String> {
         ("state_dir", running.state_dir != new.state_dir),
         ("log", running.log != new.log),
         ("journal", running.journal != new.journal),
+        ("admin", running.admin != new.admin),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)

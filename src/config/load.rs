@@ -7,7 +7,7 @@ use super::layers::{self, Layers};
 use super::remark::{Mistakes, Remark};
 use super::report::Report;
 use super::tree::Node;
-use super::{Config, not_yet, raw::Raw, validate, warnings};
+use super::{Config, raw::Raw, validate, warnings};
 
 /// A config that holds, and what an operator should know about it.
 #[derive(Debug)]
@@ -58,9 +58,6 @@ pub fn load(
 }
 
 fn read(report: &mut Report) -> Raw {
-    let (refused, gone) = not_yet::refuse(&mut report.tree);
-    report.mistakes.extend(refused);
-    report.gone.extend(gone);
     let (raw, misfits) = report.tree.read();
     for misfit in misfits {
         // A table that does not fit because of an entry that was taken out of it says nothing new.

@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod admin;
 mod amqp;
 mod client_tls;
 mod diff;
@@ -11,7 +12,6 @@ mod layers;
 mod load;
 mod misfit;
 pub(crate) mod mqtt;
-mod not_yet;
 mod overrides;
 mod pick;
 mod raw;
@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::admin::Admin;
 pub use self::diff::{AccountChange, Change, Diff};
 pub use self::load::{Loaded, OptionCheck, load};
 pub use self::mqtt::{Mqtt, MqttVersion, Qos};
@@ -86,6 +87,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     pub log: Log,
     pub journal: Journal,
+    /// `None`: there is no admin endpoint.
+    pub admin: Option<Admin>,
     /// How long a drain may take before what is left stays in the journal.
     pub shutdown_timeout: Duration,
     pub accounts: BTreeMap<String, Account>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(super) struct Raw {
     pub(super) shutdown_timeout: Option<Span>,
     pub(super) log: Log,
     pub(super) journal: Journal,
+    pub(super) admin: Option<Admin>,
     pub(super) accounts: BTreeMap<String, Account>,
     pub(super) sinks: BTreeMap<String, Sink>,
     pub(super) routes: Vec<Route>,
@@ -44,6 +46,13 @@ pub(super) struct Journal {
     pub(super) max_bytes: Option<Size>,
     pub(super) retain: Option<Span>,
     pub(super) dead_letter_bytes: Option<Size>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Admin {
+    pub(super) listen: Option<Listen>,
+    pub(super) token: Option<SecretSource>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -236,6 +245,10 @@ pub(super) struct Size(pub(super) u64);
 #[derive(Debug)]
 pub(super) struct Endpoint(pub(super) Url);
 
+/// `IP:PORT`.
+#[derive(Debug)]
+pub(super) struct Listen(pub(super) SocketAddr);
+
 /// A list of strings; one alone may stand without brackets.
 #[derive(Debug, Default)]
 pub(super) struct Names(pub(super) Vec<String>);
@@ -338,6 +351,20 @@ fn endpoint(text: &str) -> Result<Url, String> {
         return Err("holds a user or password (use `username` and `key`)".to_owned());
     }
     Ok(url)
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wanted = "an address, such as \"127.0.0.1:9600\"";
+        parsed(deserializer, wanted, listen).map(Self)
+    }
+}
+
+/// A name would have to be looked up, and could mean another interface tomorrow.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let advice = "(write an IP address and a port, such as \"127.0.0.1:9600\")";
+    text.parse()
+        .map_err(|_| format!("`{text}` is not IP:PORT {advice}"))
 }
 
 fn parsed<'de, D: Deserializer<'de>, T, E: fmt::Display>(

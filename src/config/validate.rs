@@ -50,6 +50,7 @@ pub(super) fn config(
         kafka_option,
         messages: BTreeMap::new(),
     };
+    let admin = raw.admin.map(|admin| tables.admin(admin));
     let accounts = tables.accounts(raw.accounts);
     let backlogs = tables.backlogs(&raw.sinks, journal.segment_bytes);
     let given = raw.sinks.iter();
@@ -66,6 +67,7 @@ pub(super) fn config(
         state_dir,
         log,
         journal,
+        admin,
         shutdown_timeout: raw
             .shutdown_timeout
             .map_or(DEFAULT_SHUTDOWN_TIMEOUT, |span| span.0),

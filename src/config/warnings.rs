@@ -11,12 +11,15 @@ use super::layers::join;
 use super::remark::Place;
 use super::report::Report;
 use super::secret::{Origin, Secret};
-use super::{Access, Account, Config, Mqtt, Proxy, Route, Selector, Sink, Topic};
+use super::{Access, Account, Admin, Config, Mqtt, Proxy, Route, Selector, Sink, Topic};
 
 /// Any user of the machine may read the file.
 const WORLD_READABLE: u32 = 0o004;
 
 pub(super) fn warn(config: &Config, report: &mut Report) {
+    if let Some(admin) = &config.admin {
+        warn_admin(admin, report);
+    }
     for (name, account) in &config.accounts {
         warn_account(config, name, account, report);
     }
@@ -37,6 +40,22 @@ pub(super) fn warn(config: &Config, report: &mut Report) {
                 "nothing can match it (its accounts have none of its topics)",
             );
         }
+    }
+}
+
+fn warn_admin(admin: &Admin, report: &mut Report) {
+    if let Some(token) = &admin.token {
+        warn_literal("admin.token", token, report);
+    }
+    if !admin.listen.ip().is_loopback() {
+        let text = if admin.token.is_some() {
+            "is beyond this machine, and the token travels unencrypted (let a proxy with TLS stand \
+             before it)"
+        } else {
+            "whoever can reach this address can read what runs here (set admin.token, or listen on \
+             127.0.0.1)"
+        };
+        report.warn("admin.listen", text);
     }
 }
 

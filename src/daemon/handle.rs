@@ -76,6 +76,12 @@ impl Handle {
         let _ = self.requests.try_send(Request::Reload(None));
     }
 
+    /// Whether the end was asked for.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
     /// Asks for the end in good order: stop reading, deliver what is in the journal for as long as
     /// `shutdown_timeout`, say what is left.
     pub fn drain(&self) {

@@ -190,6 +190,7 @@ fn config() -> Config {
         state_dir: None,
         log: config::Log::default(),
         journal: config::Journal::default(),
+        admin: None,
         shutdown_timeout: A_WHILE,
         accounts: [].into(),
         sinks: [].into(),

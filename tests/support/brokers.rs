@@ -228,7 +228,7 @@ fn read_variable(file: &Path, variable: &str) -> Option<String> {
 }
 
 /// Says what a test did not do, and why, where `scripts/test` finds it.
-fn note(what: &str) {
+pub(crate) fn note(what: &str) {
     let program = env::current_exe().ok();
     let program = program
         .as_deref()

@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
+pub(crate) mod http;
 pub(crate) mod mosquitto;
 pub(crate) mod mqtt_stand;
 pub(crate) mod order;

@@ -1,0 +1,46 @@
+//! What an operator and a monitoring system see of the daemon, over HTTP.
+//!
+//! ```text
+//! daemon::Handle ──look──▶ Status ─┬─▶ /api/status, /api/events, and the page that shows them
+//!                                  ├─▶ /metrics   (families: one row a metric)
+//!                                  └─▶ /readyz    (what is in the way)
+//! ```
+//!
+//! Everything is read from the handles' snapshots when somebody asks; nothing is counted here, and no
+//! part of the daemon knows that it is looked at.
+
+mod actions;
+pub mod families;
+mod guard;
+mod last_day;
+mod live;
+mod look;
+pub mod metrics;
+mod server;
+pub mod status;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::server::{BindError, Bound};
+
+use self::last_day::LastDay;
+use self::live::Live;
+use self::status::Status;
+use crate::daemon;
+
+/// What every answer is made from.
+#[derive(Clone, Debug)]
+struct App {
+    daemon: daemon::Handle,
+    live: Arc<Live>,
+    last_day: Arc<Mutex<LastDay>>,
+}
+
+impl App {
+    fn look(&self) -> Status {
+        let mut status = look::look(&self.daemon);
+        let mut last_day = self.last_day.lock().unwrap_or_else(PoisonError::into_inner);
+        status.last_day = last_day.until(&status);
+        status
+    }
+}

@@ -1,0 +1,76 @@
+//! HTTP by hand: a request with exactly these headers, and what came back.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// Asks, with the address as `Host` unless the headers have one.
+pub(crate) fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut stream = send(at, method, path, headers);
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let mut lines = head.lines();
+    let code = lines.next().and_then(|line| line.split(' ').nth(1));
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    Answer {
+        code: code.expect("a code").parse().expect("a number"),
+        headers,
+        body: body.to_owned(),
+    }
+}
+
+/// Sends a request, and leaves the answer to be read; it ends with the connection.
+pub(crate) fn send(
+    at: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> TcpStream {
+    let mut stream = TcpStream::connect(at).expect("somebody listens");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time-out can be set");
+    let mut head = vec![
+        format!("{method} {path} HTTP/1.1"),
+        "Connection: close".to_owned(),
+    ];
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        head.push(format!("Host: {at}"));
+    }
+    head.extend(
+        headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}")),
+    );
+    stream
+        .write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes())
+        .expect("the request can be sent");
+    stream
+}
