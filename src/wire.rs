@@ -127,6 +127,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Where the message ends.
+    pub(crate) fn end(&self) -> usize {
+        self.end
+    }
+
     pub(crate) fn is_at_end(&self) -> bool {
         self.at >= self.end
     }
@@ -169,12 +174,10 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Ok(u64::from(byte));
         }
-        let (value, at) = self.long_varint()?;
-        self.at = at;
-        Ok(value)
+        self.number()
     }
 
-    /// As [`Self::varint`], for values of any length alike: without a branch that depends on it.
+    /// As [`Self::varint`], for values of up to 8 bytes alike: without a branch that depends on it.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
     pub(crate) fn number(&mut self) -> Result<u64, Fault> {
@@ -187,26 +190,9 @@ impl<'a> Reader<'a> {
                 return Ok(without_continued_bits(word & (ends ^ (ends - 1))));
             }
         }
-        let (value, at) = self.long_varint()?;
+        let (value, at) = long_varint(self.bytes, self.at, self.end)?;
         self.at = at;
         Ok(value)
-    }
-
-    /// A varint, and the place behind it. Takes the reader by value: one that a call could write to
-    /// would have to live in memory.
-    fn long_varint(self) -> Result<(u64, usize), Fault> {
-        let mut value = 0;
-        for (index, &byte) in self.rest().iter().take(VARINT_BYTES).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                return Ok((value, self.at + index + 1));
-            }
-        }
-        Err(if self.rest().len() < VARINT_BYTES {
-            Problem::TruncatedVarint.at(self.at)
-        } else {
-            Problem::LongVarint.at(self.at)
-        })
     }
 
     /// A 32-bit integer: of a wider varint, what fits counts, as the specification has it.
@@ -266,6 +252,18 @@ impl<'a> Reader<'a> {
         }
         self.at = at;
         Some(u32::from(low & 0x7f) | ((u32::from(high) << 7) * u32::from(more)))
+    }
+
+    /// Reads over `tag` if it is next, in its shortest form and no longer than two bytes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    pub(crate) fn follows(&mut self, tag: u32) -> bool {
+        let at = self.at;
+        let follows = self.short_tag() == Some(tag);
+        if !follows {
+            self.at = at;
+        }
+        follows
     }
 
     /// The next field's tag; `None` at the end of the message.
@@ -368,7 +366,36 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The varint at `at`, and the place behind it. It is not given the reader: one that a call sees
+/// would have to live in memory.
+#[inline(never)]
+fn long_varint(bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Fault> {
+    let rest = &bytes[at..end];
+    if let Some(&[low @ .., ninth, tenth]) = rest.first_chunk::<VARINT_BYTES>() {
+        let word = u64::from_le_bytes(low);
+        if word & CONTINUED == CONTINUED && (ninth & tenth) < 0x80 {
+            let low = without_continued_bits(word) | u64::from(ninth & 0x7f) << 56;
+            let high = u64::from(ninth >> 7 & tenth) << 63;
+            let length = VARINT_BYTES - usize::from(ninth < 0x80);
+            return Ok((low | high, at + length));
+        }
+    }
+    let mut value = 0;
+    for (index, &byte) in rest.iter().take(VARINT_BYTES).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            return Ok((value, at + index + 1));
+        }
+    }
+    Err(if rest.len() < VARINT_BYTES {
+        Problem::TruncatedVarint.at(at)
+    } else {
+        Problem::LongVarint.at(at)
+    })
+}
+
 /// Joins the lower 7 bits of each byte.
+#[inline]
 fn without_continued_bits(word: u64) -> u64 {
     let pairs = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
     let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);

@@ -3,9 +3,10 @@
 //! wrong. What writes says whether it could: what it left behind counts for nothing if not.
 
 use super::tables::{SNIPPET, Snippet};
+use super::text::{WINDOW, stops};
 
 /// Strings shorter than this are short: with what lies behind them they are copied in one go.
-pub(super) const SHORT: usize = 32;
+pub(super) const SHORT: usize = WINDOW;
 
 /// Bytes up to this many are as base64 no longer than a short string.
 const SHORT_BYTES: usize = SHORT / 4 * 3;
@@ -14,6 +15,25 @@ const SHORT_BYTES: usize = SHORT / 4 * 3;
 pub(super) const LINE: usize = SNIPPET + SHORT + 32;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Each byte in decimal with a point behind it, and how long that is.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut byte = 0;
+    while byte < octets.len() {
+        let [a, b, c] = [byte / 100, byte / 10 % 10, byte % 10];
+        let [a, b, c] = [HEX[a], HEX[b], HEX[c]];
+        octets[byte] = match byte {
+            0..10 => ([c, b'.', 0, 0], 2),
+            10..100 => ([b, c, b'.', 0], 3),
+            _ => ([a, b, c, b'.'], 4),
+        };
+        byte += 1;
+    }
+    octets
+};
 
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 const EIGHT_DIGITS: u64 = 100_000_000;
@@ -166,17 +186,45 @@ impl<'r> Line<'r> {
         if length >= SHORT {
             return false;
         }
-        let Some(mask) = MASKS[SHORT - length..].first_chunk() else {
-            return false;
-        };
-        let is_plain = is_plain(text, mask);
         self.put(b"\"");
         self.length += 1;
         self.put(text);
         self.length += length;
         self.put(b"\"");
         self.length += 1;
-        is_plain
+        stops(text).trailing_zeros() as usize >= length
+    }
+
+    /// Writes an IPv4 address, in quotes.
+    #[inline(always)]
+    pub(super) fn ipv4(&mut self, address: [u8; 4]) -> bool {
+        self.put(b"\"");
+        self.length += 1;
+        for byte in address {
+            let (text, length) = OCTETS[usize::from(byte)];
+            self.put(&text);
+            self.length += usize::from(length);
+        }
+        self.room[self.length - 1] = b'"';
+        true
+    }
+
+    /// Writes the groups of an IPv6 address, in quotes.
+    #[inline(always)]
+    pub(super) fn ipv6(&mut self, groups: [u16; 8]) -> bool {
+        let mut before = b'"';
+        for group in groups {
+            self.put(&[before]);
+            self.length += 1;
+            let digits = [12, 8, 4, 0].map(|shift| HEX[usize::from(group >> shift & 15)]);
+            let zeros = (group.leading_zeros() / 4).min(3);
+            self.put(&(u32::from_le_bytes(digits) >> (8 * zeros)).to_le_bytes());
+            self.length += 4 - zeros as usize;
+            before = b':';
+        }
+        self.put(b"\"");
+        self.length += 1;
+        true
     }
 
     /// Writes the first `length` bytes of `bytes` as base64, in quotes.
@@ -209,22 +257,6 @@ impl<'r> Line<'r> {
     fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
         self.room[self.length..self.length + N].copy_from_slice(bytes);
     }
-}
-
-/// Whether the bytes of `text` that `mask` has set are ASCII that JSON does not escape.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the compiler makes a few vector instructions of it"
-)]
-pub(super) fn is_plain(text: &[u8; SHORT], mask: &[u8; SHORT]) -> bool {
-    let mut found = 0;
-    for (byte, mask) in text.iter().zip(mask) {
-        // Seen as signed, all that is not ASCII is below the space, as control characters are.
-        let special = byte.cast_signed() < 0x20 || *byte == b'"' || *byte == b'\\';
-        found |= u8::from(special) & mask;
-    }
-    found == 0
 }
 
 /// The decimal digits of a number below 10^8, each a byte, the first one lowest. All steps work on

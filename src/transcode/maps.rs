@@ -182,7 +182,7 @@ impl<'t> Writer<'t, '_> {
 
     fn entry_key(&mut self, field: &Field, entry: &Entry, bytes: &[u8]) -> Result<(), Fault> {
         match &entry.key {
-            Key::Text(range) => self.string(&Reader::new(bytes), range.start, range.end)?,
+            Key::Text(range) => self.string(bytes, range.clone())?,
             Key::Absent if field.kind == Form::String => self.out.text(b"\"\""),
             number => {
                 let number = if let Key::Number(number) = number {

@@ -8,6 +8,7 @@
 mod compile;
 mod disorder;
 mod error;
+mod float;
 mod line;
 mod lookup;
 mod maps;
@@ -16,6 +17,7 @@ mod out;
 mod parts;
 mod rules;
 mod tables;
+mod text;
 mod well_known;
 mod write;
 
@@ -63,7 +65,7 @@ pub fn write_json(
 pub fn write_string(text: &str, to: &mut Vec<u8>) {
     let mut out = Out::after(to);
     // Cannot fail: text is UTF-8.
-    let _ = out.string(text.as_bytes());
+    let _ = out.string(text.as_bytes(), 0..text.len());
     let written = out.position();
     to.truncate(written);
 }

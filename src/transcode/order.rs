@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::line::Short;
 use super::tables::{Field, Form, Message, Slot, Step};
-use super::write::{OpenList, Writer, accepts};
+use super::write::{Writer, accepts};
 use crate::wire::{Fault, Reader};
 
 /// Whether a message could be written in one pass.
@@ -20,11 +20,12 @@ impl<'t> Writer<'t, '_> {
     pub(super) fn fields_in_order(
         &mut self,
         message: &'t Message,
-        mut reader: Reader,
+        part: Reader,
         depth: u32,
     ) -> Result<Pass, Fault> {
-        let mut last = 0;
-        let mut open: Option<OpenList> = None;
+        // One that is passed lies in memory; this one stays in registers.
+        let mut reader = part.part(part.at..part.end());
+        let mut highest = 0;
         let mut members = 0;
         while !reader.is_at_end() {
             let Some(Next {
@@ -35,41 +36,43 @@ impl<'t> Writer<'t, '_> {
             else {
                 continue;
             };
-            let field = &message.fields[slot.index as usize];
-            if tag > last {
-                last = tag;
-                if let Some(list) = open.take() {
-                    self.end_list(list);
-                }
-                if slot.is_member {
-                    if members & field.member_bit() != 0 {
-                        return Ok(Pass::OutOfOrder);
-                    }
-                    members |= field.member_bit();
-                }
-            } else if tag < last || open.is_none() {
+            // Elements of one list may follow each other, but its step takes them all.
+            if tag <= highest {
                 return Ok(Pass::OutOfOrder);
+            }
+            highest = tag;
+            let field = &message.fields[slot.index as usize];
+            if slot.is_member {
+                if members & field.member_bit() != 0 {
+                    return Ok(Pass::OutOfOrder);
+                }
+                members |= field.member_bit();
             }
             match slot.step {
                 Step::Messages => {
-                    if open.is_none() {
-                        open = Some(self.begin_list(field));
+                    let list = self.begin_list(field);
+                    loop {
+                        self.out.byte(b',');
+                        self.inner(field, &mut reader, depth)?;
+                        if !reader.follows(tag) {
+                            break;
+                        }
                     }
-                    self.out.byte(b',');
-                    self.inner(field, &mut reader, depth)?;
+                    self.end_list(list);
                 }
                 Step::List => {
-                    if open.is_none() {
-                        open = Some(self.begin_list(field));
+                    let list = self.begin_list(field);
+                    loop {
+                        reader.lend(|reader| self.elements(field, is_packed, reader, depth))?;
+                        if is_packed || !reader.follows(tag) {
+                            break;
+                        }
                     }
-                    reader.lend(|reader| self.elements(field, is_packed, reader, depth))?;
+                    self.end_list(list);
                 }
                 Step::Map => reader.lend(|reader| self.run_of_entries(field, reader, depth))?,
                 _ => self.singular(slot, field, &mut reader, depth)?,
             }
-        }
-        if let Some(list) = open {
-            self.end_list(list);
         }
         Ok(Pass::Done)
     }
@@ -87,7 +90,7 @@ impl<'t> Writer<'t, '_> {
         reader: &mut Reader,
         depth: u32,
     ) -> Result<(), Fault> {
-        let before = *reader;
+        let before = reader.at;
         let is_written = match slot.step {
             Step::String => {
                 let range = reader.delimited();
@@ -95,11 +98,11 @@ impl<'t> Writer<'t, '_> {
                 let text = reader.bytes[range.start..].first_chunk();
                 let fits = text
                     .is_some_and(|text| self.line(slot, field, Short::String(text, range.len())));
-                if !fits && field.kind == Form::String {
-                    let result = self.long_string(slot, field, *reader, range);
-                    return self.within(field, result);
+                if !fits && (slot.is_always_shown || !range.is_empty()) {
+                    let result = self.long_string(field, reader.bytes, range);
+                    self.within(field, result)?;
                 }
-                fits
+                true
             }
             Step::Bytes => {
                 let range = reader.delimited();
@@ -138,14 +141,33 @@ impl<'t> Writer<'t, '_> {
                 let value = self.within(field, value)?;
                 self.line(slot, field, Short::Bool(value))
             }
+            Step::Float => {
+                let bits = reader.fixed32();
+                let bits = self.within(field, bits)?;
+                if slot.is_always_shown || bits != 0 {
+                    self.out.key(&field.key);
+                    self.out.float(f32::from_bits(bits));
+                }
+                true
+            }
+            Step::Double => {
+                let bits = reader.fixed64();
+                let bits = self.within(field, bits)?;
+                if slot.is_always_shown || bits != 0 {
+                    self.out.key(&field.key);
+                    self.out.double(f64::from_bits(bits));
+                }
+                true
+            }
             Step::Message => {
                 self.out.key(&field.key);
-                return self.inner(field, reader, depth);
+                self.inner(field, reader, depth)?;
+                true
             }
             _ => false,
         };
         if !is_written {
-            *reader = before;
+            reader.at = before;
             reader.lend(|reader| self.any_singular(field, reader, depth))?;
         }
         Ok(())
@@ -165,19 +187,20 @@ impl<'t> Writer<'t, '_> {
         fits
     }
 
-    /// Writes a string that is no short one.
+    /// Writes key and value where the value is no short string.
+    #[inline(never)]
     fn long_string(
         &mut self,
-        slot: Slot,
         field: &Field,
-        reader: Reader,
+        bytes: &[u8],
         range: Range<usize>,
     ) -> Result<(), Fault> {
-        if !range.is_empty() || slot.is_always_shown {
-            self.out.snippet(&field.key);
-            self.string(&reader, range.start, range.end)?;
+        if field.kind == Form::Text {
+            self.text_field(field, bytes, range);
+            return Ok(());
         }
-        Ok(())
+        self.out.snippet(&field.key);
+        self.string(bytes, range)
     }
 
     /// Writes the message behind a tag.
@@ -204,7 +227,7 @@ struct Next {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
 fn next_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Option<Next>, Fault> {
-    let before = *reader;
+    let before = reader.at;
     if let Some(tag) = reader.short_tag()
         && let Some(slot) = message.tagged(tag)
     {
@@ -214,7 +237,7 @@ fn next_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Opti
             is_packed: false,
         }));
     }
-    *reader = before;
+    reader.at = before;
     reader.lend(|reader| any_field(message, reader, depth))
 }
 

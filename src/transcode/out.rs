@@ -5,12 +5,14 @@
 
 use std::io::Write as _;
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::line::{LINE, Line, SHORT, is_plain};
+use super::line::{LINE, Line};
 use super::tables::{SNIPPET, Snippet};
+use super::text;
 
 /// The longest IPv6 address as text, in quotes.
 const IPV6_ROOM: usize = 45 + 2;
@@ -19,31 +21,7 @@ const IPV6_ROOM: usize = 45 + 2;
 /// short text should not make much of it.
 const GROWTH: usize = 256;
 
-/// Room behind a string for its last word, an escape and the quote.
-const STRING_ROOM: usize = 24;
-
-const LANES: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x80 * LANES;
-
 const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// What JSON writes for each byte below 128 that it escapes, and in the last byte how long that is.
-const ESCAPES: [[u8; 8]; 128] = {
-    let mut escapes = [[0; 8]; 128];
-    let mut byte = 0;
-    while byte < 0x20 {
-        let digits = [HEX[byte >> 4], HEX[byte & 15]];
-        escapes[byte] = [b'\\', b'u', b'0', b'0', digits[0], digits[1], 0, 6];
-        byte += 1;
-    }
-    let short = *b"\"\"\\\\\x08b\tt\nn\x0cf\rr";
-    let mut index = 0;
-    while index < short.len() {
-        escapes[short[index] as usize] = [b'\\', short[index + 1], 0, 0, 0, 0, 0, 2];
-        index += 2;
-    }
-    escapes
-};
 
 pub(super) struct Out<'o> {
     buffer: &'o mut Vec<u8>,
@@ -171,153 +149,24 @@ impl<'o> Out<'o> {
         self.advance(length);
     }
 
-    pub(super) fn double(&mut self, value: f64) {
-        if value.is_finite() {
-            let mut buffer = ryu::Buffer::new();
-            self.float_text(buffer.format_finite(value));
-        } else {
-            self.not_finite(value);
-        }
-    }
-
-    pub(super) fn float(&mut self, value: f32) {
-        if !value.is_finite() {
-            self.not_finite(f64::from(value));
-        } else if Decimal::may_differ_from_google(value) {
-            self.double(Decimal::as_google_rounds(value));
-        } else {
-            let mut buffer = ryu::Buffer::new();
-            self.float_text(buffer.format_finite(value));
-        }
-    }
-
-    fn not_finite(&mut self, value: f64) {
-        self.text(if value.is_nan() {
-            b"\"NaN\""
-        } else if value > 0.0 {
-            b"\"Infinity\""
-        } else {
-            b"\"-Infinity\""
-        });
-    }
-
-    /// Writes what ryu printed as Python lays it out: without an exponent from 0.0001 up to
-    /// 16 digits before the point, else as `1e-05`, `1.5e+16`.
-    fn float_text(&mut self, text: &str) {
-        let text = text.as_bytes();
-        let unsigned = text.strip_prefix(b"-").unwrap_or(text);
-        if !unsigned.contains(&b'e') && (!unsigned.starts_with(b"0.0000") || unsigned == b"0.0") {
-            self.text(text);
-            return;
-        }
-        if unsigned.len() < text.len() {
-            self.byte(b'-');
-        }
-        let number = Decimal::parse(unsigned);
-        if (-3..=16).contains(&number.point) {
-            self.large(&number);
-        } else {
-            self.scientific(&number);
-        }
-    }
-
-    /// A number with more places before the point than it has digits.
-    fn large(&mut self, number: &Decimal) {
-        self.text(number.digits());
-        for _ in number.length..number.point.unsigned_abs() as usize {
-            self.byte(b'0');
-        }
-        self.text(b".0");
-    }
-
-    fn scientific(&mut self, number: &Decimal) {
-        let (first, others) = number.digits().split_at(1);
-        self.text(first);
-        if !others.is_empty() {
-            self.byte(b'.');
-            self.text(others);
-        }
-        let exponent = number.point - 1;
-        self.text(if exponent < 0 { b"e-" } else { b"e+" });
-        if exponent.abs() < 10 {
-            self.byte(b'0');
-        }
-        self.unsigned(u64::from(exponent.unsigned_abs()));
-    }
-
-    /// Writes `text` in quotes, checking that it is UTF-8 on the way.
+    /// Writes the text at `range` of `bytes` in quotes, checking that it is UTF-8 on the way. What
+    /// lies behind it in `bytes` may be copied with it, and is then overwritten.
     ///
     /// # Errors
-    /// The place of the first byte that is not.
-    pub(super) fn string(&mut self, text: &[u8]) -> Result<(), usize> {
-        self.room(text.len() + STRING_ROOM);
-        self.buffer[self.at] = b'"';
-        self.at += 1;
-        let mut done = self.copy_plain(text);
-        // Bytes that stop the copying: all above ASCII, until they are known to be UTF-8.
-        let mut high = HIGH_BITS;
-        loop {
-            done += self.copy(&text[done..], high);
-            match text.get(done) {
-                None => break,
-                Some(&byte) if byte < 0x80 => {
-                    self.escape(byte);
-                    done += 1;
-                    self.room(text.len() - done + STRING_ROOM);
-                }
-                Some(_) => {
-                    std::str::from_utf8(&text[done..])
-                        .map_err(|error| done + error.valid_up_to())?;
-                    high = 0;
-                }
-            }
+    /// The place in `bytes` of the first character that is not UTF-8.
+    pub(super) fn string(&mut self, bytes: &[u8], range: Range<usize>) -> Result<(), usize> {
+        let mut read = range.start;
+        self.byte(b'"');
+        while read < range.end {
+            self.room(text::ROOM);
+            let room = self.buffer[self.at..].first_chunk_mut();
+            let room = room.expect("there is room");
+            let done = text::write_window(bytes, read..range.end, room)?;
+            read += done.read;
+            self.at += done.written;
         }
-        self.buffer[self.at] = b'"';
-        self.at += 1;
+        self.byte(b'"');
         Ok(())
-    }
-
-    /// Copies the whole chunks of `text` up to the first one that is not plain; says how many bytes
-    /// those are. There is room for them.
-    fn copy_plain(&mut self, text: &[u8]) -> usize {
-        let mut done = 0;
-        let to = &mut self.buffer[self.at..];
-        for chunk in text.as_chunks::<SHORT>().0 {
-            if !is_plain(chunk, &[0xff; SHORT]) {
-                break;
-            }
-            to[done..done + SHORT].copy_from_slice(chunk);
-            done += SHORT;
-        }
-        self.at += done;
-        done
-    }
-
-    /// Copies `text` up to the first byte that must be escaped, or has one of the `high` bits; says
-    /// how many bytes those are. There is room for them.
-    #[inline]
-    fn copy(&mut self, text: &[u8], high: u64) -> usize {
-        let to = &mut self.buffer[self.at..][..text.len() + 8];
-        let mut done = 0;
-        while done < text.len() {
-            let (word, length) = word(&text[done..]);
-            to[done..done + 8].copy_from_slice(&word.to_le_bytes());
-            let stops = (special(word) | (word & high)) & lowest(length);
-            if stops != 0 {
-                done += stops.trailing_zeros() as usize / 8;
-                break;
-            }
-            done += length;
-        }
-        self.at += done;
-        done
-    }
-
-    #[inline]
-    fn escape(&mut self, byte: u8) {
-        let escape = &ESCAPES[usize::from(byte & 0x7f)];
-        self.buffer[self.at..self.at + 8].copy_from_slice(escape);
-        self.at += usize::from(escape[7]);
     }
 
     /// Writes `bytes` as base64, in quotes.
@@ -345,116 +194,21 @@ impl<'o> Out<'o> {
 
     /// Writes an IP address as `"10.1.10.103"`.
     pub(super) fn ipv4(&mut self, address: [u8; 4]) {
-        for (byte, before) in address.iter().zip(b"\"...") {
-            self.byte(*before);
-            self.unsigned(u64::from(*byte));
-        }
-        self.byte(b'"');
+        self.number(|line| line.ipv4(address));
     }
 
     /// Writes an IP address as `"2001:db8::1"`.
     pub(super) fn ipv6(&mut self, address: [u8; 16]) {
+        let groups = Ipv6Addr::from(address).segments();
+        // What is left out is a run of zeros; without any the text is what it is.
+        if !groups.contains(&0) {
+            self.number(|line| line.ipv6(groups));
+            return;
+        }
         self.room(IPV6_ROOM);
         let mut to = &mut self.buffer[self.at..];
         let before = to.len();
         write!(to, "\"{}\"", Ipv6Addr::from(address)).expect("the room is what it takes");
         self.at += before - to.len();
-    }
-}
-
-/// Up to 8 bytes of `text`, which is not empty, as the low bytes of a word, and how many they are.
-#[inline]
-fn word(text: &[u8]) -> (u64, usize) {
-    if let Some(chunk) = text.first_chunk() {
-        return (u64::from_le_bytes(*chunk), 8);
-    }
-    let length = text.len();
-    let word = if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
-        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
-        u64::from(head) | u64::from(tail) << (8 * (length - 4))
-    } else {
-        let byte = |index: usize| u64::from(text[index]) << (8 * index);
-        byte(0) | byte(length / 2) | byte(length - 1)
-    };
-    (word, length)
-}
-
-/// A mask of the lowest `length` bytes of a word.
-#[inline]
-fn lowest(length: usize) -> u64 {
-    u64::MAX >> (64 - 8 * length)
-}
-
-/// Marks bytes that JSON escapes: the lowest mark is right, those above it may not be.
-#[inline]
-fn special(word: u64) -> u64 {
-    let quote = word ^ (LANES * u64::from(b'"'));
-    let backslash = word ^ (LANES * u64::from(b'\\'));
-    let control = word.wrapping_sub(LANES * 0x20) & !word;
-    let quote = quote.wrapping_sub(LANES) & !quote;
-    let backslash = backslash.wrapping_sub(LANES) & !backslash;
-    (control | quote | backslash) & HIGH_BITS
-}
-
-/// A positive decimal number: `0.DIGITS` times ten to the power of `point`.
-struct Decimal {
-    digits: [u8; 17],
-    length: usize,
-    point: i32,
-}
-
-impl Decimal {
-    /// Reads what ryu prints.
-    fn parse(text: &[u8]) -> Self {
-        let mut number = Self {
-            digits: [b'0'; 17],
-            length: 0,
-            point: 0,
-        };
-        let mut parts = text.splitn(2, |byte| *byte == b'e');
-        let mantissa = parts.next().unwrap_or_default();
-        let exponent = parts
-            .next()
-            .and_then(|exponent| std::str::from_utf8(exponent).ok()?.parse().ok())
-            .unwrap_or(0);
-        let mut after_point = false;
-        for &byte in mantissa {
-            match byte {
-                b'.' => after_point = true,
-                b'0' if number.length == 0 => number.point -= i32::from(after_point),
-                digit => {
-                    number.digits[number.length] = digit;
-                    number.length += 1;
-                    number.point += i32::from(!after_point);
-                }
-            }
-        }
-        number.point += exponent;
-        number
-    }
-
-    fn digits(&self) -> &[u8] {
-        &self.digits[..self.length]
-    }
-
-    /// Google's runtime looks for the fewest digits, 6 at least, to which the number can be rounded
-    /// and still be read back. That is the shortest text, except perhaps below the smallest normal
-    /// number, and at powers of two, whose neighbours are nearer on one side.
-    #[expect(clippy::verbose_bit_mask, reason = "the mask is the mantissa")]
-    fn may_differ_from_google(value: f32) -> bool {
-        let short = value == 0.0 || (0.015_625..=524_288.0).contains(&value.abs());
-        !short && (value.to_bits() & 0x007f_ffff == 0 || !value.is_normal())
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::float_cmp,
-        reason = "whether it reads back the same is the question"
-    )]
-    fn as_google_rounds(value: f32) -> f64 {
-        (5..=8)
-            .map(|places| format!("{value:.places$e}").parse().unwrap_or(0.0))
-            .find(|rounded: &f64| *rounded as f32 == value)
-            .unwrap_or(f64::from(value))
     }
 }

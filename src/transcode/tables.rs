@@ -62,6 +62,8 @@ pub(super) enum Step {
     Uint64,
     Int64,
     Bool,
+    Float,
+    Double,
     Message,
     Messages,
     List,
@@ -263,6 +265,8 @@ impl Step {
             (_, Form::Uint64) => Self::Uint64,
             (_, Form::Int64) => Self::Int64,
             (_, Form::Bool) => Self::Bool,
+            (_, Form::Float) => Self::Float,
+            (_, Form::Double) => Self::Double,
             _ => Self::Other,
         }
     }

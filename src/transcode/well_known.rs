@@ -113,7 +113,7 @@ impl<'t> Writer<'t, '_> {
             camel_case(path, &mut text).ok_or(Problem::FieldMask.at(range.start))?;
         }
         self.out
-            .string(text.as_bytes())
+            .string(text.as_bytes(), 0..text.len())
             .map_err(|place| Problem::Utf8.at(place))
     }
 
@@ -133,7 +133,7 @@ impl<'t> Writer<'t, '_> {
         }
         let start = self.out.position();
         self.out.text(b",\"@type\":");
-        self.string(&reader, url.start, url.end)?;
+        self.string(reader.bytes, url.clone())?;
         let name = reader.bytes[url]
             .rsplit(|byte| *byte == b'/')
             .next()

@@ -1,6 +1,8 @@
 //! Messages, fields and values, whatever they are: what is common goes by `order`, one pass over fields
 //! that come in ascending order; what does not, by `disorder`.
 
+use std::ops::Range;
+
 use super::JsonStyle;
 use super::maps::Entry;
 use super::order::Pass;
@@ -111,10 +113,14 @@ impl<'t, 'o> Writer<'t, 'o> {
         depth: u32,
     ) -> Result<(), Fault> {
         let start = self.out.position();
-        self.out.snippet(&field.key);
-        let wrote = match field.kind {
-            Form::Text => self.text_field(field, reader, start),
-            _ => self.value(field, reader, depth),
+        let wrote = if field.kind == Form::Text {
+            reader.delimited().map(|range| {
+                self.text_field(field, reader.bytes, range.clone());
+                shown(!range.is_empty())
+            })
+        } else {
+            self.out.snippet(&field.key);
+            self.value(field, reader, depth)
         };
         match self.within(field, wrote)? {
             Wrote::Value => {}
@@ -217,7 +223,7 @@ impl<'t, 'o> Writer<'t, 'o> {
         Ok(match field.kind {
             Form::String => {
                 let range = reader.delimited()?;
-                self.string(reader, range.start, range.end)?;
+                self.string(reader.bytes, range.clone())?;
                 shown(!range.is_empty())
             }
             Form::Message => {
@@ -282,35 +288,24 @@ impl<'t, 'o> Writer<'t, 'o> {
         self.message(field.target, fields, depth)
     }
 
-    #[inline]
-    pub(super) fn string(
-        &mut self,
-        reader: &Reader,
-        start: usize,
-        end: usize,
-    ) -> Result<(), Fault> {
+    pub(super) fn string(&mut self, bytes: &[u8], range: Range<usize>) -> Result<(), Fault> {
         self.out
-            .string(&reader.bytes[start..end])
-            .map_err(|place| Problem::Utf8.at(start + place))
+            .string(bytes, range)
+            .map_err(|place| Problem::Utf8.at(place))
     }
 
-    /// Bytes that are text: where they are not UTF-8, the field becomes `NAME_base64`.
-    fn text_field(
-        &mut self,
-        field: &Field,
-        reader: &mut Reader,
-        start: usize,
-    ) -> Result<Wrote, Fault> {
-        let range = reader.delimited()?;
-        let bytes = &reader.bytes[range];
-        if self.out.string(bytes).is_err() {
+    /// Writes key and value of a field of bytes that are text: where they are not UTF-8, it becomes
+    /// `NAME_base64`.
+    pub(super) fn text_field(&mut self, field: &Field, bytes: &[u8], range: Range<usize>) {
+        let start = self.out.position();
+        self.out.snippet(&field.key);
+        if self.out.string(bytes, range.clone()).is_err() {
             self.out.back_to(start);
             self.out.text(b",\"");
             self.out.text(field.name().as_bytes());
             self.out.text(b"_base64\":");
-            self.out.base64(bytes);
+            self.out.base64(&bytes[range]);
         }
-        Ok(shown(!bytes.is_empty()))
     }
 
     fn unsigned(&mut self, value: u64, quoted: bool) -> Wrote {
