@@ -417,14 +417,14 @@ fn an_amqp_url_is_taken_apart() {
         let lines = format!("type = \"amqp\"\n{lines}");
         let config = with("type = \"kafka\"\nbrokers = [\"kafka-1:9092\"]", &lines).config();
         match &config.sinks["lake"] {
-            Sink::Amqp(amqp) => amqp.clone(),
+            Sink::Amqp(amqp) => (**amqp).clone(),
             other => panic!("{other:?}"),
         }
     };
     let parts = |amqp: &config::Amqp| -> Vec<_> {
         let parts = |server: &config::AmqpServer| {
-            let password = server.password.expose();
-            let login = format!("{}:{password}", server.user);
+            let password = server.login.password.expose();
+            let login = format!("{}:{password}", server.login.user);
             (
                 login,
                 server.host.clone(),

@@ -8,7 +8,7 @@ use super::layers::join;
 use super::raw::{self, Span};
 use super::secret::Secret;
 use super::validate::Tables;
-use super::{Amqp, AmqpServer, Exchange, ExchangeKind, Queue};
+use super::{Amqp, AmqpAuth, AmqpServer, ClientTls, Exchange, ExchangeKind, Login, Queue};
 
 /// A limit of the protocol's: names and routing keys are "short strings".
 pub(super) const MAX_SHORT_STRING: usize = 255;
@@ -16,6 +16,7 @@ pub(super) const MAX_SHORT_STRING: usize = 255;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
 const DEFAULT_CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_IN_FLIGHT: usize = 2000;
+const DEFAULT_APP_ID: &str = "central-forwarder";
 /// `RabbitMQ` counts its milliseconds with 32 bits, and closes the channel over more.
 const MAX_EXPIRATION: Duration = Duration::from_secs(49 * 24 * 3600);
 /// More would only be held by the broker.
@@ -31,8 +32,15 @@ impl Tables<'_> {
             Some(source) => Some(self.secret(&join(path, "password"), source)?),
             None => None,
         };
-        let servers = self.servers(path, &urls?.0, password.as_ref());
+        let auth = raw.auth_mechanism.unwrap_or_default();
+        let servers = match auth {
+            AmqpAuth::Plain => self.servers(path, &urls?.0, |url| login(url, password.as_ref())),
+            AmqpAuth::External => self.servers(path, &urls?.0, no_login),
+        };
         let tls = self.client_tls(&join(path, "tls"), raw.tls.unwrap_or_default());
+        if auth == AmqpAuth::External {
+            self.external(path, &servers, &tls, password.is_some());
+        }
         let exchange = self.exchange(&join(path, "exchange"), raw.exchange);
         let queue = self.queue(&join(path, "queue"), raw.queue, &exchange);
         if queue.as_ref().is_some_and(|queue| queue.binding.is_some()) && exchange.name.is_empty() {
@@ -43,6 +51,7 @@ impl Tables<'_> {
         }
         Some(Amqp {
             servers,
+            auth,
             tls,
             exchange,
             queue,
@@ -67,14 +76,47 @@ impl Tables<'_> {
             priority: self
                 .number(path, "priority", raw.priority, 0, i64::from(u8::MAX))
                 .and_then(|number| u8::try_from(number).ok()),
+            app_id: self.app_id(&join(path, "app_id"), raw.app_id),
         })
+    }
+
+    /// What the SASL mechanism EXTERNAL needs: a certificate, and nothing beside it.
+    fn external(
+        &mut self,
+        path: &str,
+        servers: &[AmqpServer],
+        tls: &ClientTls,
+        has_password: bool,
+    ) {
+        if has_password {
+            let text = "has no meaning with auth_mechanism = \"external\" (leave it out)";
+            self.report.mistake(&join(path, "password"), text);
+        }
+        let key = join(path, "auth_mechanism");
+        if servers.iter().any(|server| !server.tls) {
+            let text = "`external` is for TLS only (write amqps:// in each url)";
+            self.report.mistake(&key, text);
+        }
+        if tls.identity.is_none() {
+            let text = "`external` proves who we are by a certificate (write tls = \
+                        { certificate_file = \"PATH\", key_file = \"PATH\" })";
+            self.report.mistake(&key, text);
+        }
+    }
+
+    fn app_id(&mut self, path: &str, raw: Option<String>) -> String {
+        let Some(id) = raw else {
+            return DEFAULT_APP_ID.to_owned();
+        };
+        self.short_name(path, &id);
+        id
     }
 
     fn servers(
         &mut self,
         path: &str,
         urls: &[String],
-        password: Option<&Secret>,
+        login: impl Fn(&Url) -> Result<Login, String>,
     ) -> Vec<AmqpServer> {
         let path = join(path, "url");
         if urls.is_empty() {
@@ -83,7 +125,7 @@ impl Tables<'_> {
         }
         let mut servers = Vec::new();
         for (index, url) in urls.iter().enumerate() {
-            match server(url, password) {
+            match server(url, &login) {
                 Ok(server) => servers.push(server),
                 Err(why) => {
                     let at = self.report.element(&path, index);
@@ -181,7 +223,7 @@ impl Tables<'_> {
 }
 
 /// The messages never show the URL: it may hold a password.
-fn server(text: &str, password: Option<&Secret>) -> Result<AmqpServer, String> {
+fn server(text: &str, login: impl Fn(&Url) -> Result<Login, String>) -> Result<AmqpServer, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error} {ADVICE}"))?;
     let tls = match url.scheme() {
         "amqp" => false,
@@ -207,6 +249,16 @@ fn server(text: &str, password: Option<&Secret>) -> Result<AmqpServer, String> {
         || Ok("/".to_owned()),
         |path| percent_decoded("virtual host", path),
     )?;
+    Ok(AmqpServer {
+        tls,
+        host: host.to_owned(),
+        port: url.port().unwrap_or(if tls { 5671 } else { 5672 }),
+        vhost,
+        login: login(&url)?,
+    })
+}
+
+fn login(url: &Url, password: Option<&Secret>) -> Result<Login, String> {
     let user = match url.username() {
         "" => "guest".to_owned(),
         user => percent_decoded("user", user)?,
@@ -220,13 +272,16 @@ fn server(text: &str, password: Option<&Secret>) -> Result<AmqpServer, String> {
         (None, None) if url.username().is_empty() => Secret::literal("guest"),
         (None, None) => return Err("names a user without a password (add `password`)".to_owned()),
     };
-    Ok(AmqpServer {
-        tls,
-        host: host.to_owned(),
-        port: url.port().unwrap_or(if tls { 5671 } else { 5672 }),
-        vhost,
-        user,
-        password,
+    Ok(Login { user, password })
+}
+
+fn no_login(url: &Url) -> Result<Login, String> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a user, and the certificate says who we are (leave it out)".to_owned());
+    }
+    Ok(Login {
+        user: String::new(),
+        password: Secret::literal(""),
     })
 }
 

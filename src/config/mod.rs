@@ -307,7 +307,7 @@ pub struct ClientTls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
     Kafka(Kafka),
-    Amqp(Amqp),
+    Amqp(Box<Amqp>),
     Mqtt(Box<Mqtt>),
     Stdout,
     File(File),
@@ -326,6 +326,8 @@ pub struct Kafka {
 pub struct Amqp {
     /// Tried in this order, until one answers; never empty.
     pub servers: Vec<AmqpServer>,
+    pub auth: AmqpAuth,
+    /// With a certificate wherever `auth` needs one.
     pub tls: ClientTls,
     pub exchange: Exchange,
     pub queue: Option<Queue>,
@@ -337,6 +339,19 @@ pub struct Amqp {
     /// How long the broker may keep a record in a queue; `None`: for ever.
     pub expiration: Option<Duration>,
     pub priority: Option<u8>,
+    /// The property `app_id` of every message.
+    pub app_id: String,
+}
+
+/// The SASL mechanism.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AmqpAuth {
+    /// User and password.
+    #[default]
+    Plain,
+    /// The client's certificate says who it is.
+    External,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,6 +361,12 @@ pub struct AmqpServer {
     pub host: String,
     pub port: u16,
     pub vhost: String,
+    pub login: Login,
+}
+
+/// User and password; both empty where a certificate stands for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
     pub user: String,
     pub password: Secret,
 }

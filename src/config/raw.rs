@@ -13,7 +13,8 @@ use url::Url;
 use super::secret::Secret;
 use super::template::Template;
 use super::{
-    ExchangeKind, Format, JsonStyle, Literal, LogFormat, MqttVersion, OnFull, Qos, SinkStart, units,
+    AmqpAuth, ExchangeKind, Format, JsonStyle, Literal, LogFormat, MqttVersion, OnFull, Qos,
+    SinkStart, units,
 };
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -144,6 +145,8 @@ pub(super) struct Sink {
     pub(super) message_expiry: Option<Span>,
     pub(super) max_packet_size: Option<Size>,
     pub(super) status_topic: Option<String>,
+    pub(super) auth_mechanism: Option<AmqpAuth>,
+    pub(super) app_id: Option<String>,
     pub(super) exchange: Option<Exchange>,
     pub(super) queue: Option<Queue>,
     pub(super) heartbeat: Option<Span>,

@@ -41,7 +41,7 @@ impl Tables<'_> {
         let kind = self.report.require(path, "type", raw.kind, advice)?;
         self.refuse_keys_of_others(path, kind, &raw);
         match kind {
-            SinkType::Amqp => self.amqp(path, raw).map(Sink::Amqp),
+            SinkType::Amqp => self.amqp(path, raw).map(Box::new).map(Sink::Amqp),
             SinkType::Stdout => Some(Sink::Stdout),
             SinkType::Mqtt => self.mqtt(path, name, raw).map(Box::new).map(Sink::Mqtt),
             SinkType::File => {
@@ -76,6 +76,8 @@ impl Tables<'_> {
             ("username", raw.username.is_some(), MQTT),
             ("password", raw.password.is_some(), URL),
             ("tls", raw.tls.is_some(), URL),
+            ("auth_mechanism", raw.auth_mechanism.is_some(), AMQP),
+            ("app_id", raw.app_id.is_some(), AMQP),
             ("exchange", raw.exchange.is_some(), AMQP),
             ("queue", raw.queue.is_some(), AMQP),
             ("heartbeat", raw.heartbeat.is_some(), AMQP),

@@ -11,7 +11,9 @@ use super::layers::join;
 use super::remark::Place;
 use super::report::Report;
 use super::secret::{Origin, Secret};
-use super::{Access, Account, Admin, Config, Mqtt, Proxy, Route, Selector, Sink, Topic};
+use super::{
+    Access, Account, Admin, Config, Mqtt, MqttVersion, Proxy, Qos, Route, Selector, Sink, Topic,
+};
 
 /// Any user of the machine may read the file.
 const WORLD_READABLE: u32 = 0o004;
@@ -126,7 +128,7 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
                 None => join(&path, "url"),
             };
             // The password that every RabbitMQ begins with is no secret.
-            let mut secrets = amqp.servers.iter().map(|server| &server.password);
+            let mut secrets = amqp.servers.iter().map(|server| &server.login.password);
             if let Some(secret) = secrets.find(|secret| secret.expose() != "guest") {
                 warn_literal(&key, secret, report);
             }
@@ -137,6 +139,13 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
 }
 
 fn warn_mqtt(path: &str, mqtt: &Mqtt, report: &mut Report) {
+    if mqtt.qos == Qos::AtMostOnce {
+        let text = "the broker confirms nothing: what is on its way when a connection breaks is lost (use qos = 1)";
+        report.warn(&join(path, "qos"), text);
+    } else if mqtt.version == MqttVersion::V3 {
+        let text = "the broker cannot refuse a record: it may confirm one that its access rules forbid or that is too large, and drop it (use version = 5)";
+        report.warn(&join(path, "version"), text);
+    }
     if is_local(&mqtt.url) {
         return;
     }

@@ -131,7 +131,9 @@ fn spawn(
     match sink {
         Sink::Kafka(kafka) => delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, ends),
         Sink::Mqtt(mqtt) => delivery::spawn::<MqttSink>(name, (**mqtt).clone(), preparer, ends),
-        Sink::Amqp(amqp) => delivery::spawn::<AmqpSink>(name, amqp.clone(), preparer, ends),
+        Sink::Amqp(amqp) => {
+            delivery::spawn::<AmqpSink>(name, (**amqp).clone().into(), preparer, ends)
+        }
         Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, ends),
         Sink::File(file) => {
             let target = Target::File(file.path.clone());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::kafka;
+use super::{amqp, kafka, mqtt};
 use crate::config;
 
 /// How long one sink may take to answer.
@@ -24,9 +24,8 @@ pub async fn probe(sink: &config::Sink, destinations: &BTreeSet<String>) -> Resu
     let probed = async {
         match sink {
             config::Sink::Kafka(kafka) => kafka::probe(kafka, destinations).await,
-            config::Sink::Amqp(_) | config::Sink::Mqtt(_) => {
-                Ok("not tried: this version cannot".to_owned())
-            }
+            config::Sink::Amqp(amqp) => amqp::probe(amqp, destinations).await,
+            config::Sink::Mqtt(mqtt) => mqtt::probe(mqtt, destinations).await,
             config::Sink::Stdout => Ok("standard output".to_owned()),
             config::Sink::File(file) => file_can_be_written(&file.path),
         }

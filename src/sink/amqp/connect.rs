@@ -12,7 +12,9 @@ use lapin::options::{
 };
 use lapin::tcp::RustlsConnector;
 use lapin::types::FieldTable;
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::uri::{
+    AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
+};
 use lapin::{
     AsyncTcpStream, Channel, Connection, ConnectionProperties, Event, ExchangeKind, runtime,
 };
@@ -22,9 +24,10 @@ use tokio::net::lookup_host;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::Broken;
 use super::explain::explain;
-use super::{Broken, tls};
-use crate::config::{self, AmqpServer};
+use crate::config::{self, AmqpAuth, AmqpServer, Tls};
+use crate::tls;
 
 /// From the name of a server to a channel that is ready; the next server is tried then.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -43,7 +46,7 @@ pub(super) struct Link {
     pub(super) server: String,
     pub(super) channel: Channel,
     pub(super) events: Pin<Box<dyn Stream<Item = Event> + Send>>,
-    connection: Connection,
+    pub(super) connection: Connection,
     line: Line,
 }
 
@@ -70,18 +73,10 @@ impl Link {
 
 /// Tries the servers in their order.
 pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
-    let tls = if config.servers.iter().any(|server| server.tls) {
-        let files = config.tls.clone();
-        let read = spawn_blocking(move || tls::client_config(&files)).await;
-        let read = read.unwrap_or_else(|panic| Err(panic.to_string()));
-        Some(read.map_err(Broken)?)
-    } else {
-        None
-    };
+    let tls = read_tls(config).await.map_err(Broken)?;
     let mut failures = Vec::new();
     for server in &config.servers {
-        let tls = tls.as_ref().filter(|_| server.tls).map(Arc::clone);
-        let failure = match timeout(CONNECT, open(config, server, tls)).await {
+        let failure = match timeout(CONNECT, open(config, server, tls.clone())).await {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(why)) => why,
             Err(_) => format!("no answer within {CONNECT:?}"),
@@ -91,18 +86,45 @@ pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
     Err(Broken(failures.join("; ")))
 }
 
+/// What TLS is made with, if a server wants it.
+pub(super) async fn read_tls(config: &config::Amqp) -> Result<Option<Arc<ClientConfig>>, String> {
+    if !config.servers.iter().any(|server| server.tls) {
+        return Ok(None);
+    }
+    let identity = config.tls.identity.clone();
+    let believed = Tls {
+        ca_file: config.tls.ca_file.clone(),
+        insecure: false,
+    };
+    let read = move || tls::client_config(&believed, identity.as_ref(), &[]);
+    match spawn_blocking(read).await {
+        Ok(read) => read.map(Some).map_err(|error| error.to_string()),
+        Err(panic) => Err(panic.to_string()),
+    }
+}
+
 async fn open(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Link, String> {
-    let (connection, line) = log_in(config, server, tls).await?;
+    let link = log_in(config, server, tls).await?;
+    prepare(&link.channel, config)
+        .await
+        .map_err(|error| explain(&error))?;
+    Ok(link)
+}
+
+/// A connection with a channel on which nothing has been done.
+pub(super) async fn log_in(
+    config: &config::Amqp,
+    server: &AmqpServer,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Link, String> {
+    let (connection, line) = greet(config, server, tls.filter(|_| server.tls)).await?;
     let events = Box::pin(connection.events_listener());
     let channel = connection
         .create_channel()
-        .await
-        .map_err(|error| explain(&error))?;
-    prepare(&channel, config)
         .await
         .map_err(|error| explain(&error))?;
     Ok(Link {
@@ -115,7 +137,7 @@ async fn open(
 }
 
 /// We dial ourselves: each step is bounded then, and what is left of a failed try can be cut.
-async fn log_in(
+async fn greet(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
@@ -174,8 +196,8 @@ fn uri(config: &config::Amqp, server: &AmqpServer) -> AMQPUri {
         },
         authority: AMQPAuthority {
             userinfo: AMQPUserInfo {
-                username: server.user.clone(),
-                password: server.password.expose().to_owned(),
+                username: server.login.user.clone(),
+                password: server.login.password.expose().to_owned(),
             },
             host: server.host.clone(),
             port: server.port,
@@ -183,6 +205,10 @@ fn uri(config: &config::Amqp, server: &AmqpServer) -> AMQPUri {
         vhost: server.vhost.clone(),
         query: AMQPQueryString {
             heartbeat: u16::try_from(config.heartbeat.as_secs()).ok(),
+            auth_mechanism: Some(match config.auth {
+                AmqpAuth::Plain => SASLMechanism::Plain,
+                AmqpAuth::External => SASLMechanism::External,
+            }),
             ..AMQPQueryString::default()
         },
     }
@@ -230,7 +256,7 @@ async fn prepare(channel: &Channel, config: &config::Amqp) -> lapin::Result<()> 
     Ok(())
 }
 
-fn kind(kind: config::ExchangeKind) -> ExchangeKind {
+pub(super) fn kind(kind: config::ExchangeKind) -> ExchangeKind {
     match kind {
         config::ExchangeKind::Topic => ExchangeKind::Topic,
         config::ExchangeKind::Direct => ExchangeKind::Direct,
@@ -239,7 +265,7 @@ fn kind(kind: config::ExchangeKind) -> ExchangeKind {
     }
 }
 
-fn address(server: &AmqpServer) -> String {
+pub(super) fn address(server: &AmqpServer) -> String {
     let AmqpServer { host, port, .. } = server;
     if host.contains(':') {
         format!("[{host}]:{port}")

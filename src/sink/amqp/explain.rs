@@ -26,6 +26,22 @@ pub(super) fn explain(error: &Error) -> String {
     }
 }
 
+pub(super) fn is_not_found(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal) if refusal.get_id() == NOT_FOUND)
+}
+
+/// Bytes that the payload of a message may have, where the broker closed the channel over one that
+/// had more: it has no other way to say so.
+pub(super) fn size_limit(error: &Error) -> Option<usize> {
+    let ErrorKind::ProtocolError(refusal) = error.kind() else {
+        return None;
+    };
+    let text = refusal.get_message().as_str();
+    let (_, limit) = text.rsplit_once(" max size ")?;
+    let is_over_it = refusal.get_id() == PRECONDITION_FAILED && text.contains("message size ");
+    limit.trim().parse().ok().filter(|_| is_over_it)
+}
+
 /// Whether it is the broker's own word, rather than something that follows from it.
 pub(super) fn is_the_cause(error: &Error) -> bool {
     !matches!(
@@ -44,6 +60,9 @@ fn advice(refusal: &AMQPError) -> Option<&'static str> {
         ACCESS_REFUSED => "grant the user the right: rabbitmqctl set_permissions",
         NOT_FOUND => "make it on the broker, or set declare = true",
         RESOURCE_LOCKED => "another connection owns it: name another queue",
+        PRECONDITION_FAILED if refusal.get_message().as_str().contains("message size") => {
+            "larger records are refused from here on: raise max_message_size in rabbitmq.conf"
+        }
         PRECONDITION_FAILED => {
             "it differs from what the broker has: change kind, or set declare = false"
         }
@@ -68,6 +87,18 @@ mod tests {
             explain(&refusal(NOT_FOUND, text)),
             format!("{text} (make it on the broker, or set declare = true)"),
         );
+    }
+
+    #[test]
+    fn the_brokers_limit_is_read_from_its_words() {
+        let limit = |code, text| size_limit(&refusal(code, text));
+        let said =
+            "PRECONDITION_FAILED - message size 3000 is larger than configured max size 2000";
+        assert_eq!(limit(PRECONDITION_FAILED, said), Some(2000));
+        let hard = "PRECONDITION_FAILED - message size 536870913 is larger than max size 536870912";
+        assert_eq!(limit(PRECONDITION_FAILED, hard), Some(512 << 20));
+        let other = "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'x'";
+        assert_eq!(limit(PRECONDITION_FAILED, other), None);
     }
 
     #[test]

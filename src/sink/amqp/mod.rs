@@ -6,15 +6,20 @@
 
 mod connect;
 mod explain;
+mod probe;
 mod publisher;
-mod tls;
 mod unsettled;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(super) use self::probe::probe;
 
 use self::publisher::Publisher;
 use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
@@ -28,6 +33,53 @@ const PERSISTENT: u8 = 2;
 
 /// What the attribute names of `CloudEvents` begin with in AMQP.
 const HEADER_PREFIX: &str = "cloudEvents:";
+
+/// What a header takes beside the attributes, at most.
+const OTHER_PROPERTIES_BYTES: usize = 2048;
+
+/// What an attribute takes beside its value: its name with its prefix, a type and two lengths.
+const ATTRIBUTE_BYTES: usize = 64;
+
+/// A broker, and what it said that the next connection has to know.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    config: config::Amqp,
+    limit: SizeLimit,
+}
+
+impl From<config::Amqp> for Peer {
+    fn from(config: config::Amqp) -> Self {
+        Self {
+            config,
+            limit: SizeLimit::default(),
+        }
+    }
+}
+
+/// How many bytes of payload the broker takes. It says so only by closing the channel over a record
+/// that has more; without this memory the same record would close each channel after it.
+#[derive(Clone, Debug)]
+struct SizeLimit(Arc<AtomicUsize>);
+
+impl Default for SizeLimit {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+    }
+}
+
+impl SizeLimit {
+    fn learn(&self, bytes: usize) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    fn forget(&self) {
+        self.learn(usize::MAX);
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// A record as AMQP has it.
 struct Message {
@@ -45,24 +97,34 @@ pub struct AmqpSink {
     outcomes: Outcomes,
     /// What all messages have in common.
     properties: BasicProperties,
+    /// Bytes that a payload may have, as far as is known, and those of a frame.
+    max_payload: usize,
+    max_frame: usize,
     /// Ends the publisher, also while it takes no records.
     _end: DropGuard,
 }
 
 impl Sink for AmqpSink {
-    type Config = config::Amqp;
+    type Config = Peer;
 
-    async fn connect(config: &Self::Config, outcomes: Outcomes) -> Result<Self, Broken> {
-        let link = connect::connect(config).await?;
+    async fn connect(peer: &Self::Config, outcomes: Outcomes) -> Result<Self, Broken> {
+        let link = connect::connect(&peer.config).await?;
+        let max_frame = match link.connection.configuration().frame_max() {
+            0 => usize::MAX,
+            bytes => bytes.try_into().unwrap_or(usize::MAX),
+        };
+        let max_payload = peer.limit.bytes();
         let (queue, messages) = mpsc::channel(QUEUE);
         let given_up = CancellationToken::new();
         let end = given_up.clone().drop_guard();
-        let publisher = Publisher::new(config, link, messages, outcomes.clone(), given_up);
+        let publisher = Publisher::new(peer, link, messages, outcomes.clone(), given_up);
         Ok(Self {
             queue,
             publisher: tokio::spawn(publisher.run()),
             outcomes,
-            properties: common_properties(config),
+            properties: common_properties(&peer.config),
+            max_payload,
+            max_frame,
             _end: end,
         })
     }
@@ -92,12 +154,34 @@ impl AmqpSink {
     fn message(&self, ticket: Ticket, record: &Record<'_>) -> Result<Message, String> {
         let routing_key = ShortString::try_new(record.destination)
             .map_err(|_| format!("its routing key is too long: {}", record.destination))?;
+        self.check_size(record)?;
         Ok(Message {
             ticket,
             routing_key,
             properties: self.properties(record),
             payload: record.payload.to_vec(),
         })
+    }
+
+    fn check_size(&self, record: &Record<'_>) -> Result<(), String> {
+        let (bytes, limit) = (record.payload.len(), self.max_payload);
+        if bytes > limit {
+            return Err(format!(
+                "its payload of {bytes} bytes is over the broker's limit of {limit} (max_message_size in rabbitmq.conf)"
+            ));
+        }
+        // A payload is sent in pieces, but all properties are in one frame.
+        let attributes = record.attributes.iter();
+        let bytes: usize = attributes
+            .map(|(_, value)| ATTRIBUTE_BYTES + value.len())
+            .sum();
+        let limit = self.max_frame.saturating_sub(OTHER_PROPERTIES_BYTES);
+        if bytes > limit {
+            return Err(format!(
+                "its attributes of {bytes} bytes do not fit into one frame of the broker's (frame_max in rabbitmq.conf)"
+            ));
+        }
+        Ok(())
     }
 
     fn properties(&self, record: &Record<'_>) -> BasicProperties {
@@ -131,7 +215,7 @@ impl AmqpSink {
 fn common_properties(config: &config::Amqp) -> BasicProperties {
     let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
-        .with_app_id("central-forwarder".into());
+        .with_app_id(config.app_id.as_str().into());
     if let Some(expiration) = config.expiration {
         // AMQP has it as text, in milliseconds.
         let millis = expiration.as_millis().to_string();

@@ -15,10 +15,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Link;
-use super::explain::{explain, is_the_cause};
+use super::explain::{explain, is_the_cause, size_limit};
 use super::unsettled::{Answer, Identity, Unsettled};
-use super::{Broken, Message, Outcome, Outcomes, Ticket};
-use crate::config;
+use super::{Broken, Message, Outcome, Outcomes, Peer, SizeLimit, Ticket};
 
 /// How often it is asked whether a confirm is overdue.
 const LOOK: Duration = Duration::from_millis(500);
@@ -47,6 +46,7 @@ pub(super) struct Publisher {
     outcomes: Outcomes,
     /// Cancelled when the sink is given up.
     given_up: CancellationToken,
+    limit: SizeLimit,
     exchange: ShortString,
     max_in_flight: usize,
     confirm_timeout: Duration,
@@ -61,12 +61,13 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(
-        config: &config::Amqp,
+        peer: &Peer,
         link: Link,
         messages: mpsc::Receiver<Message>,
         outcomes: Outcomes,
         given_up: CancellationToken,
     ) -> Self {
+        let config = &peer.config;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -74,6 +75,7 @@ impl Publisher {
             messages,
             outcomes,
             given_up,
+            limit: peer.limit.clone(),
             exchange: config.exchange.name.as_str().into(),
             max_in_flight: config.max_in_flight,
             confirm_timeout: config.confirm_timeout,
@@ -87,6 +89,9 @@ impl Publisher {
 
     /// Publishes until the sink is given up or the connection is of no more use, and says why.
     pub(super) async fn run(mut self) -> Broken {
+        // What the broker said of its limit before, it may have changed by the next connection:
+        // only the word with which this one ends is kept.
+        self.limit.forget();
         let why = match self.publish_all().await {
             Ok(()) => format!("{}: closed", self.link.server),
             Err(why) => format!("{}: {why}", self.link.server),
@@ -172,10 +177,17 @@ impl Publisher {
                 self.blocked = false;
                 self.patient_since = Instant::now();
             }
-            Event::Error(error) => return Err(explain(&error)),
+            Event::Error(error) => return Err(self.reason(&error)),
             _ => {}
         }
         Ok(())
+    }
+
+    fn reason(&self, error: &lapin::Error) -> String {
+        if let Some(bytes) = size_limit(error) {
+            self.limit.learn(bytes);
+        }
+        explain(error)
     }
 
     fn look_for_overdue(&self) -> Result<(), String> {
@@ -192,7 +204,7 @@ impl Publisher {
     /// What follows from a closed channel may be seen before the broker's reason for closing it.
     async fn cause(&mut self, error: lapin::Error) -> String {
         if is_the_cause(&error) {
-            return explain(&error);
+            return self.reason(&error);
         }
         let events = &mut self.link.events;
         let told = async {
@@ -206,7 +218,7 @@ impl Publisher {
             None
         };
         let told = timeout(CAUSE, told).await.ok().flatten();
-        explain(&told.unwrap_or(error))
+        self.reason(&told.unwrap_or(error))
     }
 }
 

@@ -6,15 +6,18 @@
 //! sends everything unconfirmed anew. The client id is the same each time, so that the broker ends
 //! what is left of the old connection before it takes anything from the new one.
 //!
-//! The connection is rumqttc's packets, but not its event loop, which resends by itself, cannot tell
-//! a record that is refused from a connection that is broken, and loses the place of each refused
-//! record at `QoS` 2.
+//! The handshake is rumqttc's, but not the event loop, which resends by itself, cannot tell a record
+//! that is refused from a connection that is broken, and loses the place of each refused record at
+//! `QoS` 2.
 //!
 //! A broker that speaks 3.1.1 has no way to refuse a record: it drops it in silence, or closes the
 //! connection.
 
 mod dial;
+mod handshake;
 mod packet;
+mod probe;
+mod publish;
 mod reason;
 mod session;
 
@@ -23,7 +26,9 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::packet::Publish;
+pub(super) use self::probe::probe;
+
+use self::publish::Encoder;
 use self::session::{Request, Session};
 use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
@@ -33,10 +38,9 @@ const QUEUE_RECORDS: usize = 1024;
 
 /// One connection to a broker.
 pub struct MqttSink {
-    config: config::Mqtt,
+    encoder: Encoder,
     requests: mpsc::Sender<Request>,
     outcomes: Outcomes,
-    packet_bytes: usize,
     /// Why the session ended.
     end: Arc<OnceLock<String>>,
     /// Ends the session with this value: what it has not yet sent is not sent any more.
@@ -57,29 +61,28 @@ impl Sink for MqttSink {
         let session = Session::open(config, queue, outcomes.clone())
             .await
             .map_err(|why| Broken(format!("mqtt: {why}")))?;
-        let packet_bytes = session.packet_bytes();
+        let encoder = Encoder::new(config, session.limits());
         let end = Arc::new(OnceLock::new());
         let given_up = CancellationToken::new();
         tokio::spawn(session.run(given_up.clone(), Arc::clone(&end)));
         Ok(Self {
-            config: config.clone(),
+            encoder,
             requests,
             outcomes,
-            packet_bytes,
             end,
             _session: given_up.drop_guard(),
         })
     }
 
     async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
-        let publish = match self.packet(record) {
-            Ok(publish) => publish,
+        let packet = match self.encoder.packet(record) {
+            Ok(packet) => packet,
             Err(why) => {
                 let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
                 return Ok(());
             }
         };
-        let request = Request { ticket, publish };
+        let request = Request { ticket, packet };
         self.requests.send(request).await.map_err(|_| {
             let why = self
                 .end
@@ -92,18 +95,5 @@ impl Sink for MqttSink {
     /// The session sends whatever it may at once.
     async fn flush(&mut self) -> Result<(), Broken> {
         Ok(())
-    }
-}
-
-impl MqttSink {
-    fn packet(&self, record: &Record<'_>) -> Result<Publish, String> {
-        let publish = Publish::of(record, &self.config)?;
-        let (size, limit) = (publish.size(), self.packet_bytes);
-        if size > limit {
-            return Err(format!(
-                "its packet of {size} bytes is over the limit of {limit}"
-            ));
-        }
-        Ok(publish)
     }
 }

@@ -12,7 +12,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Reader, Writer, dial};
-use super::packet::{self, Incoming, Limits, PINGREQ, Publish};
+use super::handshake::{Limits, connect, disconnect, take_connack};
+use super::packet::{self, Incoming, PINGREQ};
+use super::publish::Packet;
 use super::reason;
 use crate::config::Mqtt;
 use crate::sink::{Outcome, Outcomes, Ticket};
@@ -45,7 +47,16 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) ticket: Ticket,
-    pub(super) publish: Publish,
+    pub(super) packet: Packet,
+}
+
+/// A connection that the broker has let in.
+pub(super) struct Line {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    /// What came behind the CONNACK.
+    pub(super) incoming: BytesMut,
+    pub(super) limits: Limits,
 }
 
 pub(super) struct Session {
@@ -57,7 +68,7 @@ pub(super) struct Session {
     /// Something was written that may still be in the stream's own buffer.
     unflushed: bool,
     book: Book,
-    packet_bytes: usize,
+    limits: Limits,
     /// What is said at a good end.
     goodbye: &'static [u8],
     ping_every: Duration,
@@ -86,60 +97,39 @@ struct Pending {
 }
 
 impl Session {
-    /// Connects and waits for the CONNACK.
     pub(super) async fn open(
         mqtt: &Mqtt,
         requests: mpsc::Receiver<Request>,
         outcomes: Outcomes,
     ) -> Result<Self, String> {
-        let (reader, writer) = dial(mqtt).await?;
-        let mut session = Self {
-            reader,
-            writer,
-            requests,
-            incoming: BytesMut::with_capacity(READ_BYTES),
-            outgoing: packet::connect(mqtt, KEEP_ALIVE)?,
-            unflushed: false,
-            book: Book::new(outcomes),
-            packet_bytes: 0,
-            goodbye: packet::disconnect(mqtt),
-            ping_every: Duration::ZERO,
-            last_ping: Instant::now(),
-            awaits_pong: false,
-        };
-        let limits = timeout(PATIENCE, session.shake_hands(mqtt))
-            .await
-            .map_err(|_| format!("the broker did not answer CONNECT in {PATIENCE:?}"))??;
-        session.packet_bytes = limits.packet_bytes;
-        session.book.receive_max = IN_FLIGHT.min(limits.receive_max.into());
+        let line = Line::open(mqtt).await?;
+        let limits = line.limits;
         let keep_alive = match limits.keep_alive {
             None | Some(0) => KEEP_ALIVE,
             Some(seconds) => seconds.min(KEEP_ALIVE),
         };
-        session.ping_every = Duration::from_secs(keep_alive.into()) / 2;
+        let mut session = Self {
+            reader: line.reader,
+            writer: line.writer,
+            requests,
+            incoming: line.incoming,
+            outgoing: BytesMut::new(),
+            unflushed: false,
+            book: Book::new(outcomes, IN_FLIGHT.min(limits.receive_max.into())),
+            limits,
+            goodbye: disconnect(mqtt),
+            ping_every: Duration::from_secs(keep_alive.into()) / 2,
+            last_ping: Instant::now(),
+            awaits_pong: false,
+        };
         if let Some(topic) = &mqtt.status_topic {
-            session.publish(None, Publish::online(topic, mqtt))?;
+            session.publish(None, Packet::online(topic, mqtt));
         }
         Ok(session)
     }
 
-    pub(super) fn packet_bytes(&self) -> usize {
-        self.packet_bytes
-    }
-
-    async fn shake_hands(&mut self, mqtt: &Mqtt) -> Result<Limits, String> {
-        let sent = async {
-            self.writer.write_all_buf(&mut self.outgoing).await?;
-            self.writer.flush().await
-        };
-        sent.await.map_err(lost)?;
-        loop {
-            if let Some(limits) = packet::take_connack(&mut self.incoming, mqtt)? {
-                return Ok(limits);
-            }
-            let read = self.reader.read_buf(&mut self.incoming).await;
-            read.and_then(more).map_err(lost)?;
-        }
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Runs until the sink is dropped or the connection breaks; says why it ended first, then what
@@ -174,7 +164,7 @@ impl Session {
                     self.take_packets()?;
                 }
                 request = self.requests.recv(), if may_take => match request {
-                    Some(Request { ticket, publish }) => self.publish(Some(ticket), publish)?,
+                    Some(Request { ticket, packet }) => self.publish(Some(ticket), packet),
                     None => return Ok(()),
                 },
                 pushed = push(&mut self.writer, &mut self.outgoing), if must_flush || !is_written => {
@@ -188,17 +178,16 @@ impl Session {
         }
     }
 
-    fn publish(&mut self, ticket: Option<Ticket>, mut publish: Publish) -> Result<(), String> {
-        if publish.has_acknowledgement() {
-            publish.set_id(self.book.enter(ticket));
-            self.book.put += publish.write(&mut self.outgoing)? as u64;
+    fn publish(&mut self, ticket: Option<Ticket>, mut packet: Packet) {
+        if packet.has_acknowledgement() {
+            let id = self.book.enter(ticket);
+            self.put(packet.with_id(id));
         } else {
-            self.book.put += publish.write(&mut self.outgoing)? as u64;
+            self.put(packet.with_id(0));
             self.book
                 .unwritten
                 .extend(ticket.map(|ticket| (self.book.put, ticket)));
         }
-        Ok(())
     }
 
     fn put(&mut self, packet: &[u8]) {
@@ -266,12 +255,63 @@ impl Session {
     }
 }
 
+impl Line {
+    /// Connects and waits for the CONNACK.
+    pub(super) async fn open(mqtt: &Mqtt) -> Result<Self, String> {
+        let (mut reader, mut writer) = dial(mqtt).await?;
+        let mut incoming = BytesMut::with_capacity(READ_BYTES);
+        let shaken = async {
+            send(&mut writer, &connect(mqtt, KEEP_ALIVE)?).await?;
+            loop {
+                if let Some(limits) = take_connack(&mut incoming, mqtt)? {
+                    return Ok::<_, String>(limits);
+                }
+                receive(&mut reader, &mut incoming).await?;
+            }
+        };
+        let limits = timeout(PATIENCE, shaken)
+            .await
+            .map_err(|_| format!("the broker did not answer CONNECT in {PATIENCE:?}"))??;
+        Ok(Self {
+            reader,
+            writer,
+            incoming,
+            limits,
+        })
+    }
+
+    pub(super) async fn send(&mut self, packet: &[u8]) -> Result<(), String> {
+        send(&mut self.writer, packet).await
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Incoming, String> {
+        loop {
+            if let Some(incoming) = packet::take(&mut self.incoming)? {
+                return Ok(incoming);
+            }
+            receive(&mut self.reader, &mut self.incoming).await?;
+        }
+    }
+}
+
+async fn send(writer: &mut Writer, packet: &[u8]) -> Result<(), String> {
+    let sent = async {
+        writer.write_all(packet).await?;
+        writer.flush().await
+    };
+    sent.await.map_err(lost)
+}
+
+async fn receive(reader: &mut Reader, to: &mut BytesMut) -> Result<(), String> {
+    reader.read_buf(to).await.and_then(more).map_err(lost)
+}
+
 impl Book {
-    fn new(outcomes: Outcomes) -> Self {
+    fn new(outcomes: Outcomes, receive_max: usize) -> Self {
         Self {
             outcomes,
             in_flight: HashMap::new(),
-            receive_max: 0,
+            receive_max,
             last_id: 0,
             unwritten: VecDeque::new(),
             put: 0,

@@ -1,0 +1,205 @@
+//! CONNECT and CONNACK, by rumqttc's codec, and what the broker says there of its limits.
+
+use bytes::BytesMut;
+use rumqttc::mqttbytes::{PacketType, Protocol, v4};
+use rumqttc::v5::mqttbytes::v5;
+use rumqttc::{QoS as QosV4, v5::mqttbytes::QoS as QosV5};
+
+use super::packet::{body, whole_packet};
+use super::publish::OFFLINE;
+use super::reason;
+use crate::config::{Mqtt, MqttVersion, Qos};
+
+/// A broker of 3.1.1 has no word for how many it takes at `QoS` 2: Mosquitto 2.0 was seen to reset
+/// the connection with some hundred under way. 20 is what it allows by default where it can say so.
+const UNSAID_RECEIVE_MAX: u16 = 20;
+
+/// What a broker allows, from its CONNACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Records at `QoS` 1 and 2 that may be under way.
+    pub(super) receive_max: u16,
+    /// Bytes of a packet.
+    pub(super) packet_bytes: usize,
+    /// Numbers that may stand for topics.
+    pub(super) topic_aliases: u16,
+    pub(super) max_qos: u8,
+    /// Seconds, where the broker insists.
+    pub(super) keep_alive: Option<u16>,
+}
+
+/// The CONNECT that begins a clean session: what is unconfirmed is sent again by the delivery, so
+/// neither side has to remember anything.
+pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16) -> Result<BytesMut, String> {
+    let mut buffer = BytesMut::new();
+    let username = mqtt.username.as_ref().map_or("", |secret| secret.expose());
+    let password = mqtt.password.as_ref().map_or("", |secret| secret.expose());
+    let with_login = mqtt.username.is_some();
+    let status_topic = mqtt.status_topic.as_ref();
+    let written = match mqtt.version {
+        MqttVersion::V3 => v4::Connect {
+            protocol: Protocol::V4,
+            keep_alive,
+            client_id: mqtt.client_id.clone(),
+            clean_session: true,
+            last_will: status_topic
+                .map(|topic| v4::LastWill::new(topic, OFFLINE, qos_v4(mqtt.qos), true)),
+            login: with_login.then(|| v4::Login::new(username, password)),
+        }
+        .write(&mut buffer)
+        .map_err(|error| error.to_string()),
+        MqttVersion::V5 => {
+            let connect = v5::Connect {
+                keep_alive,
+                client_id: mqtt.client_id.clone(),
+                clean_start: true,
+                properties: None,
+            };
+            let will = status_topic
+                .map(|topic| v5::LastWill::new(topic, OFFLINE, qos_v5(mqtt.qos), true, None));
+            let login = with_login.then(|| v5::Login::new(username, password));
+            connect
+                .write(&will, &login, &mut buffer)
+                .map_err(|error| error.to_string())
+        }
+    };
+    written.map(|_| buffer)
+}
+
+/// Takes the CONNACK off the buffer; `None`: it is not there yet.
+pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Limits>, String> {
+    let Some(header) = whole_packet(buffer)? else {
+        return Ok(None);
+    };
+    if header.packet_type().ok() != Some(PacketType::ConnAck) {
+        return Err("the broker answered CONNECT with something else than CONNACK".to_owned());
+    }
+    let code = body(&buffer[..header.frame_length()]).get(1).copied();
+    match code {
+        Some(0) => {}
+        Some(code) => {
+            let why = reason::text(code);
+            return Err(format!("the broker refused the connection: {why}"));
+        }
+        None => return Err("the broker's CONNACK is malformed".to_owned()),
+    }
+    let mut limits = Limits {
+        receive_max: match (mqtt.version, mqtt.qos) {
+            (MqttVersion::V3, Qos::ExactlyOnce) => UNSAID_RECEIVE_MAX,
+            _ => u16::MAX,
+        },
+        packet_bytes: mqtt.max_packet_size as usize,
+        topic_aliases: 0,
+        max_qos: Qos::ExactlyOnce as u8,
+        keep_alive: None,
+    };
+    if mqtt.version == MqttVersion::V5 {
+        let packet = v5::Packet::read(buffer, None)
+            .map_err(|error| format!("the broker's CONNACK is malformed: {error}"))?;
+        if let v5::Packet::ConnAck(connack) = packet
+            && let Some(properties) = connack.properties
+        {
+            limits.respect(&properties, mqtt)?;
+        }
+    } else {
+        let _ = buffer.split_to(header.frame_length());
+    }
+    Ok(Some(limits))
+}
+
+impl Limits {
+    fn respect(&mut self, broker: &v5::ConnAckProperties, mqtt: &Mqtt) -> Result<(), String> {
+        self.max_qos = broker.max_qos.unwrap_or(self.max_qos);
+        if self.max_qos < mqtt.qos as u8 {
+            return Err(format!("the broker: {}", reason::text(0x9b)));
+        }
+        if broker.retain_available == Some(0) && (mqtt.retain || mqtt.status_topic.is_some()) {
+            return Err(format!("the broker: {}", reason::text(0x9a)));
+        }
+        self.receive_max = broker.receive_max.unwrap_or(self.receive_max).max(1);
+        if let Some(bytes) = broker.max_packet_size {
+            self.packet_bytes = self.packet_bytes.min(bytes as usize);
+        }
+        self.topic_aliases = broker.topic_alias_max.unwrap_or(0);
+        self.keep_alive = broker.server_keep_alive;
+        Ok(())
+    }
+}
+
+/// The DISCONNECT that ends a session in good order. A client with a last will wants it published:
+/// 3.1.1 has no word for that, so that the connection has to end without one.
+pub(super) fn disconnect(mqtt: &Mqtt) -> &'static [u8] {
+    match (mqtt.version, &mqtt.status_topic) {
+        (_, None) => &[0xe0, 0],
+        (MqttVersion::V5, Some(_)) => &[0xe0, 1, 0x04],
+        (MqttVersion::V3, Some(_)) => &[],
+    }
+}
+
+fn qos_v4(qos: Qos) -> QosV4 {
+    match qos {
+        Qos::AtMostOnce => QosV4::AtMostOnce,
+        Qos::AtLeastOnce => QosV4::AtLeastOnce,
+        Qos::ExactlyOnce => QosV4::ExactlyOnce,
+    }
+}
+
+fn qos_v5(qos: Qos) -> QosV5 {
+    match qos {
+        Qos::AtMostOnce => QosV5::AtMostOnce,
+        Qos::AtLeastOnce => QosV5::AtLeastOnce,
+        Qos::ExactlyOnce => QosV5::ExactlyOnce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::publish::tests::mqtt;
+    use super::*;
+
+    #[test]
+    fn a_broker_says_its_limits_and_they_are_respected() {
+        let mut mqtt = mqtt(MqttVersion::V5);
+        // Receive maximum 20, maximum packet size 4096, topic alias maximum 10, no retained
+        // messages, maximum QoS 1.
+        let connack = [
+            0x20, 18, 0, 0, 15, 33, 0, 20, 39, 0, 0, 16, 0, 34, 0, 10, 37, 0, 36, 1,
+        ];
+        let taken = |mqtt: &Mqtt| take_connack(&mut BytesMut::from(&connack[..]), mqtt);
+        assert!(taken(&mqtt).unwrap_err().contains("set retain = false"));
+        mqtt.retain = false;
+        let limits = Limits {
+            receive_max: 20,
+            packet_bytes: 4096,
+            topic_aliases: 10,
+            max_qos: 1,
+            keep_alive: None,
+        };
+        assert_eq!(taken(&mqtt), Ok(Some(limits)));
+        mqtt.qos = Qos::ExactlyOnce;
+        assert!(taken(&mqtt).unwrap_err().contains("set a lower `qos`"));
+    }
+
+    #[test]
+    fn a_refused_connection_is_explained() {
+        for (version, connack) in [
+            (MqttVersion::V3, &[0x20, 2, 0, 4][..]),
+            (MqttVersion::V5, &[0x20, 3, 0, 0x86, 0]),
+        ] {
+            let mut buffer = BytesMut::from(connack);
+            let why = take_connack(&mut buffer, &mqtt(version)).unwrap_err();
+            assert!(why.contains("the username or the password"), "{why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_broker_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            for version in [MqttVersion::V3, MqttVersion::V5] {
+                let _ = take_connack(&mut BytesMut::from(&bytes[..]), &mqtt(version));
+            }
+        }
+    }
+}

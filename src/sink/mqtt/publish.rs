@@ -1,0 +1,445 @@
+//! Records as PUBLISH packets, written once and in one piece.
+//!
+//! rumqttc's packets would need an owned text for each attribute's name and value: twenty
+//! allocations a record.
+
+use std::collections::HashMap;
+
+use bytes::BufMut as _;
+
+use super::handshake::Limits;
+use crate::config::mqtt::is_carried;
+use crate::config::{Mqtt, MqttVersion, Qos};
+use crate::sink::Record;
+
+/// What a text may have: its length is two bytes.
+const MAX_TEXT_BYTES: usize = 65_535;
+
+/// The longest remaining length that a packet can express.
+const MAX_REMAINING_BYTES: usize = 268_435_455;
+
+const ONLINE: &str = "online";
+pub(super) const OFFLINE: &str = "offline";
+
+/// Identifiers of the properties of MQTT 5.
+const MESSAGE_EXPIRY: u8 = 0x02;
+const CONTENT_TYPE: u8 = 0x03;
+const TOPIC_ALIAS: u8 = 0x23;
+const USER_PROPERTY: u8 = 0x26;
+
+/// A PUBLISH that has no identifier yet.
+#[derive(Debug)]
+pub(super) struct Packet {
+    bytes: Vec<u8>,
+    /// Where its identifier belongs; `None` at `QoS` 0, where nothing is acknowledged.
+    id_at: Option<usize>,
+}
+
+impl Packet {
+    /// The retained word that the forwarder is there.
+    pub(super) fn online(topic: &str, mqtt: &Mqtt) -> Self {
+        let properties: &[u8] = match mqtt.version {
+            MqttVersion::V3 => &[],
+            MqttVersion::V5 => &[0],
+        };
+        assemble(mqtt.qos, true, topic, properties, ONLINE.as_bytes())
+    }
+
+    /// A packet at `QoS` 2 that nobody is to see: see `probe`.
+    pub(super) fn trial(topic: &str) -> Self {
+        const SECOND: [u8; 6] = [5, MESSAGE_EXPIRY, 0, 0, 0, 1];
+        assemble(Qos::ExactlyOnce, false, topic, &SECOND, &[])
+    }
+
+    pub(super) fn has_acknowledgement(&self) -> bool {
+        self.id_at.is_some()
+    }
+
+    /// The whole packet, with this identifier where it has one.
+    pub(super) fn with_id(&mut self, id: u16) -> &[u8] {
+        if let Some(at) = self.id_at {
+            self.bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
+        }
+        &self.bytes
+    }
+}
+
+/// Writes the packets of one connection.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    version: MqttVersion,
+    qos: Qos,
+    retain: bool,
+    /// Seconds.
+    message_expiry: Option<u32>,
+    packet_bytes: usize,
+    aliases: Aliases,
+    /// The properties of the packet that is written, behind room for their length.
+    properties: Vec<u8>,
+}
+
+impl Encoder {
+    pub(super) fn new(mqtt: &Mqtt, limits: &Limits) -> Self {
+        Self {
+            version: mqtt.version,
+            qos: mqtt.qos,
+            retain: mqtt.retain,
+            message_expiry: mqtt.message_expiry,
+            packet_bytes: limits.packet_bytes,
+            aliases: Aliases::new(limits.topic_aliases),
+            properties: Vec::new(),
+        }
+    }
+
+    /// The packets have to be sent in the order in which they are written: the first one of a topic
+    /// tells the broker the number by which the others name it.
+    ///
+    /// # Errors
+    /// Why the broker cannot be sent this record.
+    pub(super) fn packet(&mut self, record: &Record<'_>) -> Result<Packet, String> {
+        let topic = record.destination;
+        if topic.len() > MAX_TEXT_BYTES {
+            return Err(format!(
+                "its topic is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT"
+            ));
+        }
+        let alias = self.aliases.find(topic);
+        self.properties.clear();
+        if self.version == MqttVersion::V5 {
+            self.write_properties(record, alias)?;
+        }
+        let said = if let Some(Alias::Known(_)) = alias {
+            ""
+        } else {
+            topic
+        };
+        let size = size(self.qos, said, self.properties.len(), record.payload.len());
+        let limit = self.packet_bytes;
+        if size > limit {
+            return Err(format!(
+                "its packet of {size} bytes is over the limit of {limit}"
+            ));
+        }
+        if let Some(Alias::New(_)) = alias {
+            self.aliases.tell(topic);
+        }
+        let properties = &self.properties;
+        Ok(assemble(
+            self.qos,
+            self.retain,
+            said,
+            properties,
+            record.payload,
+        ))
+    }
+
+    /// The properties, with their length before them.
+    fn write_properties(
+        &mut self,
+        record: &Record<'_>,
+        alias: Option<Alias>,
+    ) -> Result<(), String> {
+        let to = &mut self.properties;
+        let mut length = 1 + 2 + record.content_type.len();
+        length += self.message_expiry.map_or(0, |_| 1 + 4);
+        length += alias.map_or(0, |_| 1 + 2);
+        for (name, value) in record.attributes.iter() {
+            if value.len() > MAX_TEXT_BYTES {
+                return Err(format!(
+                    "its attribute `{name}` is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT"
+                ));
+            }
+            length += 1 + 2 + name.len() + 2 + carried_bytes(value);
+        }
+        put_length(to, length);
+        if let Some(seconds) = self.message_expiry {
+            to.put_u8(MESSAGE_EXPIRY);
+            to.put_u32(seconds);
+        }
+        if let Some(Alias::New(number) | Alias::Known(number)) = alias {
+            to.put_u8(TOPIC_ALIAS);
+            to.put_u16(number);
+        }
+        to.put_u8(CONTENT_TYPE);
+        put_text(to, record.content_type);
+        for (name, value) in record.attributes.iter() {
+            to.put_u8(USER_PROPERTY);
+            put_text(to, name);
+            put_carried(to, value);
+        }
+        Ok(())
+    }
+}
+
+/// The numbers that stand for topics on this connection, given as topics come until there are no
+/// more.
+#[derive(Debug)]
+struct Aliases {
+    numbers: HashMap<String, u16>,
+    max: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alias {
+    /// The broker is to be told.
+    New(u16),
+    Known(u16),
+}
+
+impl Aliases {
+    fn new(max: u16) -> Self {
+        Self {
+            numbers: HashMap::new(),
+            max,
+        }
+    }
+
+    fn find(&self, topic: &str) -> Option<Alias> {
+        if let Some(number) = self.numbers.get(topic) {
+            return Some(Alias::Known(*number));
+        }
+        let next = u16::try_from(self.numbers.len() + 1).ok();
+        next.filter(|next| *next <= self.max).map(Alias::New)
+    }
+
+    fn tell(&mut self, topic: &str) {
+        if let Some(Alias::New(number)) = self.find(topic) {
+            self.numbers.insert(topic.to_owned(), number);
+        }
+    }
+}
+
+/// What stands before a payload, without the packet's type and length.
+fn head_bytes(qos: Qos, topic: &str, properties: usize) -> usize {
+    let id = if qos == Qos::AtMostOnce { 0 } else { 2 };
+    2 + topic.len() + id + properties
+}
+
+fn size(qos: Qos, topic: &str, properties: usize, payload: usize) -> usize {
+    let remaining = head_bytes(qos, topic, properties) + payload;
+    1 + length_bytes(remaining) + remaining
+}
+
+fn assemble(qos: Qos, retain: bool, topic: &str, properties: &[u8], payload: &[u8]) -> Packet {
+    let remaining = head_bytes(qos, topic, properties.len()) + payload.len();
+    let mut bytes = Vec::with_capacity(1 + length_bytes(remaining) + remaining);
+    bytes.put_u8(0x30 | ((qos as u8) << 1) | u8::from(retain));
+    put_length(&mut bytes, remaining);
+    put_text(&mut bytes, topic);
+    let id_at = (qos != Qos::AtMostOnce).then_some(bytes.len());
+    if id_at.is_some() {
+        bytes.put_u16(0);
+    }
+    bytes.extend_from_slice(properties);
+    bytes.extend_from_slice(payload);
+    Packet { bytes, id_at }
+}
+
+/// Bytes of a length: seven bits each.
+fn length_bytes(length: usize) -> usize {
+    match length {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x0020_0000 => 3,
+        _ => 4,
+    }
+}
+
+fn put_length(to: &mut Vec<u8>, mut length: usize) {
+    debug_assert!(
+        length <= MAX_REMAINING_BYTES,
+        "the packet's limit is checked"
+    );
+    while length >= 0x80 {
+        to.put_u8(low_byte(length) | 0x80);
+        length >>= 7;
+    }
+    to.put_u8(low_byte(length));
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven bits are asked for")]
+fn low_byte(length: usize) -> u8 {
+    (length & 0x7f) as u8
+}
+
+/// Its length has been checked.
+fn put_text(to: &mut Vec<u8>, text: &str) {
+    to.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
+    to.extend_from_slice(text.as_bytes());
+}
+
+/// Attributes repeat what the payload says: a character that would cost the connection becomes `?`.
+fn put_carried(to: &mut Vec<u8>, value: &str) {
+    if value.chars().all(is_carried) {
+        return put_text(to, value);
+    }
+    to.put_u16(u16::try_from(carried_bytes(value)).unwrap_or(u16::MAX));
+    for character in value.chars() {
+        let carried = if is_carried(character) {
+            character
+        } else {
+            '?'
+        };
+        to.extend_from_slice(carried.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+fn carried_bytes(value: &str) -> usize {
+    let not_carried = value.chars().filter(|character| !is_carried(*character));
+    value.len() - not_carried.map(|c| c.len_utf8() - 1).sum::<usize>()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use bytes::{Bytes, BytesMut};
+    use proptest::prelude::*;
+    use rumqttc::mqttbytes::v4;
+    use rumqttc::v5::mqttbytes::v5;
+    use url::Url;
+
+    use super::*;
+    use crate::config::ClientTls;
+    use crate::sink::Attributes;
+
+    pub(in super::super) fn mqtt(version: MqttVersion) -> Mqtt {
+        Mqtt {
+            url: Url::parse("mqtt://localhost").unwrap(),
+            version,
+            qos: Qos::AtLeastOnce,
+            client_id: "x".to_owned(),
+            username: None,
+            password: None,
+            tls: ClientTls::default(),
+            retain: true,
+            message_expiry: Some(60),
+            max_packet_size: 1 << 20,
+            status_topic: None,
+        }
+    }
+
+    fn encoder(version: MqttVersion, topic_aliases: u16) -> Encoder {
+        let limits = Limits {
+            receive_max: 1,
+            packet_bytes: 1 << 20,
+            topic_aliases,
+            max_qos: 2,
+            keep_alive: None,
+        };
+        Encoder::new(&mqtt(version), &limits)
+    }
+
+    fn record<'a>(
+        destination: &'a str,
+        payload: &'a [u8],
+        attributes: Attributes<'a>,
+    ) -> Record<'a> {
+        Record {
+            destination,
+            key: None,
+            payload,
+            attributes,
+            content_type: "application/json",
+            timestamp: 0,
+        }
+    }
+
+    /// As rumqttc's codec, which is not ours, reads it.
+    fn read(mut packet: Packet) -> v5::Publish {
+        let mut bytes = BytesMut::from(packet.with_id(0xabcd));
+        match v5::Packet::read(&mut bytes, None).expect("a packet") {
+            v5::Packet::Publish(publish) => publish,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn another_codec_reads_what_was_written(
+            topic in "[a-z/]{1,300}",
+            payload in prop::collection::vec(any::<u8>(), 0..20_000),
+            value in "\\PC{0,200}",
+        ) {
+            let spans = [("id", 0..value.len()), ("source", 0..0)];
+            let record = record(&topic, &payload, Attributes::new(&value, &spans));
+            let publish = read(encoder(MqttVersion::V5, 0).packet(&record).unwrap());
+            prop_assert_eq!(&publish.topic[..], topic.as_bytes());
+            prop_assert_eq!((publish.pkid, publish.retain), (0xabcd, true));
+            prop_assert_eq!(&publish.payload[..], &payload[..]);
+            let properties = publish.properties.unwrap();
+            prop_assert_eq!(properties.message_expiry_interval, Some(60));
+            prop_assert_eq!(properties.content_type.as_deref(), Some("application/json"));
+            let expected: String = value.chars().map(|c| if is_carried(c) { c } else { '?' }).collect();
+            let user = [("id".to_owned(), expected), ("source".to_owned(), String::new())];
+            prop_assert_eq!(properties.user_properties, user);
+
+            let mut packet = encoder(MqttVersion::V3, 0).packet(&record).unwrap();
+            let mut bytes = BytesMut::from(packet.with_id(7));
+            let v4::Packet::Publish(publish) = v4::Packet::read(&mut bytes, 1 << 20).unwrap() else {
+                panic!("not a PUBLISH");
+            };
+            prop_assert_eq!((publish.topic, publish.pkid), (topic, 7));
+            prop_assert_eq!(publish.payload, Bytes::from(payload));
+        }
+    }
+
+    #[test]
+    fn a_topic_is_named_once_and_has_a_number_then_while_there_are_numbers() {
+        let mut encoder = encoder(MqttVersion::V5, 2);
+        let mut sent = |topic| {
+            let record = record(topic, b"payload", Attributes::new("", &[]));
+            let publish = read(encoder.packet(&record).unwrap());
+            let alias = publish.properties.unwrap().topic_alias;
+            (String::from_utf8(publish.topic.to_vec()).unwrap(), alias)
+        };
+        for (topic, said, number) in [
+            ("a", "a", Some(1)),
+            ("a", "", Some(1)),
+            ("b", "b", Some(2)),
+            ("c", "c", None),
+            ("c", "c", None),
+            ("b", "", Some(2)),
+        ] {
+            assert_eq!(sent(topic), (said.to_owned(), number), "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_not_sent_tells_no_number() {
+        let mut encoder = encoder(MqttVersion::V5, 2);
+        encoder.packet_bytes = 100;
+        let none = Attributes::new("", &[]);
+        let why = encoder.packet(&record("a", &[0; 100], none)).unwrap_err();
+        assert!(why.contains("is over the limit of 100"), "{why}");
+        let publish = read(encoder.packet(&record("a", b"x", none)).unwrap());
+        assert_eq!(&publish.topic[..], b"a");
+    }
+
+    #[test]
+    fn the_limit_is_met_to_the_byte() {
+        let none = Attributes::new("", &[]);
+        for payload in 0..300 {
+            let payload = vec![0; payload];
+            let record = record("central/x", &payload, none);
+            let mut encoder = encoder(MqttVersion::V5, 0);
+            let size = encoder.packet(&record).unwrap().bytes.len();
+            encoder.packet_bytes = size;
+            assert!(encoder.packet(&record).is_ok());
+            encoder.packet_bytes = size - 1;
+            assert!(encoder.packet(&record).is_err());
+        }
+    }
+
+    #[test]
+    fn what_mqtt_cannot_express_is_refused() {
+        let long = "x".repeat(65_536);
+        let none = Attributes::new("", &[]);
+        let mut v3 = encoder(MqttVersion::V3, 0);
+        let why = v3.packet(&record(&long, b"", none)).unwrap_err();
+        assert!(why.contains("its topic is longer"), "{why}");
+        let spans = [("subject", 0..long.len())];
+        let subject = Attributes::new(&long, &spans);
+        let mut v5 = encoder(MqttVersion::V5, 0);
+        let why = v5.packet(&record("x", b"", subject)).unwrap_err();
+        assert!(why.contains("attribute `subject`"), "{why}");
+    }
+}
