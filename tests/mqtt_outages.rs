@@ -2,28 +2,18 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use support::eventually;
-use support::mosquitto::{Message, Mosquitto, Subscriber};
-use support::mqtt_stand::{MqttStand, drain, numbers};
+use support::mosquitto::{Message, Mosquitto, Subscriber, numbers};
 use support::order::different_in_order;
 use support::proxy::Proxy;
+use support::stand::{Stand, drain};
 
 const A_WHILE: Duration = Duration::from_secs(120);
 const TOPIC: &str = "monitoring";
-
-/// Whether each of the simulator's numbers has come at least once.
-fn all(messages: &[Message], count: u64) -> bool {
-    messages.len() as u64 >= count && different(messages) == (1..=count).collect()
-}
-
-fn different(messages: &[Message]) -> BTreeSet<u64> {
-    numbers(messages).into_iter().collect()
-}
 
 /// Gives the number of repeats.
 fn assert_in_order(messages: &[Message]) -> usize {
@@ -40,7 +30,8 @@ async fn a_broker_that_is_killed_gets_what_came_while_it_was_away() {
     };
     let subscriber = Subscriber::start(&broker.address(), "central/#");
     let url = format!("url = \"mqtt://{}\"", broker.address());
-    let stand = MqttStand::new(&[TOPIC], 1000, COUNT, &url).await;
+    let stand = Stand::new(&[TOPIC], 1000, COUNT).await;
+    stand.to_mqtt(&url);
     broker.kill();
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "cannot connect to");
@@ -48,7 +39,7 @@ async fn a_broker_that_is_killed_gets_what_came_while_it_was_away() {
         stand.simulator.sent()[TOPIC].frames == COUNT
     });
     broker.start_again();
-    let messages = subscriber.wait_for(A_WHILE, "all records", |messages| all(messages, COUNT));
+    let messages = subscriber.wait_for_all(A_WHILE, COUNT);
     let repeats = assert_in_order(&messages);
     drain(forwarder);
     println!("{COUNT} records, {repeats} repeats, lost 0");
@@ -62,12 +53,13 @@ async fn a_broker_that_is_restarted_under_load_loses_nothing() {
     };
     let subscriber = Subscriber::start(&broker.address(), "central/#");
     let url = format!("url = \"mqtt://{}\"", broker.address());
-    let stand = MqttStand::new(&[TOPIC], 1500, COUNT, &url).await;
+    let stand = Stand::new(&[TOPIC], 1500, COUNT).await;
+    stand.to_mqtt(&url);
     let forwarder = stand.start();
-    subscriber.wait_for(A_WHILE, "some records", |messages| messages.len() > 1000);
+    subscriber.wait_for_count(A_WHILE, "some records", 1000);
     broker.stop();
     broker.start_again();
-    let messages = subscriber.wait_for(A_WHILE, "all records", |messages| all(messages, COUNT));
+    let messages = subscriber.wait_for_all(A_WHILE, COUNT);
     let repeats = assert_in_order(&messages);
     let said = drain(forwarder);
     assert!(said.contains("next try in"), "it noticed nothing: {said}");
@@ -75,21 +67,22 @@ async fn a_broker_that_is_restarted_under_load_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_paused_for_some_seconds_is_waited_for() {
+async fn a_broker_that_is_paused_for_twenty_seconds_is_waited_for() {
     const COUNT: u64 = 6000;
     let Some(broker) = Mosquitto::open() else {
         return;
     };
     let subscriber = Subscriber::start(&broker.address(), "central/#");
     let url = format!("url = \"mqtt://{}\"", broker.address());
-    let stand = MqttStand::new(&[TOPIC], 1500, COUNT, &url).await;
+    let stand = Stand::new(&[TOPIC], 1500, COUNT).await;
+    stand.to_mqtt(&url);
     let forwarder = stand.start();
-    subscriber.wait_for(A_WHILE, "some records", |messages| messages.len() > 1000);
+    subscriber.wait_for_count(A_WHILE, "some records", 1000);
     broker.signal("STOP");
-    // What is tried here is time: eight seconds without a word from the broker.
-    sleep(Duration::from_secs(8)).await;
+    // What is tried here is time: twenty seconds without a word from the broker.
+    sleep(Duration::from_secs(20)).await;
     broker.signal("CONT");
-    let messages = subscriber.wait_for(A_WHILE, "all records", |messages| all(messages, COUNT));
+    let messages = subscriber.wait_for_all(A_WHILE, COUNT);
     assert_eq!(numbers(&messages), (1..=COUNT).collect::<Vec<_>>());
     let said = drain(forwarder);
     assert!(
@@ -99,32 +92,63 @@ async fn a_broker_that_is_paused_for_some_seconds_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_thousand_records_with_a_cut_every_second_all_arrive_in_order() {
-    const COUNT: u64 = 20_000;
-    for qos in [1, 2] {
+async fn records_under_load_with_a_cut_every_second_all_arrive_in_order() {
+    for (qos, count) in [(1, 100_000), (2, 20_000)] {
         let Some(broker) = Mosquitto::open() else {
             return;
         };
         let proxy = Proxy::before(&broker.address()).await;
         let subscriber = Subscriber::start(&broker.address(), "central/#");
+        let stand = Stand::new(&["audit"], 8000, count).await;
         let sink = format!("url = \"mqtt://{}\"\nqos = {qos}", proxy.address);
-        let stand = MqttStand::new(&[TOPIC], 4000, COUNT, &sink).await;
-        let forwarder = stand.start();
+        let forwarder = stand.to_mqtt(&sink).start();
         let mut cuts = 0;
-        while stand.simulator.sent()[TOPIC].frames < COUNT || cuts < 5 {
+        while stand.sent() < count || cuts < 5 {
             // A cut every second is what is tried here.
             sleep(Duration::from_secs(1)).await;
             proxy.cut();
             cuts += 1;
         }
-        let messages = subscriber.wait_for(A_WHILE, "all records", |messages| all(messages, COUNT));
-        let repeats = assert_in_order(&messages);
         let said = drain(forwarder);
+        let messages = subscriber.wait_for_all(A_WHILE, count);
+        let repeats = assert_in_order(&messages);
         let noticed = said.matches("next try in").count();
         assert!(noticed > 0, "it noticed nothing: {said}");
+        assert!(said.contains("refused=0"), "{said}");
         println!(
-            "QoS {qos}: {COUNT} records, {cuts} cuts, {noticed} of them at a connection, \
+            "QoS {qos}: {count} records, {cuts} cuts, {noticed} of them at a connection, \
              {repeats} repeats, lost 0"
         );
     }
+}
+
+/// Mosquitto drops for one subscriber what its queue has no room for, and takes it for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_hangs_and_whose_queue_is_full_holds_up_nobody() {
+    const COUNT: u64 = 5000;
+    let settings = "allow_anonymous true\nmax_queued_messages 100\nmax_queued_bytes 0";
+    let Some(broker) = Mosquitto::start(settings) else {
+        return;
+    };
+    let slow = Subscriber::start(&broker.address(), "central/#");
+    let fast = Subscriber::start(&broker.address(), "central/#");
+    let stand = Stand::new(&[TOPIC], 1000, COUNT).await;
+    let sink = format!("url = \"mqtt://{}\"", broker.address());
+    slow.signal("STOP");
+    let forwarder = stand.to_mqtt(&sink).start();
+    stand.wait_until_sent(COUNT);
+    let said = drain(forwarder);
+    let messages = fast.wait_for_count(A_WHILE, "all records", COUNT);
+    assert_eq!(numbers(&messages), (1..=COUNT).collect::<Vec<_>>());
+    assert!(
+        said.contains(&format!("confirmed={COUNT} refused=0")),
+        "{said}"
+    );
+    assert!(!said.contains("next try in"), "{said}");
+    slow.signal("CONT");
+    slow.wait_for_count(A_WHILE, "what had room", 100);
+    assert!(
+        (slow.messages().len() as u64) < COUNT,
+        "its queue was never full"
+    );
 }

@@ -57,6 +57,10 @@ class Broker:
         """Raises an alarm that stops publishers, or ends it."""
         raise Failed("cannot block publishers")
 
+    def control(self, arguments: list[str]) -> None:
+        """Runs the broker's own tool of administration."""
+        raise Failed("has no tool that is called here")
+
     def environment(self) -> dict[str, str]:
         """What the tests are told about a broker that runs."""
         return {f"CF_TEST_{self.kind.upper()}": self.address}

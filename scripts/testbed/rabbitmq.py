@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from testbed.authority import Authority
 from testbed.instance import Broker, Failed
 from testbed.machine import need_program
 from testbed.process import ask, is_free, wait_until
@@ -26,7 +27,7 @@ CONNECTION_START = b"\x00\x0a\x00\x0a"
 
 class RabbitMq(Broker):
     kind = "rabbitmq"
-    port_names = ("listen", "distribution", "port_mapper")
+    port_names = ("listen", "distribution", "port_mapper", "tls")
 
     def prepare(self) -> None:
         need_program("rabbitmq-server", "rabbitmq-server")
@@ -35,10 +36,44 @@ class RabbitMq(Broker):
         asked = subprocess.run([*query, "rabbitmq-server"], capture_output=True, text=True)
         self.version = asked.stdout
 
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment(),
+            "CF_TEST_RABBITMQ_TLS": self.tls_address,
+            "CF_TEST_RABBITMQ_SECRETS": str(self.secrets),
+        }
+
+    @property
+    def tls_address(self) -> str:
+        return f"127.0.0.1:{self.ports['tls']}"
+
+    @property
+    def secrets(self) -> Path:
+        """Certificates: what clients believe, and what they may show."""
+        return self.folder / "secrets"
+
     def format(self) -> None:
-        (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = {self.address}\n")
+        authority = Authority(self.secrets)
+        authority.issue("server", "127.0.0.1")
+        authority.issue("client", "forwarder")
+        Authority(self.secrets / "stranger")
+        settings = {
+            "listeners.tcp.1": self.address,
+            "listeners.ssl.1": self.tls_address,
+            "ssl_options.cacertfile": self.secrets / "ca.pem",
+            "ssl_options.certfile": self.secrets / "server.pem",
+            "ssl_options.keyfile": self.secrets / "server.key",
+            "ssl_options.verify": "verify_peer",
+            "ssl_options.fail_if_no_peer_cert": "false",
+            # A certificate's name is a user's: `client` is the user forwarder.
+            "ssl_cert_login_from": "common_name",
+            "auth_mechanisms.1": "PLAIN",
+            "auth_mechanisms.2": "EXTERNAL",
+        }
+        lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
+        (self.folder / "rabbitmq.conf").write_text(lines)
         (self.folder / "rabbitmq-env.conf").touch()
-        (self.folder / "enabled_plugins").write_text("[].\n")
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_auth_mechanism_ssl].\n")
 
     def launch(self) -> None:
         mapper = self.ports["port_mapper"]
@@ -72,8 +107,11 @@ class RabbitMq(Broker):
 
     def block_publishers(self, block: bool) -> None:
         fraction = NO_MEMORY if block else USUAL_MEMORY
+        self.control(["set_vm_memory_high_watermark", fraction])
+
+    def control(self, arguments: list[str]) -> None:
         asked = subprocess.run(
-            [str(CONTROL), "set_vm_memory_high_watermark", fraction],
+            [str(CONTROL), *arguments],
             env=os.environ | self.settings(),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -167,6 +167,29 @@ impl RabbitMq {
         scripts_brokers("resume", self.instance(), "rabbitmq");
     }
 
+    /// `host:port` of its TLS listener.
+    pub(crate) fn tls_address(&self) -> String {
+        self.variable("CF_TEST_RABBITMQ_TLS")
+    }
+
+    /// `ca.pem`, the `client.pem` and `client.key` of the user `forwarder`, and `stranger/ca.pem`.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.variable("CF_TEST_RABBITMQ_SECRETS").into()
+    }
+
+    fn variable(&self, name: &str) -> String {
+        let file = match &self.own_instance {
+            Some(instance) => instance_file(instance),
+            None => shared_file(),
+        };
+        read_variable(&file, name).expect("scripts/brokers up has written it")
+    }
+
+    /// `rabbitmqctl` with these arguments.
+    pub(crate) fn control(&self, arguments: &[&str]) {
+        run_scripts_brokers("control", self.instance(), "rabbitmq", arguments);
+    }
+
     /// Has it block publishers, as if its memory were full.
     pub(crate) fn block_publishers(&self) {
         scripts_brokers("block", self.instance(), "rabbitmq");
@@ -255,14 +278,25 @@ pub(crate) fn note(what: &str) {
 /// Starts a broker for one test alone; gives its address.
 fn bring_up(instance: &str, kind: &str, variable: &str) -> String {
     scripts_brokers("up", instance, kind);
-    let folder = brokers_folder().join("instances").join(instance);
-    read_variable(&folder.join("env"), variable).expect("up has written the address")
+    read_variable(&instance_file(instance), variable).expect("up has written the address")
+}
+
+fn instance_file(instance: &str) -> PathBuf {
+    brokers_folder()
+        .join("instances")
+        .join(instance)
+        .join("env")
 }
 
 fn scripts_brokers(verb: &str, instance: &str, kind: &str) {
+    run_scripts_brokers(verb, instance, kind, &[]);
+}
+
+fn run_scripts_brokers(verb: &str, instance: &str, kind: &str, aside: &[&str]) {
     let script = repository().join("scripts/brokers");
     let done = Command::new(script)
-        .args([verb, "--instance", instance, kind])
+        .args([verb, "--instance", instance, kind, "--"])
+        .args(aside)
         .stdin(Stdio::null())
         .output()
         .expect("scripts/brokers can be run");

@@ -7,11 +7,11 @@ pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
 pub(crate) mod http;
 pub(crate) mod mosquitto;
-pub(crate) mod mqtt_stand;
 pub(crate) mod order;
 pub(crate) mod pika;
 pub(crate) mod proxy;
 pub(crate) mod read_back;
+pub(crate) mod stand;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

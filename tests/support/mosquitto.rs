@@ -1,6 +1,7 @@
 //! A Mosquitto of a test's own, which it may configure, stop, kill and pause; and Mosquitto's own
 //! subscriber, which shares no code with the forwarder.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::stand::number_of;
 use super::{brokers, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,12 +85,7 @@ impl Mosquitto {
 
     /// Sends a signal by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name])
-            .arg(self.child.id().to_string())
-            .status()
-            .expect("sh can be run");
-        assert!(done.success(), "SIG{name} could not be sent");
+        signal(&self.child, name);
     }
 
     fn wait_until_it_listens(&mut self) {
@@ -126,6 +123,15 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+fn signal(child: &Child, name: &str) {
+    let done = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name])
+        .arg(child.id().to_string())
+        .status()
+        .expect("sh can be run");
+    assert!(done.success(), "SIG{name} could not be sent");
+}
+
 fn spawn(folder: &Path) -> Child {
     let start = |program: &str| {
         let log = File::options()
@@ -157,12 +163,20 @@ pub(crate) struct Message {
     pub(crate) retained: bool,
     pub(crate) content_type: Option<String>,
     pub(crate) payload: String,
+    /// The payload as it is, where `%j %x` was asked for.
+    pub(crate) bytes: Vec<u8>,
     user_properties: Value,
 }
 
 impl Message {
     pub(crate) fn user_property(&self, name: &str) -> Option<&str> {
         self.user_properties[name].as_str()
+    }
+
+    /// The simulator's number of a record of format `json`.
+    pub(crate) fn number(&self) -> u64 {
+        let record = serde_json::from_str(&self.payload).expect("the payload is JSON");
+        number_of(&record)
     }
 }
 
@@ -203,12 +217,43 @@ impl Subscriber {
         subscriber
     }
 
+    /// Sends a signal by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
     /// All that came, in order.
     pub(crate) fn messages(&self) -> Vec<Message> {
         let printed = self.printed();
         let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
         let lines = whole.lines().filter(|line| line.starts_with('{'));
         lines.map(parse).collect()
+    }
+
+    /// Waits until so many have come; further ones may be there too.
+    pub(crate) fn wait_for_count(&self, within: Duration, what: &str, count: u64) -> Vec<Message> {
+        eventually(within, what, || {
+            let lines = self.printed();
+            let lines = lines.lines().filter(|line| line.starts_with('{'));
+            lines.count() as u64 >= count
+        });
+        self.messages()
+    }
+
+    /// Waits until each of the simulator's numbers up to `count` has come at least once, repeats
+    /// among them; nothing is read anew before there are as many as there must be.
+    pub(crate) fn wait_for_all(&self, within: Duration, count: u64) -> Vec<Message> {
+        let mut least = count;
+        loop {
+            let messages = self.wait_for_count(within, "all records", least);
+            let different: BTreeSet<u64> = messages.iter().map(Message::number).collect();
+            let missing = count - different.len() as u64;
+            if missing == 0 {
+                assert_eq!(different, (1..=count).collect());
+                return messages;
+            }
+            least = messages.len() as u64 + missing;
+        }
     }
 
     /// Waits until what came satisfies a condition.
@@ -240,15 +285,32 @@ impl Drop for Subscriber {
     }
 }
 
+/// The simulator's numbers of the messages, in their order.
+pub(crate) fn numbers(messages: &[Message]) -> Vec<u64> {
+    messages.iter().map(Message::number).collect()
+}
+
 fn parse(line: &str) -> Message {
-    let line: Value = serde_json::from_str(line).expect("mosquitto_sub prints JSON");
+    let (line, hex) = match line.rsplit_once("} ") {
+        Some((line, hex)) if is_hex(hex) => (format!("{line}}}"), hex),
+        _ => (line.to_owned(), ""),
+    };
+    let line: Value = serde_json::from_str(&line).expect("mosquitto_sub prints JSON");
     let text = |value: &Value| value.as_str().map(str::to_owned);
     Message {
         topic: text(&line["topic"]).expect("a topic"),
         qos: line["qos"].as_u64().expect("a QoS"),
         retained: line["retain"] == 1,
         content_type: text(&line["properties"]["content-type"]),
-        payload: text(&line["payload"]).expect("a payload"),
+        payload: text(&line["payload"]).unwrap_or_default(),
+        bytes: (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal"))
+            .collect(),
         user_properties: line["properties"]["user-properties"].clone(),
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::brokers::{RabbitMq, brokers_folder, repository};
+use super::order::different_in_order;
+use super::stand::number_of;
 
 const PACKAGE: &str = "pika==1.4.4";
 
@@ -21,6 +23,40 @@ pub(crate) fn read_queue(rabbitmq: &RabbitMq, queue: &str, count: usize) -> Vec<
 /// Takes all messages from a queue to which nothing is sent any more.
 pub(crate) fn empty_queue(rabbitmq: &RabbitMq, queue: &str) -> Vec<Value> {
     read(rabbitmq, queue, "all")
+}
+
+/// The record of format `json` that a message holds.
+pub(crate) fn record(message: &Value) -> Value {
+    let body = message["body"].as_str().expect("a body");
+    serde_json::from_str(body).expect("the body is JSON")
+}
+
+/// The simulator's numbers, in the broker's order.
+pub(crate) fn numbers(messages: &[Value]) -> Vec<u64> {
+    messages
+        .iter()
+        .map(|message| number_of(&record(message)))
+        .collect()
+}
+
+/// All numbers up to `count` are in a queue, in order. Gives the number of repeats.
+pub(crate) fn assert_all_arrived(rabbitmq: &RabbitMq, queue: &str, count: u64) -> usize {
+    let arrived = numbers(&empty_queue(rabbitmq, queue));
+    let different = different_in_order(&arrived);
+    let lost: Vec<_> = (1..=count)
+        .filter(|number| !different.contains(number))
+        .collect();
+    assert!(lost.is_empty(), "lost {}: {lost:?}", lost.len());
+    arrived.len() - different.len()
+}
+
+/// The lines of a sink's table that have an exchange and a queue declared, both of this name; the
+/// queue takes all that comes to the exchange.
+pub(crate) fn declared(name: &str) -> String {
+    format!(
+        "exchange = {{ name = \"{name}\", kind = \"topic\", declare = true }}\n\
+         queue = {{ name = \"{name}\", declare = true, binding = \"central.*\" }}"
+    )
 }
 
 fn read(rabbitmq: &RabbitMq, queue: &str, count: &str) -> Vec<Value> {

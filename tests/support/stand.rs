@@ -1,0 +1,191 @@
+//! A simulated Central, a forwarder's config with one sink, and the folder of its state.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use central_forwarder::simulator::{Options, Simulator, sequence_of, sequence_of_frame};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::eventually;
+use super::forwarder::Forwarder;
+
+const A_WHILE: Duration = Duration::from_secs(180);
+
+pub(crate) struct Stand {
+    pub(crate) simulator: Simulator,
+    folder: TempDir,
+    topics: Vec<String>,
+}
+
+/// What a sink refused for good.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) topic: String,
+    /// The simulator's number of the frame.
+    pub(crate) number: u64,
+    pub(crate) reason: String,
+}
+
+impl Stand {
+    /// `count` frames of each topic at `rate` a second, 0: as fast as they are read.
+    pub(crate) async fn new(topics: &[&str], rate: u32, count: u64) -> Self {
+        let topics: Vec<String> = topics.iter().map(ToString::to_string).collect();
+        let options = Options {
+            topics: topics.clone(),
+            rate,
+            count: Some(count),
+            ..Options::default()
+        };
+        Self {
+            simulator: Simulator::start(options).await.unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+            topics,
+        }
+    }
+
+    /// Everything into an AMQP sink, with routing keys such as `central.audit`; `sink` has the other
+    /// lines of its table.
+    pub(crate) fn to_amqp(&self, url: &str, sink: &str) -> &Self {
+        let sink = format!("type = \"amqp\"\nurl = \"{url}\"\n{sink}");
+        self.configure(&sink, &["destination = \"central.{topic}\""])
+    }
+
+    /// Everything into an MQTT sink, with topics such as `central/audit`.
+    pub(crate) fn to_mqtt(&self, sink: &str) -> &Self {
+        let sink = format!("type = \"mqtt\"\n{sink}");
+        self.configure(&sink, &["destination = \"central/{topic}\""])
+    }
+
+    /// Each of the routes takes everything; they have the lines beside `topics` and `sink`.
+    pub(crate) fn configure(&self, sink: &str, routes: &[&str]) -> &Self {
+        let routes: Vec<String> = routes
+            .iter()
+            .map(|lines| format!("[[routes]]\ntopics = \"*\"\nsink = \"out\"\n{lines}\n"))
+            .collect();
+        let config = format!(
+            "state_dir = \"{}\"\n\
+             [accounts.acme]\n\
+             generation = \"classic\"\n\
+             endpoint = \"{}\"\n\
+             key = \"simulated-key\"\n\
+             topics = {:?}\n\
+             [sinks.out]\n\
+             {sink}\n\
+             {}",
+            self.path("state").display(),
+            self.simulator.endpoint(),
+            self.topics,
+            routes.concat(),
+        );
+        fs::write(self.config(), config).unwrap();
+        self
+    }
+
+    pub(crate) fn start(&self) -> Forwarder {
+        self.start_with(&[])
+    }
+
+    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Forwarder {
+        Forwarder::start_with(&["run", "-c", self.config().to_str().unwrap()], environment)
+    }
+
+    /// Another command of the binary, with the same config.
+    pub(crate) fn command(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+            .args(words)
+            .arg("-c")
+            .arg(self.config())
+            .output()
+            .expect("the binary can be run")
+    }
+
+    /// `check --connect`: whether all is well, and what it prints.
+    pub(crate) fn check(&self) -> (bool, String) {
+        let output = self.command(&["check", "--connect"]);
+        let said = String::from_utf8(output.stdout).expect("text");
+        (output.status.success(), said)
+    }
+
+    pub(crate) fn dead_letters(&self) -> Vec<DeadLetter> {
+        let output = self.command(&["dead-letters", "dump"]);
+        assert!(output.status.success(), "{output:?}");
+        let dumped = String::from_utf8(output.stdout).expect("text");
+        dumped.lines().map(dead_letter).collect()
+    }
+
+    /// Frames that the simulator has sent, of all topics.
+    pub(crate) fn sent(&self) -> u64 {
+        let sent = self.simulator.sent();
+        let frames = self
+            .topics
+            .iter()
+            .filter_map(|topic| sent.get(topic.as_str()));
+        frames.map(|sent| sent.frames).sum()
+    }
+
+    pub(crate) fn wait_until_sent(&self, frames: u64) {
+        eventually(A_WHILE, "the frames are read", || self.sent() >= frames);
+    }
+
+    /// Writes a file into the stand's folder.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path("config.toml")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn dead_letter(line: &str) -> DeadLetter {
+    let letter: Value = serde_json::from_str(line).expect("a letter is JSON");
+    let text = |name: &str| letter[name].as_str().expect("a text").to_owned();
+    let frame = STANDARD.decode(text("frame")).expect("base64");
+    let stream = text("stream");
+    let (_, topic) = stream.split_once('/').expect("generation/topic");
+    DeadLetter {
+        topic: topic.to_owned(),
+        number: sequence_of_frame(&frame).expect("a frame of the simulator's"),
+        reason: text("reason"),
+    }
+}
+
+/// SIGTERM: what is in the journal is delivered, and the exit code is 0. Gives the log.
+pub(crate) fn drain(mut forwarder: Forwarder) -> String {
+    forwarder.wait_for_stderr(A_WHILE, "connected");
+    forwarder.terminate();
+    let status = forwarder.wait(A_WHILE);
+    let said = forwarder.stderr();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("left_in_journal=0"), "{said}");
+    said
+}
+
+/// The simulator's number of a record of format `json`.
+pub(crate) fn number_of(record: &Value) -> u64 {
+    let topic = record["topic"].as_str().expect("it has a topic");
+    sequence_of(topic, &record["data"]).expect("it is one of the simulator's")
+}
+
+/// A sink's `tls` table.
+pub(crate) fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> String {
+    let mut files = vec![("ca_file", ca)];
+    if let Some((certificate, key)) = identity {
+        files.extend([("certificate_file", certificate), ("key_file", key)]);
+    }
+    let files = files
+        .iter()
+        .map(|(key, path)| format!("{key} = \"{}\"", path.display()));
+    format!("tls = {{ {} }}", files.collect::<Vec<_>>().join(", "))
+}
