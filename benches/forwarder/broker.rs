@@ -9,11 +9,16 @@ pub(crate) trait Broker {
     /// The lines of the sink's table in the forwarder's config.
     fn sink(&self) -> String;
 
+    /// Further lines of the route.
+    fn route(&self) -> &'static str {
+        ""
+    }
+
     /// A place for records that is empty and that nobody else uses: a topic or a queue.
     fn fresh_destination(&self) -> String;
 
     /// Tells, each time it is called, how many records have arrived at a destination.
-    fn arrivals(&self, destination: &str) -> Box<dyn FnMut() -> u64>;
+    fn arrivals(&self, destination: &str) -> Box<dyn FnMut() -> u64 + '_>;
 
     /// Sends `count` records to a fresh destination with the bare client library, again and again
     /// those that the forwarder has left at `from`, and waits until the broker has confirmed all.

@@ -122,6 +122,10 @@ impl Broker for Kafka {
         )
     }
 
+    fn route(&self) -> &'static str {
+        "key = \"{id}\"\n"
+    }
+
     fn fresh_destination(&self) -> String {
         let name = fresh_name("bench");
         let topic = NewTopic::new(&name, self.partitions, TopicReplication::Fixed(1));
@@ -139,7 +143,7 @@ impl Broker for Kafka {
         name
     }
 
-    fn arrivals(&self, topic: &str) -> Box<dyn FnMut() -> u64> {
+    fn arrivals(&self, topic: &str) -> Box<dyn FnMut() -> u64 + '_> {
         let consumer = self.consumer();
         let topic = topic.to_owned();
         let partitions = self.partitions;

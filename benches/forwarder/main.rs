@@ -4,8 +4,10 @@
 //! Use `scripts/bench`: it brings up a broker for this alone. What is measured, and how, is in
 //! `docs/performance.md`.
 
+mod amqp;
 mod broker;
 mod kafka;
+mod mqtt;
 mod report;
 mod run;
 #[path = "../../tests/support/mod.rs"]
@@ -16,8 +18,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use self::amqp::Amqp;
 use self::broker::Broker;
 use self::kafka::Kafka;
+use self::mqtt::Mqtt;
 use self::report::Report;
 use self::run::Load;
 
@@ -55,6 +59,8 @@ struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum Sink {
     Kafka,
+    Amqp,
+    Mqtt,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +74,8 @@ fn main() -> ExitCode {
             let options = arguments.options.clone();
             Box::new(Kafka::new(address, arguments.partitions, options))
         }
+        Sink::Amqp => Box::new(Amqp::new(address)),
+        Sink::Mqtt => Box::new(Mqtt::new(address)),
     };
     let report = measure(broker.as_ref(), &arguments);
     println!("{report}");

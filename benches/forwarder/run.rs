@@ -159,13 +159,13 @@ topics = ["monitoring"]
 topics = ["monitoring"]
 sink = "bench"
 destination = "{destination}"
-key = "{{id}}"
 format = "json"
 json = "readable"
-"#,
+{}"#,
         folder.join("state").display(),
         simulator.endpoint,
         broker.sink(),
+        broker.route(),
     )
 }
 

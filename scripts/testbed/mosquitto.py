@@ -34,6 +34,8 @@ class Mosquitto(Broker):
             "persistence true",
             f"persistence_location {self.data}/",
             "log_dest stderr",
+            # A reader that is slower for a while loses nothing.
+            "max_queued_messages 0",
             # As root it would otherwise drop to the user mosquitto, who may not enter here.
             "user root",
         ]
