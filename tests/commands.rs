@@ -110,6 +110,17 @@ fn check_asks_librdkafka_about_its_properties() {
         said.contains("librdkafka does not take this value"),
         "{said}"
     );
+    let quickstart = fs::read_to_string(&file).unwrap();
+    let together = quickstart.replace(options, "options = { \"acks\" = 1 }\n[[routes]]");
+    fs::write(&file, together).unwrap();
+    let output = run(&["check", "-c", file.to_str().unwrap()], b"");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("sinks.kafka.options: librdkafka says: "),
+        "{said}"
+    );
+    assert!(said.contains("`acks` must be set to `all`"), "{said}");
 }
 
 #[test]

@@ -3,12 +3,19 @@
 import re
 import struct
 import subprocess
+from pathlib import Path
 
 from testbed.instance import Broker, Failed
+from testbed.authority import Authority
 from testbed.machine import REPOSITORY, kafka_jars, last_lines, need_java
 from testbed.process import ask
 
 CLUSTER = "Y2VudHJhbC1mb3J3YXJkZQ"
+
+# Who may do everything, and who nothing but what a test allows. Both passwords are `secret`.
+FORWARDER, GUEST = "forwarder", "guest"
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+LOGIN = "org.apache.kafka.common.security"
 
 METADATA, METADATA_VERSION = 3, 4
 LENGTH_ID_THROTTLE_COUNT = struct.Struct(">iiii")
@@ -16,7 +23,7 @@ LENGTH_ID_THROTTLE_COUNT = struct.Struct(">iiii")
 
 class Kafka(Broker):
     kind = "kafka"
-    port_names = ("listen", "controller")
+    port_names = ("listen", "controller", "sasl", "sasl_ssl", "ssl", "behind", "proxy")
 
     def prepare(self) -> None:
         self.java = need_java()
@@ -25,20 +32,45 @@ class Kafka(Broker):
         self.version = re.sub(r"kafka_2\.13-(.*)\.jar", r"\1", jar)
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), "CF_TEST_KAFKA_LIB": str(kafka_jars())}
+        return {
+            **super().environment(),
+            "CF_TEST_KAFKA_LIB": str(kafka_jars()),
+            # A client that asks here is told to come by way of the proxy: there a test may listen.
+            "CF_TEST_KAFKA_BEHIND": self.at("behind"),
+            "CF_TEST_KAFKA_PROXY": self.at("proxy"),
+            "CF_TEST_KAFKA_SASL": self.at("sasl"),
+            "CF_TEST_KAFKA_SASL_SSL": self.at("sasl_ssl"),
+            "CF_TEST_KAFKA_SSL": self.at("ssl"),
+            "CF_TEST_KAFKA_SECRETS": str(self.secrets),
+        }
+
+    def at(self, port: str) -> str:
+        return f"127.0.0.1:{self.ports[port]}"
+
+    @property
+    def secrets(self) -> Path:
+        """Certificates: what clients believe, and what they may show."""
+        return self.folder / "secrets"
 
     @property
     def properties(self) -> str:
         return str(self.folder / "server.properties")
 
     def format(self) -> None:
+        listeners = (
+            f"PLAINTEXT://{self.address},SASL_PLAINTEXT://{self.at('sasl')},"
+            f"SASL_SSL://{self.at('sasl_ssl')},SSL://{self.at('ssl')}"
+        )
         settings = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{self.ports['controller']}",
-            "listeners": f"PLAINTEXT://{self.address},"
-            f"CONTROLLER://127.0.0.1:{self.ports['controller']}",
+            "listeners": f"CONTROLLER://{self.at('controller')},{listeners},"
+            f"BEHIND://{self.at('behind')}",
+            "advertised.listeners": f"{listeners},BEHIND://{self.at('proxy')}",
             "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+            "BEHIND:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL",
             "log.dirs": self.data,
             # After a SIGKILL the controller waits for the end of the old session: 9 s by default.
             "broker.session.timeout.ms": 4000,
@@ -50,12 +82,22 @@ class Kafka(Broker):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # Those who come without SASL or a certificate are the tests themselves.
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:{FORWARDER};User:CN={FORWARDER}",
+            **self.logins(),
+            **self.certificates(),
         }
         with open(self.properties, "w") as file:
             file.writelines(f"{key}={value}\n" for key, value in settings.items())
         command = self.command("kafka.tools.StorageTool")
+        scram = [
+            f"--add-scram={mechanism}=[name={user},password=secret]"
+            for mechanism in SCRAM
+            for user in (FORWARDER, GUEST)
+        ]
         done = subprocess.run(
-            [*command, "format", "--cluster-id", CLUSTER, "--config", self.properties],
+            [*command, "format", "--cluster-id", CLUSTER, "--config", self.properties, *scram],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -63,6 +105,37 @@ class Kafka(Broker):
         )
         if done.returncode != 0:
             raise Failed(f"formatting Kafka's storage failed:\n{last_lines(done.stdout)}")
+
+    @staticmethod
+    def logins() -> dict[str, str]:
+        users = " ".join(f'user_{user}="secret"' for user in (FORWARDER, GUEST))
+        modules = {
+            "plain": f"{LOGIN}.plain.PlainLoginModule required {users};",
+            **{name.lower(): f"{LOGIN}.scram.ScramLoginModule required;" for name in SCRAM},
+            # Believes a token that nobody has signed: the tests have no issuer.
+            "oauthbearer": f"{LOGIN}.oauthbearer.OAuthBearerLoginModule required;",
+        }
+        settings = {"sasl.enabled.mechanisms": ",".join(modules).upper()}
+        for listener in ("sasl_plaintext", "sasl_ssl"):
+            for mechanism, module in modules.items():
+                settings[f"listener.name.{listener}.{mechanism}.sasl.jaas.config"] = module
+        return settings
+
+    def certificates(self) -> dict[str, str]:
+        authority = Authority(self.secrets)
+        authority.issue("server", "127.0.0.1")
+        authority.issue("client", FORWARDER)
+        Authority(self.secrets / "stranger")
+        key, certificate = self.secrets / "server.key", self.secrets / "server.pem"
+        store = self.secrets / "server-with-key.pem"
+        store.write_text(key.read_text() + certificate.read_text())
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(store),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.secrets / "ca.pem"),
+            "listener.name.ssl.ssl.client.auth": "required",
+        }
 
     def launch(self) -> None:
         self.run("broker", [*self.command("kafka.Kafka"), self.properties], {})

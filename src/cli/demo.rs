@@ -137,10 +137,10 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         proxy: Proxy::None,
         idle_timeout: None,
     };
-    let sink = Sink::Kafka(Kafka {
+    let sink = Sink::Kafka(Box::new(Kafka {
         brokers: vec![brokers],
-        options: BTreeMap::new(),
-    });
+        ..Kafka::default()
+    }));
     let route = Route {
         topics: Selector::Any,
         internal: BTreeSet::new(),

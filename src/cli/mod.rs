@@ -135,6 +135,8 @@ impl ConfigArgs {
         let env = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        config::load(&self.config, env, kafka::check_option)
+        let loaded = config::load(&self.config, env, kafka::check_option)?;
+        kafka::check_together(&loaded.config)?;
+        Ok(loaded)
     }
 }

@@ -204,7 +204,7 @@ impl Tables<'_> {
         Some(span)
     }
 
-    fn number(
+    pub(super) fn number(
         &mut self,
         path: &str,
         key: &str,

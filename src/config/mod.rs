@@ -8,6 +8,7 @@ mod client_tls;
 mod diff;
 pub(crate) mod hint;
 pub mod input_json;
+mod kafka;
 mod layers;
 mod load;
 mod misfit;
@@ -37,6 +38,7 @@ use url::Url;
 
 pub use self::admin::Admin;
 pub use self::diff::{AccountChange, Change, Diff};
+pub use self::kafka::{Compression, Create, Kafka, PasswordMechanism, Sasl};
 pub use self::load::{Loaded, OptionCheck, load};
 pub use self::mqtt::{Mqtt, MqttVersion, Qos};
 pub use self::pick::{Condition, Literal, Pick, Test};
@@ -306,19 +308,11 @@ pub struct ClientTls {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
-    Kafka(Kafka),
+    Kafka(Box<Kafka>),
     Amqp(Box<Amqp>),
     Mqtt(Box<Mqtt>),
     Stdout,
     File(File),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kafka {
-    /// `host:port`, never empty.
-    pub brokers: Vec<String>,
-    /// librdkafka properties, which win over our own choices.
-    pub options: BTreeMap<String, Secret>,
 }
 
 /// `RabbitMQ`, or another broker of AMQP 0-9-1.
@@ -402,6 +396,17 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     pub path: PathBuf,
+    /// `None`: it grows for ever, or somebody else rotates it.
+    pub rotate: Option<Rotate>,
+}
+
+/// When a file is followed by the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// Of one file.
+    pub max_bytes: u64,
+    /// Files beside the one that is written.
+    pub keep: u32,
 }
 
 /// An event goes to every route that it matches.

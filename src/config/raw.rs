@@ -13,8 +13,8 @@ use url::Url;
 use super::secret::Secret;
 use super::template::Template;
 use super::{
-    AmqpAuth, ExchangeKind, Format, JsonStyle, Literal, LogFormat, MqttVersion, OnFull, Qos,
-    SinkStart, units,
+    AmqpAuth, Compression, ExchangeKind, Format, JsonStyle, Literal, LogFormat, MqttVersion,
+    OnFull, Qos, SinkStart, units,
 };
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -133,7 +133,12 @@ pub(super) struct Sink {
     pub(super) start: Option<SinkStart>,
     pub(super) brokers: Option<Names>,
     pub(super) options: Option<BTreeMap<String, Setting>>,
+    pub(super) sasl: Option<Sasl>,
+    pub(super) compression: Option<Compression>,
+    pub(super) linger: Option<Span>,
+    pub(super) create: Option<Create>,
     pub(super) path: Option<PathBuf>,
+    pub(super) rotate: Option<Rotate>,
     pub(super) url: Option<Names>,
     pub(super) username: Option<SecretSource>,
     pub(super) password: Option<SecretSource>,
@@ -163,6 +168,44 @@ pub(super) struct ClientTls {
     pub(super) ca_file: Option<PathBuf>,
     pub(super) certificate_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Sasl {
+    pub(super) mechanism: Option<SaslMechanism>,
+    pub(super) username: Option<SecretSource>,
+    pub(super) password: Option<SecretSource>,
+    pub(super) token_endpoint: Option<String>,
+    pub(super) client_id: Option<SecretSource>,
+    pub(super) client_secret: Option<SecretSource>,
+    pub(super) scope: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(super) enum SaslMechanism {
+    #[serde(rename = "PLAIN")]
+    Plain,
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+    #[serde(rename = "OAUTHBEARER")]
+    OAuthBearer,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Create {
+    pub(super) partitions: Option<i64>,
+    pub(super) replication: Option<i64>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Rotate {
+    pub(super) max_bytes: Option<Size>,
+    pub(super) keep: Option<i64>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

@@ -1,14 +1,19 @@
 //! What each sink must be.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use super::layers::join;
-use super::raw::{self, Names, Setting, SinkType};
-use super::secret::Secret;
+use super::raw::{self, SinkType};
 use super::validate::{Tables, collect};
-use super::{File, Kafka, Sink};
+use super::{File, Rotate, Sink};
+
+/// Larger than any batch of lines.
+const MIN_FILE_BYTES: u64 = 1 << 20;
+const DEFAULT_FILE_BYTES: u64 = 100 << 20;
+const DEFAULT_FILES: u32 = 7;
+/// Each of them is renamed at each rotation.
+const MAX_FILES: i64 = 1000;
 
 impl Tables<'_> {
     pub(super) fn sinks(
@@ -46,19 +51,28 @@ impl Tables<'_> {
             SinkType::Mqtt => self.mqtt(path, name, raw).map(Box::new).map(Sink::Mqtt),
             SinkType::File => {
                 let advice = "write path = \"/var/log/central.ndjson\"";
+                let rotate = raw
+                    .rotate
+                    .map(|rotate| self.rotate(&join(path, "rotate"), &rotate));
                 let path = self.report.require(path, "path", raw.path, advice)?;
-                Some(Sink::File(File { path }))
+                Some(Sink::File(File { path, rotate }))
             }
-            SinkType::Kafka => {
-                let advice = "write brokers = [\"kafka-1:9092\"]";
-                let brokers = self.report.require(path, "brokers", raw.brokers, advice);
-                let brokers = brokers.map(|brokers| self.brokers(&join(path, "brokers"), brokers));
-                let options = self.options(&join(path, "options"), raw.options.unwrap_or_default());
-                Some(Sink::Kafka(Kafka {
-                    brokers: brokers?,
-                    options: options?,
-                }))
-            }
+            SinkType::Kafka => self.kafka(path, raw).map(Box::new).map(Sink::Kafka),
+        }
+    }
+
+    fn rotate(&mut self, path: &str, raw: &raw::Rotate) -> Rotate {
+        let max_bytes = raw.max_bytes.as_ref().map(|size| size.0);
+        if max_bytes.is_some_and(|bytes| bytes < MIN_FILE_BYTES) {
+            let text = "is too small (write at least 1 MiB)";
+            self.report.mistake(&join(path, "max_bytes"), text);
+        }
+        let keep = self.number(path, "keep", raw.keep, 1, MAX_FILES);
+        Rotate {
+            max_bytes: max_bytes.unwrap_or(DEFAULT_FILE_BYTES),
+            keep: keep
+                .and_then(|keep| u32::try_from(keep).ok())
+                .unwrap_or(DEFAULT_FILES),
         }
     }
 
@@ -66,16 +80,22 @@ impl Tables<'_> {
         const KAFKA: &[SinkType] = &[SinkType::Kafka];
         const AMQP: &[SinkType] = &[SinkType::Amqp];
         const URL: &[SinkType] = &[SinkType::Amqp, SinkType::Mqtt];
+        const TLS: &[SinkType] = &[SinkType::Kafka, SinkType::Amqp, SinkType::Mqtt];
         const MQTT: &[SinkType] = &[SinkType::Mqtt];
         const FILE: &[SinkType] = &[SinkType::File];
         let own = [
             ("brokers", raw.brokers.is_some(), KAFKA),
             ("options", raw.options.is_some(), KAFKA),
+            ("sasl", raw.sasl.is_some(), KAFKA),
+            ("compression", raw.compression.is_some(), KAFKA),
+            ("linger", raw.linger.is_some(), KAFKA),
+            ("create", raw.create.is_some(), KAFKA),
             ("path", raw.path.is_some(), FILE),
+            ("rotate", raw.rotate.is_some(), FILE),
             ("url", raw.url.is_some(), URL),
             ("username", raw.username.is_some(), MQTT),
             ("password", raw.password.is_some(), URL),
-            ("tls", raw.tls.is_some(), URL),
+            ("tls", raw.tls.is_some(), TLS),
             ("auth_mechanism", raw.auth_mechanism.is_some(), AMQP),
             ("app_id", raw.app_id.is_some(), AMQP),
             ("exchange", raw.exchange.is_some(), AMQP),
@@ -104,58 +124,4 @@ impl Tables<'_> {
             }
         }
     }
-
-    fn brokers(&mut self, path: &str, names: Names) -> Vec<String> {
-        if names.0.is_empty() {
-            self.report
-                .missing(path, path, "is empty (name at least one broker)");
-        }
-        for (index, broker) in names.0.iter().enumerate() {
-            if !is_address(broker) {
-                let at = self.report.element(path, index);
-                self.report.mistake(
-                    &at,
-                    format!("`{broker}` is not HOST:PORT (write \"kafka-1:9092\")"),
-                );
-            }
-        }
-        names.0
-    }
-
-    fn options(
-        &mut self,
-        path: &str,
-        raw: BTreeMap<String, Setting>,
-    ) -> Option<BTreeMap<String, Secret>> {
-        let mut options = Some(BTreeMap::new());
-        for (name, Setting(source)) in raw {
-            let at = join(path, &name);
-            let value = self.secret(&at, source);
-            if let Some(value) = &value
-                && let Err(why) = (self.kafka_option)(&name, value.expose())
-            {
-                self.report.mistake(&at, why);
-            }
-            collect(&mut options, name, value);
-        }
-        options
-    }
-}
-
-/// `HOST:PORT` or `[IPv6]:PORT`; librdkafka allows a protocol before it.
-fn is_address(broker: &str) -> bool {
-    let address = broker
-        .split_once("://")
-        .map_or(broker, |(_, address)| address);
-    let Some((host, port)) = address.rsplit_once(':') else {
-        return false;
-    };
-    let host_fits = match host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && !host.contains([':', ',', '/', ' ', '[', ']']),
-    };
-    host_fits && port.parse::<u16>().is_ok_and(|port| port != 0)
 }

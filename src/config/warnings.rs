@@ -12,7 +12,8 @@ use super::remark::Place;
 use super::report::Report;
 use super::secret::{Origin, Secret};
 use super::{
-    Access, Account, Admin, Config, Mqtt, MqttVersion, Proxy, Qos, Route, Selector, Sink, Topic,
+    Access, Account, Admin, Config, Kafka, Mqtt, MqttVersion, PasswordMechanism, Proxy, Qos, Route,
+    Sasl, Selector, Sink, Topic,
 };
 
 /// Any user of the machine may read the file.
@@ -110,17 +111,7 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
         report.warn(&path, "no route leads here (add a route, or leave it out)");
     }
     match sink {
-        Sink::Kafka(kafka) => {
-            let options = join(&path, "options");
-            for (option, value) in &kafka.options {
-                if option.contains("password")
-                    || option.contains("secret")
-                    || option == "ssl.key.pem"
-                {
-                    warn_literal(&join(&options, option), value, report);
-                }
-            }
-        }
+        Sink::Kafka(kafka) => warn_kafka(&path, kafka, report),
         Sink::Amqp(amqp) => {
             let own_key = join(&path, "password");
             let key = match report.tree.find(&own_key) {
@@ -135,6 +126,51 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
         }
         Sink::Mqtt(mqtt) => warn_mqtt(&path, mqtt, report),
         Sink::Stdout | Sink::File(_) => {}
+    }
+}
+
+fn warn_kafka(path: &str, kafka: &Kafka, report: &mut Report) {
+    let options = join(path, "options");
+    for (option, value) in &kafka.options {
+        if option.contains("password") || option.contains("secret") || option == "ssl.key.pem" {
+            warn_literal(&join(&options, option), value, report);
+        }
+        let weaker = match option.as_str() {
+            "acks" | "request.required.acks" => !matches!(value.expose(), "all" | "-1"),
+            "enable.idempotence" => value.expose() == "false",
+            _ => false,
+        };
+        if weaker {
+            report.warn(
+                &join(&options, option),
+                "weakens what is promised: records may be lost, or change their order (leave it out)",
+            );
+        }
+    }
+    let sasl = join(path, "sasl");
+    let secret = match &kafka.sasl {
+        Some(Sasl::Password { password, .. }) => Some(("password", password)),
+        Some(Sasl::Token { client_secret, .. }) => Some(("client_secret", client_secret)),
+        None => None,
+    };
+    if let Some((key, secret)) = secret {
+        warn_literal(&join(&sasl, key), secret, report);
+    }
+    let is_plain = matches!(
+        &kafka.sasl,
+        Some(
+            Sasl::Password {
+                mechanism: PasswordMechanism::Plain,
+                ..
+            } | Sasl::Token { .. }
+        )
+    );
+    let is_encrypted = kafka.tls.is_some() || kafka.options.contains_key("security.protocol");
+    if is_plain && !is_encrypted {
+        report.warn(
+            &join(&sasl, "mechanism"),
+            "the password or token travels unencrypted (write tls = {})",
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::{Backlog, Sink};
 use crate::delivery::{self, Ends, Handle, Plans, Preparer, Summary};
 use crate::route::Alphabet;
 use crate::sink::amqp::AmqpSink;
-use crate::sink::kafka::KafkaSink;
+use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::mqtt::MqttSink;
 use crate::sink::stream::{StreamSink, Target};
 
@@ -129,14 +129,17 @@ fn spawn(
     ends: Ends,
 ) -> (Handle, JoinHandle<Summary>) {
     match sink {
-        Sink::Kafka(kafka) => delivery::spawn::<KafkaSink>(name, kafka.clone(), preparer, ends),
+        Sink::Kafka(kafka) => {
+            let target = kafka::Target::new(&name, (**kafka).clone());
+            delivery::spawn::<KafkaSink>(name, target, preparer, ends)
+        }
         Sink::Mqtt(mqtt) => delivery::spawn::<MqttSink>(name, (**mqtt).clone(), preparer, ends),
         Sink::Amqp(amqp) => {
             delivery::spawn::<AmqpSink>(name, (**amqp).clone().into(), preparer, ends)
         }
         Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, ends),
         Sink::File(file) => {
-            let target = Target::File(file.path.clone());
+            let target = Target::File(file.clone());
             delivery::spawn::<StreamSink>(name, target, preparer, ends)
         }
     }

@@ -2,13 +2,15 @@
 //!
 //! A record counts as confirmed once its line was written, for a file also synced.
 
-use std::io::{self, SeekFrom};
-use std::path::{Path, PathBuf};
+mod appender;
 
-use tokio::fs::{File, OpenOptions};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _};
+use std::io;
 
+use tokio::io::AsyncWriteExt as _;
+
+use self::appender::Appender;
 use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
+use crate::config;
 
 /// Lines are gathered up to this many bytes before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -18,12 +20,13 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub enum Target {
     Stdout,
     /// Appended to; made if it is not there.
-    File(PathBuf),
+    File(config::File),
 }
 
 /// One open file, or standard output.
 #[derive(Debug)]
 pub struct StreamSink {
+    target: Target,
     output: Output,
     outcomes: Outcomes,
     lines: Vec<u8>,
@@ -33,7 +36,8 @@ pub struct StreamSink {
 #[derive(Debug)]
 enum Output {
     Stdout(tokio::io::Stdout),
-    File(File),
+    /// `None`: it is just being written to, or a write was broken off.
+    File(Option<Appender>),
 }
 
 impl Sink for StreamSink {
@@ -42,12 +46,14 @@ impl Sink for StreamSink {
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, Broken> {
         let output = match target {
             Target::Stdout => Output::Stdout(tokio::io::stdout()),
-            Target::File(path) => open(path)
-                .await
-                .map(Output::File)
-                .map_err(|error| Broken(format!("{}: {error}", path.display())))?,
+            Target::File(file) => {
+                let file = file.clone();
+                let opened = blocking(move || Appender::open(file)).await;
+                Output::File(Some(opened.map_err(|error| broken(target, &error))?))
+            }
         };
         Ok(Self {
+            target: target.clone(),
             output,
             outcomes,
             lines: Vec::with_capacity(BUFFER_BYTES),
@@ -70,9 +76,9 @@ impl Sink for StreamSink {
             return Ok(());
         }
         self.output
-            .write(&self.lines)
+            .write(&mut self.lines)
             .await
-            .map_err(|error| Broken(error.to_string()))?;
+            .map_err(|error| broken(&self.target, &error))?;
         self.lines.clear();
         for ticket in self.tickets.drain(..) {
             // The receiver is gone only when this sink is being given up.
@@ -82,48 +88,60 @@ impl Sink for StreamSink {
     }
 }
 
-/// Opens a file to append to. A line that an earlier try did not finish is ended, so that the next
-/// one stands by itself.
-async fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .create(true)
-        .read(true)
-        .append(true)
-        .open(path)
-        .await?;
-    if file.seek(SeekFrom::End(0)).await? > 0 {
-        file.seek(SeekFrom::End(-1)).await?;
-        if file.read_u8().await? != b'\n' {
-            file.write_all(b"\n").await?;
-        }
-    }
-    Ok(file)
-}
-
 impl Output {
-    async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    async fn write(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Stdout(stdout) => write_all(stdout, lines).await,
+            Self::Stdout(stdout) => {
+                stdout.write_all(lines).await?;
+                stdout.flush().await
+            }
             Self::File(file) => {
-                write_all(file, lines).await?;
-                file.sync_data().await
+                let mut appender = file.take().ok_or(io::ErrorKind::BrokenPipe)?;
+                let text = std::mem::take(lines);
+                let (appender, text) = blocking(move || {
+                    appender.append(&text)?;
+                    Ok((appender, text))
+                })
+                .await?;
+                (*file, *lines) = (Some(appender), text);
+                Ok(())
             }
         }
     }
 }
 
-async fn write_all(output: &mut (impl AsyncWrite + Unpin), lines: &[u8]) -> io::Result<()> {
-    output.write_all(lines).await?;
-    output.flush().await
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+fn broken(target: &Target, error: &io::Error) -> Broken {
+    Broken(match target {
+        Target::Stdout => format!("standard output: {error}"),
+        Target::File(file) => format!("{}: {error}", file.path.display()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::config::Rotate;
     use crate::sink::Attributes;
+
+    fn file(path: &Path, rotate: Option<Rotate>) -> Target {
+        Target::File(config::File {
+            path: path.to_owned(),
+            rotate,
+        })
+    }
 
     fn record(payload: &str) -> Record<'_> {
         Record {
@@ -142,7 +160,7 @@ mod tests {
         let path = folder.path().join("events.ndjson");
         std::fs::write(&path, "{\"torn\":").unwrap();
         let (outcomes, mut said) = mpsc::unbounded_channel();
-        let target = Target::File(path.clone());
+        let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
 
         sink.send(Ticket(0), &record("{\"a\":1}")).await.unwrap();
@@ -159,8 +177,65 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_opened_is_named() {
         let (outcomes, _said) = mpsc::unbounded_channel();
-        let target = Target::File("/no/such/folder/events".into());
+        let target = file(Path::new("/no/such/folder/events"), None);
         let broken = StreamSink::connect(&target, outcomes).await.unwrap_err();
         assert!(broken.to_string().starts_with("/no/such/folder/events: "));
+    }
+
+    async fn write(sink: &mut StreamSink, number: u64) -> Result<(), Broken> {
+        let line = format!("{{\"number\":{number}}}");
+        sink.send(Ticket(number), &record(&line)).await?;
+        sink.flush().await
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_moved_away_is_made_anew_and_the_old_one_stays_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, moved] = ["events", "events.old"].map(|name| folder.path().join(name));
+        let (outcomes, _said) = mpsc::unbounded_channel();
+        let target = file(&path, None);
+        let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
+        write(&mut sink, 1).await.unwrap();
+        fs::rename(&path, &moved).unwrap();
+        write(&mut sink, 2).await.unwrap();
+        fs::remove_file(&path).unwrap();
+        write(&mut sink, 3).await.unwrap();
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "{\"number\":1}\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"number\":3}\n");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_rotated_before_it_is_too_large_and_so_many_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let (outcomes, _said) = mpsc::unbounded_channel();
+        // Two lines fit, a third does not.
+        let rotate = Rotate {
+            max_bytes: 30,
+            keep: 2,
+        };
+        let target = file(&path, Some(rotate));
+        let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
+        for number in 1..=7 {
+            write(&mut sink, number).await.unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("events"), "{\"number\":7}\n");
+        assert_eq!(read("events.1"), "{\"number\":5}\n{\"number\":6}\n");
+        assert_eq!(read("events.2"), "{\"number\":3}\n{\"number\":4}\n");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_tried_again() {
+        let (outcomes, mut said) = mpsc::unbounded_channel();
+        let target = file(Path::new("/dev/full"), None);
+        let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
+        let broken = write(&mut sink, 1).await.unwrap_err();
+        assert!(
+            broken.to_string().starts_with("/dev/full: No space left"),
+            "{broken}"
+        );
+        assert!(said.try_recv().is_err(), "nothing was written");
     }
 }

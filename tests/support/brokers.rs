@@ -68,6 +68,29 @@ impl Kafka {
         })
     }
 
+    /// librdkafka's mock cluster, whose brokers can be told to fail.
+    pub(crate) fn mock() -> (Self, MockCluster<'static, DefaultProducerContext>) {
+        let cluster = MockCluster::new(1).expect("librdkafka starts a mock cluster");
+        let kafka = Self {
+            address: cluster.bootstrap_servers(),
+            origin: Origin::Shared,
+        };
+        (kafka, cluster)
+    }
+
+    /// What `scripts/brokers` says about a real one besides its address, such as `SASL`.
+    pub(crate) fn variable(&self, name: &str) -> String {
+        let variable = format!("CF_TEST_KAFKA_{name}");
+        let value = match &self.origin {
+            Origin::Own { instance } => {
+                let folder = brokers_folder().join("instances").join(instance);
+                read_variable(&folder.join("env"), &variable)
+            }
+            Origin::Shared | Origin::Mock { .. } => look_up(&shared_file(), &variable),
+        };
+        value.unwrap_or_else(|| panic!("scripts/brokers up has written {variable}"))
+    }
+
     /// Ends it in good order, with SIGTERM. Its data stay.
     pub(crate) fn stop(&self) {
         scripts_brokers("stop", self.instance(), "kafka");

@@ -6,6 +6,7 @@ pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
 pub(crate) mod http;
+pub(crate) mod kafka_stand;
 pub(crate) mod mosquitto;
 pub(crate) mod order;
 pub(crate) mod pika;

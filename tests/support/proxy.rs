@@ -19,18 +19,21 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// A proxy before a server at `host:port`.
     pub(crate) async fn before(server: &str) -> Self {
-        Self::start(server, None).await
+        Self::start("127.0.0.1:0", server, None).await
+    }
+
+    /// The same, at an address of the test's choice.
+    pub(crate) async fn at(address: &str, server: &str) -> Self {
+        Self::start(address, server, None).await
     }
 
     /// The same, which speaks TLS with its clients.
     pub(crate) async fn with_tls_before(server: &str, tls: TlsAcceptor) -> Self {
-        Self::start(server, Some(tls)).await
+        Self::start("127.0.0.1:0", server, Some(tls)).await
     }
 
-    async fn start(server: &str, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port is free");
+    async fn start(address: &str, server: &str, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a port is free");
         let address = listener
             .local_addr()
             .expect("a listener has one")

@@ -1,20 +1,35 @@
 //! Kafka through librdkafka: idempotent, `acks=all`, confirmed by the delivery report.
+//!
+//! A producer that failed for good is given up with its sink, and the next one is sent everything
+//! unconfirmed, in order.
 
+mod explain;
+mod memory;
 mod probe;
+mod reports;
 mod settings;
+mod statistics;
+mod token;
+mod topics;
 
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, NoCustomPartitioner, ProducerContext, ThreadedProducer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 pub(super) use self::probe::probe;
-pub use self::settings::{check_option, client_config};
+pub use self::settings::{check_option, check_together};
+pub use self::statistics::Statistics;
 
+use self::memory::Memory;
+use self::reports::{Link, Reports};
+use self::token::Tokens;
+use self::topics::NoTopic;
 use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
 
@@ -24,8 +39,49 @@ const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
 /// The prefix of `CloudEvents` attributes in Kafka's binary content mode.
 const HEADER_PREFIX: &str = "ce_";
 
+/// librdkafka's default of `batch.size`, in bytes.
+const BATCH_BYTES: usize = 1_000_000;
+
+/// A cluster, and what is known of it over all the producers that are built for it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    name: Arc<str>,
+    config: Arc<config::Kafka>,
+    memory: Arc<Memory>,
+}
+
+impl Target {
+    /// The sink's name is for the log.
+    #[must_use]
+    pub fn new(name: &str, config: config::Kafka) -> Self {
+        Self {
+            name: name.into(),
+            config: Arc::new(config),
+            memory: Arc::default(),
+        }
+    }
+
+    /// What librdkafka said last of itself.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        *self.memory.statistics()
+    }
+
+    fn client_config(&self) -> Result<ClientConfig, Broken> {
+        settings::client_config(&self.config).map_err(|error| Broken(format!("kafka: {error}")))
+    }
+
+    fn link(&self) -> Link {
+        Link {
+            sink: Arc::clone(&self.name),
+            tokens: Tokens::of(self.config.sasl.as_ref()),
+        }
+    }
+}
+
 /// One producer.
 pub struct KafkaSink {
+    target: Target,
     /// Always there, until it is dropped.
     producer: Option<ThreadedProducer<Reports>>,
     outcomes: Outcomes,
@@ -39,14 +95,30 @@ impl std::fmt::Debug for KafkaSink {
 }
 
 impl Sink for KafkaSink {
-    type Config = config::Kafka;
+    type Config = Target;
 
-    async fn connect(config: &Self::Config, outcomes: Outcomes) -> Result<Self, Broken> {
-        let reports = Reports(outcomes.clone());
-        let producer = client_config(config)
+    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, Broken> {
+        let mut client = target.client_config()?;
+        if let Some(bytes) = target.memory.batch_bytes() {
+            client.set("batch.size", bytes.to_string());
+        }
+        let batch_bytes = client.get("batch.size").and_then(|size| size.parse().ok());
+        let reports = Reports {
+            link: target.link(),
+            memory: Arc::clone(&target.memory),
+            outcomes: outcomes.clone(),
+            producer: target.memory.next_producer(),
+            batch_bytes: batch_bytes.unwrap_or(BATCH_BYTES),
+            counted: Mutex::default(),
+            complaint: Mutex::default(),
+            confirmed: AtomicU64::new(0),
+            turned_away: Mutex::default(),
+        };
+        let producer = client
             .create_with_context(reports)
             .map_err(|error| Broken(error.to_string()))?;
         Ok(Self {
+            target: target.clone(),
             producer: Some(producer),
             outcomes,
             header_name: String::from(HEADER_PREFIX),
@@ -54,7 +126,14 @@ impl Sink for KafkaSink {
     }
 
     async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
-        let mut pending = BaseRecord::with_opaque_to(record.destination, opaque(ticket))
+        let topic = record.destination;
+        if let Some(create) = self.target.config.create
+            && let Err(NoTopic(why)) = topics::ensure(&self.target, create, topic).await?
+        {
+            self.settle(ticket, Outcome::Refused(why));
+            return Ok(());
+        }
+        let mut pending = BaseRecord::with_opaque_to(topic, opaque(ticket))
             .payload(record.payload)
             .timestamp(record.timestamp)
             .headers(self.headers(record));
@@ -67,19 +146,13 @@ impl Sink for KafkaSink {
             };
             match producer.send(pending) {
                 Ok(()) => return Ok(()),
-                Err((error, rejected)) => match error.rdkafka_error_code() {
-                    Some(RDKafkaErrorCode::QueueFull) => {
-                        tokio::time::sleep(QUEUE_FULL_PAUSE).await;
-                        pending = rejected;
+                Err((error, rejected)) => {
+                    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                        return self.not_taken(ticket, record, &error);
                     }
-                    Some(code) if is_final(code) => {
-                        let _ = self
-                            .outcomes
-                            .send((ticket, Outcome::Refused(error.to_string())));
-                        return Ok(());
-                    }
-                    _ => return Err(Broken(error.to_string())),
-                },
+                    tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+                    pending = rejected;
+                }
             }
         }
     }
@@ -99,6 +172,42 @@ impl Drop for KafkaSink {
 }
 
 impl KafkaSink {
+    /// What becomes of a record that librdkafka did not even put into its queue.
+    fn not_taken(
+        &self,
+        ticket: Ticket,
+        record: &Record<'_>,
+        error: &KafkaError,
+    ) -> Result<(), Broken> {
+        let topic = record.destination;
+        let Some(producer) = &self.producer else {
+            return Err(Broken("the producer is gone".to_owned()));
+        };
+        let outcome = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                producer.client().context().missing(topic)
+            }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                Outcome::Refused(explain::too_large_for_client(record.payload.len()))
+            }
+            code => {
+                let Some(why) = code.and_then(|code| explain::refusal(code, topic)) else {
+                    let fatal = producer.client().fatal_error();
+                    let why = fatal.map_or_else(|| error.to_string(), |(_, why)| why);
+                    return Err(Broken(format!("kafka: {why}")));
+                };
+                Outcome::Refused(why)
+            }
+        };
+        self.settle(ticket, outcome);
+        Ok(())
+    }
+
+    fn settle(&self, ticket: Ticket, outcome: Outcome) {
+        // The receiver is gone only when this sink is being given up.
+        let _ = self.outcomes.send((ticket, outcome));
+    }
+
     fn headers(&mut self, record: &Record<'_>) -> OwnedHeaders {
         let attributes = record.attributes.iter();
         let mut headers = OwnedHeaders::new_with_capacity(attributes.len() + 1);
@@ -117,67 +226,8 @@ impl KafkaSink {
     }
 }
 
-/// Takes librdkafka's delivery reports, errors and log lines.
-struct Reports(Outcomes);
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "kafka: {message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility, "kafka: {message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka: {message}"),
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!("kafka: {error}: {reason}");
-    }
-}
-
-impl ProducerContext<NoCustomPartitioner> for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let outcome = match result {
-            Ok(_) => Outcome::Confirmed,
-            Err((error, _)) => match error.rdkafka_error_code() {
-                Some(code) if is_final(code) => Outcome::Refused(error.to_string()),
-                _ => Outcome::Retry(error.to_string()),
-            },
-        };
-        // The receiver is gone when this producer was given up: its records are sent again.
-        let _ = self.0.send((ticket(opaque), outcome));
-    }
-}
-
-/// Whether no later try of the same record can end otherwise.
-fn is_final(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::InvalidMessage
-            | RDKafkaErrorCode::InvalidMessageSize
-            | RDKafkaErrorCode::InvalidRecord
-            | RDKafkaErrorCode::InvalidTopic
-            | RDKafkaErrorCode::InvalidTimestamp
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-    )
-}
-
 // librdkafka carries one word for each message: the ticket's number fits on every 64-bit target.
 #[expect(clippy::cast_possible_truncation, reason = "see above")]
 fn opaque(ticket: Ticket) -> usize {
     ticket.0 as usize
-}
-
-fn ticket(opaque: usize) -> Ticket {
-    Ticket(opaque as u64)
 }

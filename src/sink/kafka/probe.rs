@@ -5,24 +5,32 @@
 //! therefore turned away with that as the reason exactly if a good one would have been written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::admin::{AdminOptions, ResourceSpecifier};
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{Metadata, MetadataBroker, MetadataTopic};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
-use super::settings::client_config;
-use crate::config;
+use super::memory::lock;
+use super::token::Tokens;
+use super::{Target, explain, topics};
+use crate::config::{self, Sasl};
 
 /// The whole of it; shorter than what `sink::probe` grants, so that the better reason is said.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks at what librdkafka complains about.
 const SLICE: Duration = Duration::from_secs(1);
+
+/// After so many failures, and no answer, there will be none.
+const ENOUGH: usize = 2;
 
 /// Topics that are asked for; of more, the first ones.
 const MAX_TOPICS: usize = 100;
@@ -50,11 +58,93 @@ pub(in crate::sink) async fn probe(
     kafka: &config::Kafka,
     topics: &BTreeSet<String>,
 ) -> Result<String, String> {
-    let kafka = kafka.clone();
+    let target = Target::new("", kafka.clone());
+    let heard = Heard {
+        tokens: Tokens::of(kafka.sasl.as_ref()),
+        ..Heard::default()
+    };
     let topics = topics.iter().take(MAX_TOPICS).cloned().collect();
-    tokio::task::spawn_blocking(move || Probe::new(&kafka)?.run(&topics))
-        .await
-        .map_err(|panic| panic.to_string())?
+    let answers = tokio::task::spawn_blocking({
+        let target = target.clone();
+        move || Probe::new(&target, heard)?.run(&topics)
+    });
+    let answers = answers.await.map_err(|panic| panic.to_string())??;
+    let is_missing = |(_, verdict): &(String, Verdict)| *verdict == Verdict::Missing;
+    let makes = answers.topics.iter().any(is_missing)
+        && (kafka.create.is_some() || makes_topics(&target, answers.broker).await);
+    answers.say(makes)
+}
+
+/// Whether the brokers make a topic that is asked for; `false` also where they do not tell.
+async fn makes_topics(target: &Target, broker: i32) -> bool {
+    // An admin client is not given tokens by rdkafka.
+    let has_token = matches!(target.config.sasl, Some(Sasl::Token { .. }));
+    let Some(admin) = topics::admin(target).ok().filter(|_| !has_token) else {
+        return false;
+    };
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE / 4));
+    let asked = [ResourceSpecifier::Broker(broker)];
+    let told = admin.describe_configs(&asked, &options).await;
+    let told = told.ok().and_then(|told| told.into_iter().next()?.ok());
+    told.is_some_and(|config| {
+        let entry = config.get("auto.create.topics.enable");
+        entry.and_then(|entry| entry.value.as_deref()) == Some("true")
+    })
+}
+
+/// What became of the try to write to a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    Writable,
+    Missing,
+    Refused(String),
+}
+
+struct Answers {
+    brokers: usize,
+    /// The id of one of them.
+    broker: i32,
+    topics: Vec<(String, Verdict)>,
+}
+
+impl Answers {
+    /// `makes`: a topic that is missing will be made.
+    fn say(&self, makes: bool) -> Result<String, String> {
+        let brokers = match self.brokers {
+            1 => "1 broker answers".to_owned(),
+            many => format!("{many} brokers answer"),
+        };
+        let (mut writable, mut to_be_made, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        for (topic, verdict) in &self.topics {
+            match verdict {
+                Verdict::Writable => writable.push(topic.as_str()),
+                Verdict::Missing if makes => to_be_made.push(topic.as_str()),
+                Verdict::Missing => wrong.push(explain::missing(topic)),
+                Verdict::Refused(why) => wrong.push(why.clone()),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(format!("{brokers}, but {}", wrong.join("; ")));
+        }
+        let mut said = vec![brokers];
+        if !writable.is_empty() {
+            said.push(format!("may write to {}", named(&writable)));
+        }
+        if !to_be_made.is_empty() {
+            said.push(format!("will make {}", named(&to_be_made)));
+        }
+        if self.topics.is_empty() {
+            said.push("which topics are written to, only events will tell".to_owned());
+        }
+        Ok(said.join("; "))
+    }
+}
+
+fn named(topics: &[&str]) -> String {
+    match topics.len() {
+        many if many > NAMED => format!("{many} topics"),
+        _ => topics.join(", "),
+    }
 }
 
 struct Probe {
@@ -63,51 +153,33 @@ struct Probe {
 }
 
 impl Probe {
-    fn new(kafka: &config::Kafka) -> Result<Self, String> {
-        let mut client = client_config(kafka);
-        client.remove("transactional.id");
+    fn new(target: &Target, heard: Heard) -> Result<Self, String> {
+        let mut client = target.client_config().map_err(|error| error.to_string())?;
         for (name, value) in OVERRIDES {
             client.set(*name, *value);
         }
-        let producer = client.create_with_context(Heard::default());
+        let producer = client.create_with_context(heard);
         Ok(Self {
             producer: producer.map_err(|error| error.to_string())?,
             until: Instant::now() + PATIENCE,
         })
     }
 
-    fn run(&self, topics: &BTreeSet<String>) -> Result<String, String> {
-        let brokers = match self.brokers()? {
-            1 => "1 broker answers".to_owned(),
-            many => format!("{many} brokers answer"),
-        };
-        if topics.is_empty() {
-            return Ok(format!(
-                "{brokers}; which topics are written to, only events will tell"
-            ));
-        }
-        let (mut writable, mut wrong) = (Vec::new(), Vec::new());
-        for (topic, verdict) in self.verdicts(topics) {
-            match verdict {
-                Ok(()) => writable.push(topic),
-                Err(why) => wrong.push(format!("{topic}: {why}")),
-            }
-        }
-        if !wrong.is_empty() {
-            return Err(format!("{brokers}, but {}", wrong.join("; ")));
-        }
-        let named = match writable.len() {
-            many if many > NAMED => format!("all {many} topics"),
-            _ => writable.join(", "),
-        };
-        Ok(format!("{brokers}; may write to {named}"))
+    fn run(&self, topics: &BTreeSet<String>) -> Result<Answers, String> {
+        let metadata = self.brokers()?;
+        let brokers = metadata.brokers();
+        Ok(Answers {
+            brokers: brokers.len(),
+            broker: brokers.first().map_or(0, MetadataBroker::id),
+            topics: self.verdicts(topics),
+        })
     }
 
     /// Waits for the cluster's answer; as soon as nothing can come of it, says why.
-    fn brokers(&self) -> Result<usize, String> {
+    fn brokers(&self) -> Result<Metadata, String> {
         loop {
             match self.producer.client().fetch_metadata(None, SLICE) {
-                Ok(metadata) => return Ok(metadata.brokers().len()),
+                Ok(metadata) => return Ok(metadata),
                 Err(error) => {
                     self.producer.poll(Duration::ZERO);
                     let heard = self.producer.context();
@@ -119,11 +191,10 @@ impl Probe {
         }
     }
 
-    fn verdicts(&self, topics: &BTreeSet<String>) -> BTreeMap<String, Result<(), String>> {
-        let mut verdicts = BTreeMap::new();
+    fn verdicts(&self, topics: &BTreeSet<String>) -> Vec<(String, Verdict)> {
         for (index, topic) in topics.iter().enumerate() {
-            if let Err(why) = self.try_to_write(index, topic) {
-                verdicts.insert(topic.clone(), Err(why));
+            if let Err(code) = self.try_to_write(index, topic) {
+                lock(&self.producer.context().reports).insert(index, code);
             }
         }
         while self.producer.in_flight_count() > 0 && Instant::now() < self.until {
@@ -131,79 +202,103 @@ impl Probe {
         }
         self.producer.poll(Duration::ZERO);
         let reports = lock(&self.producer.context().reports);
-        for (index, topic) in topics.iter().enumerate() {
-            let report = reports.get(&index).copied();
-            verdicts
-                .entry(topic.clone())
-                .or_insert_with(|| verdict(report));
-        }
-        verdicts
+        let verdicts = topics.iter().enumerate().map(|(index, topic)| {
+            let verdict = verdict(reports.get(&index).copied(), topic);
+            (topic.clone(), verdict)
+        });
+        verdicts.collect()
     }
 
-    fn try_to_write(&self, index: usize, topic: &str) -> Result<(), String> {
+    fn try_to_write(&self, index: usize, topic: &str) -> Result<(), RDKafkaErrorCode> {
+        let unknown = |error: KafkaError| {
+            let code = error.rdkafka_error_code();
+            code.unwrap_or(RDKafkaErrorCode::Unknown)
+        };
         let metadata = self.producer.client().fetch_metadata(Some(topic), SLICE);
-        let metadata = metadata.map_err(|error| error.to_string())?;
+        let metadata = metadata.map_err(unknown)?;
         if let Some(error) = metadata.topics().first().and_then(MetadataTopic::error) {
-            return verdict(Some(error.into()));
+            return Err(error.into());
         }
         let record = BaseRecord::<(), (), usize>::with_opaque_to(topic, index);
         self.producer
             .send(record)
-            .map_err(|(error, _)| error.to_string())
+            .map_err(|(error, _)| unknown(error))
     }
 }
 
 /// What the answer to a record that cannot be written says about one that can.
-fn verdict(report: Option<RDKafkaErrorCode>) -> Result<(), String> {
+fn verdict(report: Option<RDKafkaErrorCode>, topic: &str) -> Verdict {
     match report {
-        Some(RDKafkaErrorCode::InvalidRequiredAcks) => Ok(()),
+        Some(RDKafkaErrorCode::InvalidRequiredAcks) => Verdict::Writable,
         Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-            Err("there is no such topic (create it)".to_owned())
+            Verdict::Missing
         }
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            Err("this user may not write to it (allow it WRITE and DESCRIBE)".to_owned())
-        }
-        Some(code) => Err(code.to_string()),
-        None => Err("no answer".to_owned()),
+        Some(code) => Verdict::Refused(
+            explain::refusal(code, topic).unwrap_or_else(|| format!("{topic}: {code}")),
+        ),
+        None => Verdict::Refused(format!("{topic}: no answer")),
     }
 }
 
 /// What librdkafka tells about the connection and the records.
 #[derive(Default)]
 struct Heard {
-    complaints: Mutex<Vec<(RDKafkaErrorCode, String)>>,
+    complaints: Mutex<Vec<(RDKafkaLogLevel, String)>>,
     /// By the index of the topic.
     reports: Mutex<BTreeMap<usize, RDKafkaErrorCode>>,
+    tokens: Option<Tokens>,
 }
 
 impl Heard {
-    /// Whether waiting is of no use: a wrong password stays wrong.
-    fn is_hopeless(&self) -> bool {
-        lock(&self.complaints).iter().any(|(code, _)| {
-            matches!(
-                code,
-                RDKafkaErrorCode::Authentication
-                    | RDKafkaErrorCode::SSL
-                    | RDKafkaErrorCode::AllBrokersDown
-            )
-        })
+    fn complain(&self, level: RDKafkaLogLevel, reason: &str) {
+        lock(&self.complaints).push((level, reason.to_owned()));
     }
 
-    /// The first one says most: the later ones follow from it.
+    /// Whether waiting is of no use.
+    fn is_hopeless(&self) -> bool {
+        lock(&self.complaints).len() >= ENOUGH
+    }
+
+    /// The gravest, and of those the first: what came later follows from it.
     fn complaint(&self) -> Option<String> {
-        lock(&self.complaints)
-            .first()
-            .map(|(_, reason)| reason.clone())
+        let complaints = lock(&self.complaints);
+        let gravest = complaints.iter().min_by_key(|(level, _)| *level as i32);
+        gravest.map(|(_, reason)| {
+            let hint = if reason.contains("Disconnected: connection closed by peer") {
+                "; so does a listener that wants TLS or SASL"
+            } else {
+                ""
+            };
+            format!("{reason}{hint}")
+        })
     }
 }
 
 impl ClientContext for Heard {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    /// Some failures, of TLS for one, are told here alone.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            // The thread's name comes first.
+            let reason = message
+                .split_once("]: ")
+                .map_or(message, |(_, reason)| reason);
+            self.complain(level, reason);
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if let Some(code) = error.rdkafka_error_code() {
-            lock(&self.complaints).push((code, reason.to_owned()));
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.complain(RDKafkaLogLevel::Error, reason);
         }
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens = self.tokens.as_ref().ok_or("no token endpoint is named")?;
+        Ok(tokens.fetch().inspect_err(|error| {
+            self.complain(RDKafkaLogLevel::Error, &error.to_string());
+        })?)
     }
 }
 
@@ -220,10 +315,4 @@ impl ProducerContext for Heard {
         };
         lock(&self.reports).insert(index, code);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,0 +1,215 @@
+//! What librdkafka calls back with: delivery reports, complaints, log lines, statistics.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers as _, Message as _};
+use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
+
+use super::explain;
+use super::memory::{Memory, TooLarge, lock};
+use super::statistics::{Counted, Raw};
+use super::token::Tokens;
+use crate::sink::{Outcome, Outcomes, Ticket};
+
+/// A broker that turns us away twice, so far apart, and has confirmed nothing meanwhile, means it.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// No record's: what is said concerns all.
+const NO_TICKET: Ticket = Ticket(u64::MAX);
+
+/// What every client of a sink does: it logs, and proves who it is.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    /// The sink's name.
+    pub(super) sink: Arc<str>,
+    pub(super) tokens: Option<Tokens>,
+}
+
+impl ClientContext for Link {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let sink = &*self.sink;
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::warn!(sink, facility, "kafka: {message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(sink, facility, "kafka: {message}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(sink, facility, "kafka: {message}"),
+        }
+    }
+
+    /// rdkafka hands each of them over twice.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(sink = &*self.sink, "kafka: {error}: {reason}");
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        match &self.tokens {
+            Some(tokens) => Ok(tokens.fetch()?),
+            None => {
+                Err("write sasl = { mechanism = \"OAUTHBEARER\", token_endpoint = ... }".into())
+            }
+        }
+    }
+}
+
+/// What the producer does besides.
+pub(super) struct Reports {
+    pub(super) link: Link,
+    pub(super) memory: Arc<Memory>,
+    pub(super) outcomes: Outcomes,
+    /// See [`Memory::next_producer`].
+    pub(super) producer: u64,
+    pub(super) batch_bytes: usize,
+    pub(super) counted: Mutex<Counted>,
+    /// What librdkafka complained about last.
+    pub(super) complaint: Mutex<Option<String>>,
+    pub(super) confirmed: AtomicU64,
+    /// When a broker last turned us away, and how many records were confirmed then.
+    pub(super) turned_away: Mutex<Option<(Instant, u64)>>,
+}
+
+impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.link.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // "All brokers are down" follows from what was said before.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
+            self.turned_away(reason);
+        }
+        let mut complaint = lock(&self.complaint);
+        if complaint.as_deref() != Some(reason) {
+            tracing::warn!(sink = &*self.link.sink, "kafka: {reason}");
+            *complaint = Some(reason.to_owned());
+        }
+    }
+
+    fn stats_raw(&self, json: &[u8]) {
+        match serde_json::from_slice::<Raw>(json) {
+            Ok(raw) => {
+                let mut counted = lock(&self.counted);
+                self.memory.statistics().update(&raw, &mut counted);
+            }
+            Err(error) => tracing::debug!("librdkafka's statistics cannot be read: {error}"),
+        }
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.link.generate_oauth_token(config)
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let outcome = match result {
+            Ok(message) => {
+                self.memory.is_there(|| message.topic());
+                self.confirmed.fetch_add(1, Ordering::Relaxed);
+                Outcome::Confirmed
+            }
+            Err((error, message)) => match error.rdkafka_error_code() {
+                Some(code) => self.failed(code, message),
+                None => Outcome::Retry(error.to_string()),
+            },
+        };
+        // The receiver is gone when this producer was given up: its records are sent again.
+        let _ = self.outcomes.send((Ticket(opaque as u64), outcome));
+    }
+}
+
+impl Reports {
+    /// librdkafka would try the same password for ever. A new producer reads it anew from its file.
+    fn turned_away(&self, reason: &str) {
+        let confirmed = self.confirmed.load(Ordering::Relaxed);
+        let mut before = lock(&self.turned_away);
+        match *before {
+            Some((at, then)) if then == confirmed && at.elapsed() < AGAIN_AFTER => {}
+            Some((_, then)) if then == confirmed => {
+                let outcome = Outcome::Retry(format!("kafka: {reason}"));
+                let _ = self.outcomes.send((NO_TICKET, outcome));
+            }
+            _ => *before = Some((Instant::now(), confirmed)),
+        }
+    }
+
+    fn failed(&self, code: RDKafkaErrorCode, message: &BorrowedMessage<'_>) -> Outcome {
+        let topic = message.topic();
+        match code {
+            RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => {
+                self.missing(topic)
+            }
+            RDKafkaErrorCode::MessageSizeTooLarge => {
+                match self.memory.too_large(bytes(message), self.batch_bytes) {
+                    TooLarge::Record => Outcome::Refused(explain::too_large_for_broker(topic)),
+                    TooLarge::Batch => Outcome::Retry(format!(
+                        "a batch is larger than the topic {topic} takes; smaller ones will be sent"
+                    )),
+                }
+            }
+            code => match explain::refusal(code, topic) {
+                Some(why) => Outcome::Refused(why),
+                None => Outcome::Retry(self.why(code)),
+            },
+        }
+    }
+
+    /// There is no such topic, by the cluster's word.
+    pub(super) fn missing(&self, topic: &str) -> Outcome {
+        if self.memory.is_missing(topic, self.producer) {
+            Outcome::Refused(explain::missing(topic))
+        } else {
+            Outcome::Retry(format!(
+                "the cluster knows no topic {topic}; it is asked once more before its records are \
+                 given up"
+            ))
+        }
+    }
+
+    /// In the words of librdkafka; where those are that it gave up waiting, with what it was waiting
+    /// for.
+    fn why(&self, code: RDKafkaErrorCode) -> String {
+        let complaint = lock(&self.complaint).clone();
+        match (code, complaint) {
+            (RDKafkaErrorCode::MessageTimedOut, Some(complaint)) => format!("kafka: {complaint}"),
+            _ => format!("kafka: {code}"),
+        }
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        self.memory.statistics().producer_is_gone();
+    }
+}
+
+/// As the broker counts them, but for a few bytes of framing.
+fn bytes(message: &BorrowedMessage<'_>) -> usize {
+    let headers = message.headers().map_or(0, |headers| {
+        let headers = headers.iter();
+        headers
+            .map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len))
+            .sum()
+    });
+    headers + message.key_len() + message.payload_len()
+}

@@ -1,0 +1,115 @@
+//! Nothing is lost on the way to a Kafka that is killed, stopped, paused or cut off.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use support::brokers::Kafka;
+use support::forwarder::Forwarder;
+use support::kafka_stand::{KafkaStand, create_topic, drain, route};
+use support::order::different_in_order;
+use support::proxy::Proxy;
+use support::read_back::sequences;
+use support::{eventually, fresh_name};
+
+const A_WHILE: Duration = Duration::from_secs(180);
+const TOPIC: &str = "audit";
+
+/// A second sink, to see that the broker's trouble holds back nothing else.
+const FILE: &str = r#"[sinks.file]
+type = "file"
+path = "PATH"
+[[routes]]
+topics = "*"
+sink = "file"
+"#;
+
+/// Waits until the simulator has sent everything, and tells how often the sink was given up.
+async fn finish(forwarder: Forwarder, stand: &KafkaStand, kafka: &Kafka, topic: &str) -> usize {
+    eventually(A_WHILE, "all frames are read", || {
+        stand.sent(TOPIC) == stand.count
+    });
+    let said = tokio::task::spawn_blocking(move || drain(forwarder))
+        .await
+        .unwrap();
+    assert!(said.contains("refused=0"), "{said}");
+    let arrived = sequences(kafka, topic);
+    let different = different_in_order(&arrived);
+    let owed: BTreeSet<u64> = (1..=stand.count).collect();
+    assert_eq!(owed.difference(&different).count(), 0, "lost");
+    let given_up = said.matches("next try in").count();
+    println!(
+        "{} records, {} repeats, the producer was built anew {given_up} times, lost 0",
+        stand.count,
+        arrived.len() - different.len()
+    );
+    given_up
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_restarted_killed_and_paused_gets_everything_in_order() {
+    const COUNT: u64 = 40_000;
+    const RATE: u32 = 800;
+    let Some(kafka) = Kafka::own("kafka-outages") else {
+        return;
+    };
+    let topic = fresh_name("outages");
+    create_topic(&kafka, &topic, &[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = folder.path().join("lines");
+    let sink = format!("brokers = [\"{}\"]", kafka.address);
+    let file = FILE.replace("PATH", lines.to_str().unwrap());
+    let routes = route(TOPIC, &topic) + &file;
+    let stand = KafkaStand::new(&[TOPIC], (RATE, COUNT), &sink, &routes).await;
+    let forwarder = stand.start();
+    let some = |more: u64| {
+        let before = stand.sent(TOPIC);
+        eventually(A_WHILE, "frames are read", || {
+            stand.sent(TOPIC) >= COUNT.min(before + more)
+        });
+    };
+    some(1000);
+    kafka.stop();
+    some(1000);
+    kafka.start();
+    some(1000);
+    kafka.kill();
+    some(1000);
+    kafka.start();
+    some(1000);
+    let written = || std::fs::read_to_string(&lines).map_or(0, |text| text.lines().count());
+    kafka.pause();
+    let before = written();
+    // What is tried here is time: twenty seconds without a word from the broker.
+    sleep(Duration::from_secs(20)).await;
+    assert!(written() > before + 1000, "the other sink was held back");
+    kafka.resume();
+    finish(forwarder, &stand, &kafka, &topic).await;
+    assert_eq!(written() as u64, COUNT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_records_with_a_cut_every_second_all_arrive_in_order() {
+    const COUNT: u64 = 100_000;
+    let Some(kafka) = Kafka::own("kafka-cuts") else {
+        return;
+    };
+    let proxy = Proxy::at(&kafka.variable("PROXY"), &kafka.variable("BEHIND")).await;
+    let topic = fresh_name("cuts");
+    create_topic(&kafka, &topic, &[]).await;
+    let sink = format!("brokers = [\"{}\"]", proxy.address);
+    let stand = KafkaStand::new(&[TOPIC], (5000, COUNT), &sink, &route(TOPIC, &topic)).await;
+    let forwarder = stand.start();
+    let mut cuts = 0;
+    while stand.sent(TOPIC) < COUNT || cuts < 5 {
+        // A cut every second is what is tried here.
+        sleep(Duration::from_secs(1)).await;
+        cuts += usize::from(proxy.cut() > 0);
+    }
+    finish(forwarder, &stand, &kafka, &topic).await;
+    assert!(cuts >= 5, "{cuts} cuts met a connection");
+    println!("{cuts} cuts met a connection");
+}
