@@ -25,16 +25,19 @@ impl Rfc3339 {
         let (year, month, day) = civil(seconds.div_euclid(SECONDS_PER_DAY));
         let time = seconds.rem_euclid(SECONDS_PER_DAY);
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
-        for (at, width, value) in [
-            (0, 4, year),
-            (5, 2, month),
-            (8, 2, day),
-            (11, 2, time / 3600),
-            (14, 2, time / 60 % 60),
-            (17, 2, time % 60),
-            (20, 9, i64::from(nanos)),
+        for (at, value) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, time / 3600),
+            (14, time / 60 % 60),
+            (17, time % 60),
         ] {
-            digits(&mut text[at..at + width], value);
+            text[at..at + 2].copy_from_slice(&pair(value));
+        }
+        if nanos != 0 {
+            digits(&mut text[20..29], nanos);
         }
         let shown = match nanos {
             0 => 0,
@@ -66,10 +69,16 @@ impl fmt::Debug for Rfc3339 {
     }
 }
 
-/// Writes `value`, which is not negative, with leading zeros.
-fn digits(to: &mut [u8], mut value: i64) {
+/// The digits of a number below 100.
+fn pair(value: i64) -> [u8; 2] {
+    let value = u8::try_from(value).unwrap_or_default();
+    [b'0' + value / 10, b'0' + value % 10]
+}
+
+/// Writes `value` with leading zeros.
+fn digits(to: &mut [u8], mut value: u32) {
     for digit in to.iter_mut().rev() {
-        *digit = b"0123456789"[usize::try_from(value % 10).unwrap_or_default()];
+        *digit = b"0123456789"[(value % 10) as usize];
         value /= 10;
     }
 }

@@ -12,7 +12,7 @@ pub const DEPTH_LIMIT: u32 = 100;
 const VARINT_BYTES: usize = 10;
 
 /// The bits of 8 bytes that say that a varint goes on.
-const CONTINUED: u64 = 0x8080_8080_8080_8080;
+pub(crate) const CONTINUED: u64 = 0x8080_8080_8080_8080;
 
 /// The largest field number, 2^29 - 1.
 const LAST_FIELD: u64 = (1 << 29) - 1;
@@ -195,6 +195,47 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    /// The next 8 bytes, the first one lowest, if there are so many in the buffer.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is one load")]
+    pub(crate) fn word(&self) -> Option<u64> {
+        self.load().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// As [`Self::number`]; `ahead` holds the next 6 bytes, or [`CONTINUED`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    pub(crate) fn number_ahead(&mut self, ahead: u64) -> Result<u64, Fault> {
+        let ends = !ahead & (CONTINUED >> 16);
+        let at = self.at + (ends.trailing_zeros() as usize + 1) / 8;
+        if ends != 0 && at <= self.end {
+            self.at = at;
+            return Ok(without_continued_bits(ahead & (ends ^ (ends - 1))));
+        }
+        self.number()
+    }
+
+    /// As [`Self::uint32`]; `ahead` holds the next 6 bytes, or [`CONTINUED`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    #[expect(clippy::cast_possible_truncation, reason = "asked for by protobuf")]
+    pub(crate) fn uint32_ahead(&mut self, ahead: u64) -> Result<u32, Fault> {
+        Ok(self.number_ahead(ahead)? as u32)
+    }
+
+    /// As [`Self::delimited`]; `ahead` holds the next byte, or [`CONTINUED`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    pub(crate) fn delimited_ahead(&mut self, ahead: u64) -> Result<Range<usize>, Fault> {
+        let length = (ahead & 0xff) as usize;
+        let start = self.at + 1;
+        if length < 0x80 && start + length <= self.end {
+            self.at = start + length;
+            return Ok(start..self.at);
+        }
+        self.delimited()
+    }
+
     /// A 32-bit integer: of a wider varint, what fits counts, as the specification has it.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "asked for by protobuf")]
@@ -239,31 +280,36 @@ impl<'a> Reader<'a> {
         Ok(self.fixed64()?.cast_signed())
     }
 
-    /// The next field's tag as a number, if it is well within the message and not longer than two
-    /// bytes; else the reader stays where it is. Whether there is such a field is not checked.
+    /// The next field's tag as a number and what lies behind it in a word, if the tag is no longer
+    /// than two bytes; else the reader stays where it is. Whether there is such a field is not
+    /// checked.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-    pub(crate) fn short_tag(&mut self) -> Option<u32> {
-        let [low, high] = *self.load()?;
-        let more = low >> 7;
-        let at = self.at + 1 + usize::from(more);
-        if at > self.end || more & (high >> 7) != 0 {
+    #[expect(clippy::cast_possible_truncation, reason = "a bit, and two bytes")]
+    pub(crate) fn short_tag(&mut self) -> Option<(u32, u64)> {
+        let word = self.word()?;
+        let more = word >> 7 & 1;
+        let at = self.at + 1 + more as usize;
+        if at > self.end || word & 0x8080 == 0x8080 {
             return None;
         }
         self.at = at;
-        Some(u32::from(low & 0x7f) | ((u32::from(high) << 7) * u32::from(more)))
+        let tag = (word & 0x7f) | (word >> 1 & 0x3f80 & more.wrapping_neg());
+        Some((tag as u32, word >> 8 >> (8 * more)))
     }
 
     /// Reads over `tag` if it is next, in its shortest form and no longer than two bytes.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-    pub(crate) fn follows(&mut self, tag: u32) -> bool {
-        let at = self.at;
-        let follows = self.short_tag() == Some(tag);
-        if !follows {
-            self.at = at;
+    pub(crate) fn follows(&mut self, tag: u32) -> Option<u64> {
+        let before = self.at;
+        match self.short_tag() {
+            Some((next, ahead)) if next == tag => Some(ahead),
+            _ => {
+                self.at = before;
+                None
+            }
         }
-        follows
     }
 
     /// The next field's tag; `None` at the end of the message.

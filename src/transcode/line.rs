@@ -11,8 +11,11 @@ pub(super) const SHORT: usize = WINDOW;
 /// Bytes up to this many are as base64 no longer than a short string.
 const SHORT_BYTES: usize = SHORT / 4 * 3;
 
+/// So many bytes become a word of base64.
+const BASE64_BYTES: usize = 6;
+
 /// Room for a key and a string, in quotes, or any number.
-pub(super) const LINE: usize = SNIPPET + SHORT + 32;
+pub(super) const LINE: usize = 4 * SNIPPET;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -37,17 +40,6 @@ const OCTETS: [([u8; 4], u8); 256] = {
 
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 const EIGHT_DIGITS: u64 = 100_000_000;
-
-/// From index `SHORT - n` on, `n` bytes that are set.
-const MASKS: [u8; 2 * SHORT] = {
-    let mut masks = [0; 2 * SHORT];
-    let mut index = 0;
-    while index < SHORT {
-        masks[index] = 0xff;
-        index += 1;
-    }
-    masks
-};
 
 #[derive(Debug)]
 pub(super) struct Line<'r> {
@@ -113,9 +105,16 @@ impl<'r> Line<'r> {
 
     #[inline(always)]
     pub(super) fn snippet(&mut self, text: &Snippet) -> bool {
-        self.put(&text.head);
-        self.length += usize::from(text.length);
+        self.head(text);
         text.long.is_none()
+    }
+
+    /// Writes a snippet that is known not to be a long one.
+    #[inline(always)]
+    pub(super) fn head(&mut self, text: &Snippet) {
+        self.put(&text.head);
+        // No more than it is, so that the compiler knows that there is room for what follows.
+        self.length += usize::from(text.length % 64);
     }
 
     #[inline(always)]
@@ -128,24 +127,28 @@ impl<'r> Line<'r> {
     /// Writes a number, within quotes if they are asked for.
     #[inline(always)]
     pub(super) fn unsigned(&mut self, value: u64, quoted: bool) -> bool {
-        self.put(b"\"");
-        self.length += usize::from(quoted);
+        self.quote(quoted);
         self.digits(value);
-        self.put(b"\"");
-        self.length += usize::from(quoted);
+        self.quote(quoted);
         true
+    }
+
+    #[inline(always)]
+    fn quote(&mut self, quoted: bool) {
+        if quoted {
+            self.put(b"\"");
+            self.length += 1;
+        }
     }
 
     /// Writes a number, within quotes if they are asked for.
     #[inline(always)]
     pub(super) fn signed(&mut self, value: i64, quoted: bool) -> bool {
-        self.put(b"\"");
-        self.length += usize::from(quoted);
+        self.quote(quoted);
         self.put(b"-");
         self.length += usize::from(value < 0);
         self.digits(value.unsigned_abs());
-        self.put(b"\"");
-        self.length += usize::from(quoted);
+        self.quote(quoted);
         true
     }
 
@@ -233,21 +236,27 @@ impl<'r> Line<'r> {
         if length > SHORT_BYTES {
             return false;
         }
-        let mut only = [0; SHORT];
-        for ((to, byte), mask) in only.iter_mut().zip(bytes).zip(&MASKS[SHORT - length..]) {
-            *to = byte & mask;
-        }
         self.put(b"\"");
         self.length += 1;
-        for group in only.as_chunks::<3>().0.iter().take(length.div_ceil(3)) {
-            let [a, b, c] = group.map(usize::from);
-            let digits = [a >> 2, a << 4 | b >> 4, b << 2 | c >> 6, c];
-            self.put(&digits.map(|digit| BASE64[digit & 63]));
-            self.length += 4;
+        let start = self.length;
+        let mut done = 0;
+        while done < length {
+            let word = bytes[done..]
+                .first_chunk()
+                .map_or(0, |word| u64::from_be_bytes(*word));
+            let only = word & !(u64::MAX >> (8 * (length - done).min(BASE64_BYTES)));
+            let digits = std::array::from_fn(|digit| {
+                let bits = only >> (58 - 6 * digit) & 63;
+                BASE64[usize::try_from(bits).unwrap_or_default()]
+            });
+            self.put::<8>(&digits);
+            self.length += 8;
+            done += BASE64_BYTES;
         }
-        for missing in 0..(3 - length % 3) % 3 {
-            self.room[self.length - 1 - missing] = b'=';
-        }
+        // Digits of bytes that are not there make way for what fills up the last group.
+        self.length = start + (4 * length).div_ceil(3);
+        self.put(b"==");
+        self.length = start + 4 * length.div_ceil(3);
         self.put(b"\"");
         self.length += 1;
         true

@@ -31,6 +31,9 @@ use self::out::Out;
 use self::write::Writer;
 use crate::wire::{DEPTH_LIMIT, Reader};
 
+/// How much longer JSON is than what it is made of, as a rule.
+const USUAL_GROWTH: usize = 4;
+
 /// Appends `payload`, a message of type `id`, to `to` as JSON.
 ///
 /// # Errors
@@ -43,7 +46,9 @@ pub fn write_json(
     to: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
     let before = to.len();
-    let mut writer = Writer::new(tables, style, Out::after(to));
+    let mut out = Out::after(to);
+    out.room(payload.len() * USUAL_GROWTH);
+    let mut writer = Writer::new(tables, style, out);
     let result = writer.message(id.0, Reader::new(payload), DEPTH_LIMIT);
     let written = writer.out.position();
     let error = result

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::line::Short;
 use super::tables::{Field, Form, Message, Slot, Step};
 use super::write::{Writer, accepts};
-use crate::wire::{Fault, Reader};
+use crate::wire::{CONTINUED, Fault, Reader};
 
 /// Whether a message could be written in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,132 +28,92 @@ impl<'t> Writer<'t, '_> {
         let mut highest = 0;
         let mut members = 0;
         while !reader.is_at_end() {
-            let Some(Next {
-                tag,
-                slot,
-                is_packed,
-            }) = next_field(message, &mut reader, depth)?
-            else {
+            let Some(next) = next_field(message, &mut reader, depth)? else {
                 continue;
             };
             // Elements of one list may follow each other, but its step takes them all.
-            if tag <= highest {
+            if next.tag <= highest {
                 return Ok(Pass::OutOfOrder);
             }
-            highest = tag;
-            let field = &message.fields[slot.index as usize];
-            if slot.is_member {
+            highest = next.tag;
+            let field = &message.fields[next.slot.index as usize];
+            if next.slot.is_member {
                 if members & field.member_bit() != 0 {
                     return Ok(Pass::OutOfOrder);
                 }
                 members |= field.member_bit();
             }
-            match slot.step {
-                Step::Messages => {
-                    let list = self.begin_list(field);
-                    loop {
-                        self.out.byte(b',');
-                        self.inner(field, &mut reader, depth)?;
-                        if !reader.follows(tag) {
-                            break;
-                        }
-                    }
-                    self.end_list(list);
-                }
-                Step::List => {
-                    let list = self.begin_list(field);
-                    loop {
-                        reader.lend(|reader| self.elements(field, is_packed, reader, depth))?;
-                        if is_packed || !reader.follows(tag) {
-                            break;
-                        }
-                    }
-                    self.end_list(list);
-                }
-                Step::Map => reader.lend(|reader| self.run_of_entries(field, reader, depth))?,
-                _ => self.singular(slot, field, &mut reader, depth)?,
-            }
+            self.field(field, &next, &mut reader, depth)?;
         }
         Ok(Pass::Done)
     }
 
-    /// As [`Self::any_singular`], which it leaves to what is rare.
+    /// Writes a field, or the whole list or map that begins with it.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "the reader then stays in registers between two fields"
     )]
-    fn singular(
+    fn field(
         &mut self,
-        slot: Slot,
         field: &'t Field,
+        next: &Next,
         reader: &mut Reader,
         depth: u32,
     ) -> Result<(), Fault> {
         let before = reader.at;
-        let is_written = match slot.step {
+        let ahead = next.ahead;
+        let always = next.slot.is_always_shown;
+        let is_written = match next.slot.step {
             Step::String => {
-                let range = reader.delimited();
-                let range = self.within(field, range)?;
-                let text = reader.bytes[range.start..].first_chunk();
-                let fits = text
-                    .is_some_and(|text| self.line(slot, field, Short::String(text, range.len())));
-                if !fits && (slot.is_always_shown || !range.is_empty()) {
-                    let result = self.long_string(field, reader.bytes, range);
-                    self.within(field, result)?;
-                }
-                true
+                let range = self.within(field, reader.delimited_ahead(ahead))?;
+                self.short_string(field, always, reader.bytes, range.clone())
+                    || self.long_string(field, always, reader.bytes, range)?
             }
             Step::Bytes => {
-                let range = reader.delimited();
-                let range = self.within(field, range)?;
-                let bytes = reader.bytes[range.start..].first_chunk();
-                bytes.is_some_and(|bytes| self.line(slot, field, Short::Bytes(bytes, range.len())))
+                let range = self.within(field, reader.delimited_ahead(ahead))?;
+                self.short_bytes(field, always, reader.bytes, range)
             }
             Step::Enum => {
-                let number = reader.int32();
-                let number = self.within(field, number)?;
-                let name = self.enums[field.target as usize].name(number);
-                name.is_some_and(|name| self.line(slot, field, Short::Name(name, number)))
+                let number = self.within(field, reader.uint32_ahead(ahead))?;
+                self.enum_name(field, always, number.cast_signed())
             }
             Step::Uint32 => {
-                let value = reader.uint32();
-                let value = self.within(field, value)?;
-                self.line(slot, field, Short::Unsigned(value.into(), false))
+                let value = self.within(field, reader.uint32_ahead(ahead))?;
+                self.line(field, always, Short::Unsigned(value.into(), false))
             }
             Step::Int32 => {
-                let value = reader.int32();
-                let value = self.within(field, value)?;
-                self.line(slot, field, Short::Signed(value.into(), false))
+                let value = self.within(field, reader.uint32_ahead(ahead))?;
+                let value = value.cast_signed().into();
+                self.line(field, always, Short::Signed(value, false))
             }
             Step::Uint64 => {
-                let value = reader.uint64();
-                let value = self.within(field, value)?;
-                self.line(slot, field, Short::Unsigned(value, field.quoted))
+                let value = self.within(field, reader.number_ahead(ahead))?;
+                self.line(field, always, Short::Unsigned(value, field.quoted))
             }
             Step::Int64 => {
-                let value = reader.int64();
-                let value = self.within(field, value)?;
-                self.line(slot, field, Short::Signed(value, field.quoted))
+                let value = self.within(field, reader.number_ahead(ahead))?;
+                self.line(
+                    field,
+                    always,
+                    Short::Signed(value.cast_signed(), field.quoted),
+                )
             }
             Step::Bool => {
-                let value = reader.bool();
-                let value = self.within(field, value)?;
-                self.line(slot, field, Short::Bool(value))
+                let value = self.within(field, reader.number_ahead(ahead))?;
+                self.line(field, always, Short::Bool(value != 0))
             }
             Step::Float => {
-                let bits = reader.fixed32();
-                let bits = self.within(field, bits)?;
-                if slot.is_always_shown || bits != 0 {
+                let bits = self.within(field, reader.fixed32())?;
+                if always || bits != 0 {
                     self.out.key(&field.key);
                     self.out.float(f32::from_bits(bits));
                 }
                 true
             }
             Step::Double => {
-                let bits = reader.fixed64();
-                let bits = self.within(field, bits)?;
-                if slot.is_always_shown || bits != 0 {
+                let bits = self.within(field, reader.fixed64())?;
+                if always || bits != 0 {
                     self.out.key(&field.key);
                     self.out.double(f64::from_bits(bits));
                 }
@@ -161,10 +121,29 @@ impl<'t> Writer<'t, '_> {
             }
             Step::Message => {
                 self.out.key(&field.key);
-                self.inner(field, reader, depth)?;
+                self.inner(field, reader, ahead, depth)?;
                 true
             }
-            _ => false,
+            Step::Messages => {
+                let list = self.begin_list(field);
+                let mut element = Some(ahead);
+                while let Some(ahead) = element {
+                    self.out.byte(b',');
+                    self.inner(field, reader, ahead, depth)?;
+                    element = reader.follows(next.tag);
+                }
+                self.end_list(list);
+                true
+            }
+            Step::List => {
+                reader.lend(|reader| self.run_of_elements(field, next, reader, depth))?;
+                true
+            }
+            Step::Map => {
+                reader.lend(|reader| self.run_of_entries(field, reader, depth))?;
+                true
+            }
+            Step::Other => false,
         };
         if !is_written {
             reader.at = before;
@@ -173,68 +152,146 @@ impl<'t> Writer<'t, '_> {
         Ok(())
     }
 
-    /// Writes a key and a value that fits beside it, unless the value is not to be shown. Says
-    /// whether it does fit.
+    /// Writes a key and a value that fits beside it, unless the value is not to be shown: a default
+    /// is so only where it `always` is. Says whether it does fit.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every field")]
-    fn line(&mut self, slot: Slot, field: &Field, value: Short) -> bool {
+    fn line(&mut self, field: &Field, always: bool, value: Short) -> bool {
         let mut line = self.out.line();
-        let fits = line.snippet(&field.key) && line.value(value);
+        line.head(&field.key);
+        let fits = line.value(value);
         let length = line.length();
-        if fits && (slot.is_always_shown || !value.is_default()) {
+        if fits && (always || !value.is_default()) {
             self.out.advance(length);
         }
         fits
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every string")]
+    fn short_string(
+        &mut self,
+        field: &Field,
+        always: bool,
+        bytes: &[u8],
+        range: Range<usize>,
+    ) -> bool {
+        match bytes[range.start..].first_chunk() {
+            Some(text) => self.line(field, always, Short::String(text, range.len())),
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every address")]
+    fn short_bytes(
+        &mut self,
+        field: &Field,
+        always: bool,
+        bytes: &[u8],
+        range: Range<usize>,
+    ) -> bool {
+        match bytes[range.start..].first_chunk() {
+            Some(bytes) => self.line(field, always, Short::Bytes(bytes, range.len())),
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of every enum")]
+    fn enum_name(&mut self, field: &Field, always: bool, number: i32) -> bool {
+        match self.enums[field.target as usize].name(number) {
+            Some(name) => self.line(field, always, Short::Name(name, number)),
+            None => false,
+        }
     }
 
     /// Writes key and value where the value is no short string.
     #[inline(never)]
     fn long_string(
         &mut self,
-        field: &Field,
+        field: &'t Field,
+        always: bool,
         bytes: &[u8],
         range: Range<usize>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
+        if !always && range.is_empty() {
+            return Ok(true);
+        }
         if field.kind == Form::Text {
             self.text_field(field, bytes, range);
-            return Ok(());
+            return Ok(true);
         }
         self.out.snippet(&field.key);
-        self.string(bytes, range)
+        let result = self.string(bytes, range);
+        self.within(field, result)?;
+        Ok(true)
+    }
+
+    /// Writes a list from the elements that follow each other, the first one's tag being read.
+    #[inline(never)]
+    fn run_of_elements(
+        &mut self,
+        field: &'t Field,
+        first: &Next,
+        reader: &mut Reader,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let list = self.begin_list(field);
+        loop {
+            self.elements(field, first.is_packed, reader, depth)?;
+            if first.is_packed || reader.follows(first.tag).is_none() {
+                break;
+            }
+        }
+        self.end_list(list);
+        Ok(())
     }
 
     /// Writes the message behind a tag.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-    fn inner(&mut self, field: &'t Field, reader: &mut Reader, depth: u32) -> Result<(), Fault> {
-        let range = reader.delimited();
-        let range = self.within(field, range)?;
+    fn inner(
+        &mut self,
+        field: &'t Field,
+        reader: &mut Reader,
+        ahead: u64,
+        depth: u32,
+    ) -> Result<(), Fault> {
+        let range = self.within(field, reader.delimited_ahead(ahead))?;
         let result = self.nested(field, reader.part(range), depth);
         self.within(field, result)
     }
 }
 
 /// A field whose tag has been read.
-struct Next {
+struct Next<'t> {
     /// In its shortest form, and not that of a packed list.
     tag: u32,
-    slot: Slot,
+    slot: &'t Slot,
     /// Whether it is a list whose elements stand in one length-delimited value.
     is_packed: bool,
+    /// The first bytes of its value: 6 at least, or [`CONTINUED`].
+    ahead: u64,
 }
 
 /// The next field; `None` where the schema does not know it: it has been skipped.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-fn next_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Option<Next>, Fault> {
+fn next_field<'t>(
+    message: &'t Message,
+    reader: &mut Reader,
+    depth: u32,
+) -> Result<Option<Next<'t>>, Fault> {
     let before = reader.at;
-    if let Some(tag) = reader.short_tag()
+    if let Some((tag, ahead)) = reader.short_tag()
         && let Some(slot) = message.tagged(tag)
     {
         return Ok(Some(Next {
             tag,
-            slot: *slot,
+            slot,
             is_packed: false,
+            ahead,
         }));
     }
     reader.at = before;
@@ -243,7 +300,11 @@ fn next_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Opti
 
 /// As [`next_field`], for those with a long tag, packed or unknown ones.
 #[inline(never)]
-fn any_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Option<Next>, Fault> {
+fn any_field<'t>(
+    message: &'t Message,
+    reader: &mut Reader,
+    depth: u32,
+) -> Result<Option<Next<'t>>, Fault> {
     let Some(tag) = reader.tag()? else {
         return Ok(None);
     };
@@ -255,7 +316,8 @@ fn any_field(message: &Message, reader: &mut Reader, depth: u32) -> Result<Optio
     };
     Ok(Some(Next {
         tag: field.tag,
-        slot: *slot,
+        slot,
         is_packed: tag.wire != field.wire(),
+        ahead: CONTINUED,
     }))
 }

@@ -48,8 +48,9 @@ impl<'o> Out<'o> {
         self.at = position;
     }
 
+    /// Makes sure that there is room for so much at the end.
     #[inline]
-    fn room(&mut self, bytes: usize) {
+    pub(super) fn room(&mut self, bytes: usize) {
         if self.buffer.len() - self.at < bytes {
             self.grow(bytes);
         }

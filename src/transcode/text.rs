@@ -106,44 +106,33 @@ fn last_window(bytes: &[u8]) -> [u8; WINDOW] {
 /// that is not ASCII.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "two dozen instructions")]
 #[expect(
     unsafe_code,
-    reason = "asked for by the compiler for any vector instruction"
+    reason = "the compiler asks for it at every vector instruction"
 )]
 pub(super) fn stops(window: &[u8; WINDOW]) -> u32 {
-    // SAFETY: every processor of this architecture has SSE2.
-    unsafe { vector::stops(window) }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod vector {
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
         _mm_set1_epi8,
     };
 
-    use super::WINDOW;
-
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    pub(super) fn stops(window: &[u8; WINDOW]) -> u32 {
-        let [a, b, c, d] = std::array::from_fn(|word| {
-            i64::from_le_bytes(std::array::from_fn(|byte| window[8 * word + byte]))
-        });
-        half(_mm_set_epi64x(b, a)) | half(_mm_set_epi64x(d, c)) << (WINDOW / 2)
-    }
-
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    fn half(bytes: __m128i) -> u32 {
-        // Seen as signed, all that is not ASCII is below the space, as control characters are.
-        let below = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
-        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"'.cast_signed()));
-        let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\'.cast_signed()));
-        let all = _mm_or_si128(below, _mm_or_si128(quote, backslash));
-        _mm_movemask_epi8(all).cast_unsigned()
-    }
+    // Of a half, given as two words.
+    let marks = |low, high| {
+        // SAFETY: every processor of this architecture has SSE2, and no memory is touched.
+        unsafe {
+            let bytes = _mm_set_epi64x(high, low);
+            // Seen as signed, all that is not ASCII is below the space, as control characters are.
+            let below = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+            let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"'.cast_signed()));
+            let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\'.cast_signed()));
+            let all = _mm_or_si128(below, _mm_or_si128(quote, backslash));
+            _mm_movemask_epi8(all).cast_unsigned()
+        }
+    };
+    let [a, b, c, d] = std::array::from_fn(|word| {
+        i64::from_le_bytes(std::array::from_fn(|byte| window[8 * word + byte]))
+    });
+    marks(a, b) | marks(c, d) << (WINDOW / 2)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -59,6 +59,7 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes the message that `reader` holds.
+    #[inline]
     pub(super) fn message(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
         let message = &self.messages[id as usize];
         if message.shape == Shape::Object {
@@ -68,6 +69,7 @@ impl<'t, 'o> Writer<'t, 'o> {
         }
     }
 
+    #[inline]
     pub(super) fn object(
         &mut self,
         message: &'t Message,
@@ -81,6 +83,7 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes the fields of a message, each with a comma before it.
+    #[inline]
     pub(super) fn fields(
         &mut self,
         message: &'t Message,
@@ -91,12 +94,30 @@ impl<'t, 'o> Writer<'t, 'o> {
             return self.sorted_fields(message, reader, depth);
         }
         let start = self.out.position();
-        match self.fields_in_order(message, reader, depth) {
+        let fault = match self.fields_in_order(message, reader, depth) {
             Ok(Pass::Done) => return Ok(()),
-            Ok(Pass::OutOfOrder) => {}
+            Ok(Pass::OutOfOrder) => None,
+            Err(fault) => Some(fault),
+        };
+        self.fields_again(message, reader, depth, start, fault)
+    }
+
+    /// Takes back what was written of a message in one pass, and writes its fields sorted.
+    #[cold]
+    fn fields_again(
+        &mut self,
+        message: &'t Message,
+        reader: Reader,
+        depth: u32,
+        start: usize,
+        fault: Option<Fault>,
+    ) -> Result<(), Fault> {
+        if let Some(fault) = fault {
             // A value without a JSON form does no harm where a later one takes its place.
-            Err(fault) if fault.problem.is_about_content() => self.path.clear(),
-            Err(fault) => return Err(fault),
+            if !fault.problem.is_about_content() {
+                return Err(fault);
+            }
+            self.path.clear();
         }
         self.out.back_to(start);
         self.distrust = true;
@@ -278,6 +299,7 @@ impl<'t, 'o> Writer<'t, 'o> {
         })
     }
 
+    #[inline]
     pub(super) fn nested(
         &mut self,
         field: &Field,
