@@ -308,7 +308,8 @@ fn a_second_daemon_on_the_same_state_is_refused() {
     let second = run(&arguments, b"");
     let said = text(&second.stderr);
     assert_eq!(second.status.code(), Some(2), "{said}");
-    assert!(said.contains("in use by another process"), "{said}");
+    let owner = format!("in use by another process (pid {})", first.pid());
+    assert!(said.contains(&owner), "{said}");
 
     first.terminate();
     assert_eq!(first.wait(A_WHILE).code(), Some(0), "{}", first.stderr());

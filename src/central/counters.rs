@@ -1,7 +1,7 @@
 //! What a subscription has counted since it was made.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use super::error::Cause;
 use crate::frame::Timestamp;
@@ -17,6 +17,8 @@ pub(crate) struct Counters {
     /// Microseconds since the epoch; 0 before the first frame.
     last_frame: AtomicI64,
     failures: [AtomicU64; Cause::ALL.len()],
+    turns: AtomicU64,
+    waits: AtomicBool,
 }
 
 /// A look at the counters.
@@ -66,6 +68,21 @@ impl Counters {
 
     pub(crate) fn failed(&self, cause: Cause) {
         self.failures[cause as usize].fetch_add(1, Relaxed);
+    }
+
+    /// The task that reads has come round once more.
+    pub(crate) fn turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+    }
+
+    /// The task that reads waits for room in the journal, or no longer.
+    pub(crate) fn waits(&self, waits: bool) {
+        self.waits.store(waits, Relaxed);
+    }
+
+    pub(crate) fn turns(&self) -> Option<u64> {
+        let waits = self.waits.load(Relaxed);
+        (!waits).then(|| self.turns.load(Relaxed))
     }
 
     pub(crate) fn snapshot(&self) -> Counts {

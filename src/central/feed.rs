@@ -79,7 +79,10 @@ impl Feed {
             received_at: Timestamp::now(),
             payload,
         };
-        match self.appender.append(&frame).await {
+        self.counters.waits(true);
+        let appended = self.appender.append(&frame).await;
+        self.counters.waits(false);
+        match appended {
             Ok(_) => {
                 self.counters.frame(frame.payload.len(), frame.received_at);
                 if let Some(noted) = noted {

@@ -99,7 +99,9 @@ impl Session<'_> {
     async fn read(&mut self) -> Result<std::convert::Infallible, End> {
         let stop = self.stop;
         let mut stopped = std::pin::pin!(stop.asked());
+        self.feed.counters().waits(false);
         loop {
+            self.feed.counters().turn();
             tokio::select! {
                 biased;
                 () = &mut stopped => return Err(End::Stopped),

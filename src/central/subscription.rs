@@ -106,6 +106,13 @@ impl Handle {
         self.source.send_replace(source);
     }
 
+    /// Goes up while it is connected, with each frame and at least with each ping; `None` while it
+    /// waits for room in the journal.
+    #[must_use]
+    pub fn turns(&self) -> Option<u64> {
+        self.counters.turns()
+    }
+
     /// Asks the task to close its connection and end.
     pub fn stop(&self, leave: Leave) {
         self.stop.ask(leave);

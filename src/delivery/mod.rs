@@ -79,6 +79,8 @@ pub struct Handle {
     sink: String,
     mode: watch::Sender<Mode>,
     panics: Arc<AtomicU64>,
+    /// Whether a first try to reach the broker has come to its end.
+    tried: watch::Sender<bool>,
 }
 
 impl Handle {
@@ -87,6 +89,7 @@ impl Handle {
             sink,
             mode: watch::Sender::new(Mode::Run),
             panics: Arc::default(),
+            tried: watch::Sender::new(false),
         }
     }
 
@@ -104,6 +107,12 @@ impl Handle {
     /// Asks for an end now.
     pub fn stop(&self) {
         self.mode.send_replace(Mode::Stop);
+    }
+
+    /// Waits until a first try to reach the broker has come to its end, well or not.
+    pub async fn first_try(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
     }
 
     /// How often it failed by a bug of ours and was begun anew.
@@ -183,6 +192,7 @@ struct Delivery<S: Sink> {
     cursor: Arc<Mutex<Cursor>>,
     committer: Committer,
     mode: watch::Receiver<Mode>,
+    tried: watch::Sender<bool>,
     /// Of the plan that held when the last feed began.
     generation: u64,
     window: Window,
@@ -197,7 +207,7 @@ impl<S: Sink> Delivery<S> {
         config: S::Config,
         preparer: Arc<Preparer>,
         ends: Ends,
-        mode: watch::Receiver<Mode>,
+        handle: &Handle,
     ) -> Self {
         let committer = ends.committer;
         let from = Position {
@@ -220,7 +230,8 @@ impl<S: Sink> Delivery<S> {
             preparer,
             cursor: ends.cursor,
             committer,
-            mode,
+            mode: handle.mode.subscribe(),
+            tried: handle.tried.clone(),
             generation: 0,
             window: Window::new(from),
             summary: Summary::new(from.offset),
@@ -260,11 +271,13 @@ impl<S: Sink> Delivery<S> {
     /// Connects and sends until it breaks, or until the end that was asked for.
     async fn session(&mut self) -> Result<(), Broken> {
         let (outcome_sender, mut outcomes) = mpsc::unbounded_channel();
-        let mut sink = tokio::select! {
+        let sink = tokio::select! {
             biased;
             () = stopped(&mut self.mode) => return Ok(()),
-            connected = S::connect(&self.config, outcome_sender) => connected?,
+            connected = S::connect(&self.config, outcome_sender) => connected,
         };
+        self.tried.send_replace(true);
+        let mut sink = sink?;
         let mut feed = self.feed();
         let mut batch: Option<Prepared> = None;
         let mut settled = Vec::with_capacity(OUTCOMES);

@@ -70,7 +70,7 @@ impl<S: Sink> Supervisor<S> {
             self.config.clone(),
             Arc::clone(&self.preparer),
             self.ends.clone(),
-            self.handle.mode.subscribe(),
+            &self.handle,
         )
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! journal/
-//!   lock                          held while a process has the journal open
+//!   lock                          held while a process has the journal open; its pid
 //!   00000000000000000000.log      a segment: records 0 to 41 999
 //!   00000000000000042000.log      the next one; only the last segment is written to
 //!   cursors/lake.cursor           how far the sink `lake` has come
@@ -192,12 +192,20 @@ pub struct Progress {
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the journal in {} is in use by another process", .0.display())]
-    Locked(PathBuf),
+    #[error("the journal in {} is in use by another process{}", folder.display(), named(*pid))]
+    Locked {
+        folder: PathBuf,
+        /// As that process wrote it down.
+        pid: Option<u32>,
+    },
     #[error("the journal cannot be opened: {0}")]
     Io(#[from] io::Error),
     #[error("the cursor {0:?} is already in use")]
     InUse(String),
+}
+
+fn named(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
 /// What could not be made safe when the journal was closed.
