@@ -9,6 +9,7 @@ pub mod journal;
 mod logging;
 pub mod rewind;
 pub mod run;
+pub mod schema;
 pub mod simulate;
 mod stored;
 
@@ -35,6 +36,8 @@ pub struct Arguments {
 pub enum Command {
     Run(run::Args),
     Check(check::Args),
+    #[command(subcommand)]
+    Config(schema::Command),
     Demo(demo::Args),
     Decode(decode::Args),
     #[command(subcommand)]
@@ -91,6 +94,7 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Decode(args) => return Ok(decode::run(&args)),
         Command::Check(args) => check::run(&args),
+        Command::Config(command) => schema::run(command),
         Command::Journal(command) => return journal::run(&command),
         Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
