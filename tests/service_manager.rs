@@ -64,9 +64,9 @@ impl Manager {
         said.clone()
     }
 
-    /// How many messages have this line.
+    /// How many messages have a line that begins so.
     fn count(&self, line: &str) -> usize {
-        let has = |message: &&String| message.lines().any(|said| said == line);
+        let has = |message: &&String| message.lines().any(|said| said.starts_with(line));
         self.said().iter().filter(has).count()
     }
 
@@ -192,4 +192,39 @@ fn a_state_dir_that_cannot_be_used_ends_it_at_once() {
         said.contains(&format!("state_dir {}: ", state.display())),
         "{said}"
     );
+}
+
+#[test]
+fn check_run_and_reload_give_the_same_verdict_on_what_only_shows_when_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let arguments = |command| [command, "-c", file.to_str().unwrap()];
+    let nobody = "ws://127.0.0.1:1/streaming/api";
+    let good = config(folder.path(), nobody, "");
+    fs::write(&file, &good).unwrap();
+    let mut running = Forwarder::start(&arguments("run"));
+    running.wait_for_stderr(A_WHILE, "ready: ");
+
+    let authority = folder.path().join("ca.pem");
+    let pem = "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n";
+    fs::write(&authority, pem).unwrap();
+    let tls = format!("tls = {{ ca_file = \"{}\" }}", authority.display());
+    let topics = "topics = [\"monitoring\"]";
+    fs::write(&file, good.replacen(topics, &format!("{topics}\n{tls}"), 1)).unwrap();
+
+    for command in ["check", "run"] {
+        let mut process = Forwarder::start(&arguments(command));
+        assert_eq!(process.wait(A_WHILE).code(), Some(2), "{command}");
+        assert!(
+            process.stderr().contains("account acme: "),
+            "{}",
+            process.stderr()
+        );
+    }
+    running.signal("HUP");
+    running.wait_for_stderr(
+        A_WHILE,
+        "not reloaded, and nothing has changed: account acme: ",
+    );
+    assert!(running.is_running());
 }

@@ -182,7 +182,7 @@ pub(super) struct Sasl {
     pub(super) scope: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 pub(super) enum SaslMechanism {
     #[serde(rename = "PLAIN")]
     Plain,
@@ -194,21 +194,21 @@ pub(super) enum SaslMechanism {
     OAuthBearer,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Create {
     pub(super) partitions: Option<i64>,
     pub(super) replication: Option<i64>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Rotate {
     pub(super) max_bytes: Option<Size>,
     pub(super) keep: Option<i64>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Exchange {
     pub(super) name: Option<String>,

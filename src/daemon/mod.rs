@@ -113,6 +113,21 @@ enum Request {
     Reload(Option<oneshot::Sender<Result<Reloaded, ReloadError>>>),
 }
 
+/// Tries out what a start and a reload try out first, and touches nothing: `check` gives their
+/// verdict. Must be called within a runtime.
+///
+/// # Errors
+/// Every mistake that shows only where config and schema meet, or else the first account that
+/// cannot be used at all.
+pub fn try_out(config: &Config) -> Result<(), Error> {
+    Plan::new(config)?;
+    let central = Central::new(None, Settings::default());
+    for (name, account) in &config.accounts {
+        subscriptions::source(&central, name, account)?;
+    }
+    Ok(())
+}
+
 impl Daemon {
     /// Begins all that the config names. `loader` reads the config anew for a reload.
     ///

@@ -91,6 +91,7 @@ impl Daemon {
             state_dir: running.state_dir.clone(),
             log: running.log.clone(),
             journal: running.journal.clone(),
+            admin: running.admin.clone(),
             ..new
         };
         self.view.send_modify(|view| {
