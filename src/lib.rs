@@ -30,6 +30,7 @@ pub mod daemon;
 pub mod admin;
 pub mod simulator;
 pub mod backoff;
+pub mod histogram;
 pub mod rfc3339;
 pub mod signals;
 pub mod tls;

@@ -45,7 +45,7 @@ impl Sink for StreamSink {
             Target::File(path) => open(path)
                 .await
                 .map(Output::File)
-                .map_err(|error| Broken(format!("{}: {error}", path.display())))?,
+                .map_err(|error| Broken(format!("{}: {error}", path.display()).into()))?,
         };
         Ok(Self {
             output,
@@ -72,7 +72,7 @@ impl Sink for StreamSink {
         self.output
             .write(&self.lines)
             .await
-            .map_err(|error| Broken(error.to_string()))?;
+            .map_err(|error| Broken(error.to_string().into()))?;
         self.lines.clear();
         for ticket in self.tickets.drain(..) {
             // The receiver is gone only when this sink is being given up.

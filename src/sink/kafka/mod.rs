@@ -45,7 +45,7 @@ impl Sink for KafkaSink {
         let reports = Reports(outcomes.clone());
         let producer = client_config(config)
             .create_with_context(reports)
-            .map_err(|error| Broken(error.to_string()))?;
+            .map_err(|error| Broken(error.to_string().into()))?;
         Ok(Self {
             producer: Some(producer),
             outcomes,
@@ -63,7 +63,7 @@ impl Sink for KafkaSink {
         }
         loop {
             let Some(producer) = &self.producer else {
-                return Err(Broken("the producer is gone".to_owned()));
+                return Err(Broken("the producer is gone".into()));
             };
             match producer.send(pending) {
                 Ok(()) => return Ok(()),
@@ -75,10 +75,10 @@ impl Sink for KafkaSink {
                     Some(code) if is_final(code) => {
                         let _ = self
                             .outcomes
-                            .send((ticket, Outcome::Refused(error.to_string())));
+                            .send((ticket, Outcome::Refused(error.to_string().into())));
                         return Ok(());
                     }
-                    _ => return Err(Broken(error.to_string())),
+                    _ => return Err(Broken(error.to_string().into())),
                 },
             }
         }
@@ -147,8 +147,8 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
         let outcome = match result {
             Ok(_) => Outcome::Confirmed,
             Err((error, _)) => match error.rdkafka_error_code() {
-                Some(code) if is_final(code) => Outcome::Refused(error.to_string()),
-                _ => Outcome::Retry(error.to_string()),
+                Some(code) if is_final(code) => Outcome::Refused(error.to_string().into()),
+                _ => Outcome::Retry(error.to_string().into()),
             },
         };
         // The receiver is gone when this producer was given up: its records are sent again.
