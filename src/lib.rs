@@ -30,6 +30,7 @@ pub mod daemon;
 pub mod admin;
 pub mod simulator;
 pub mod backoff;
+pub mod histogram;
 mod http;
 pub mod notify;
 pub mod rfc3339;

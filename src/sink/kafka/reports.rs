@@ -16,7 +16,7 @@ use super::explain;
 use super::memory::{Memory, TooLarge, lock};
 use super::statistics::{Counted, Raw};
 use super::token::Tokens;
-use crate::sink::{Outcome, Outcomes, Ticket};
+use crate::sink::{Cause, Failure, Outcome, Outcomes, Ticket};
 
 /// A broker that turns us away twice, so far apart, and has confirmed nothing meanwhile, means it.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
             }
             Err((error, message)) => match error.rdkafka_error_code() {
                 Some(code) => self.failed(code, message),
-                None => Outcome::Retry(error.to_string()),
+                None => Outcome::Retry(error.to_string().into()),
             },
         };
         // The receiver is gone when this producer was given up: its records are sent again.
@@ -146,7 +146,10 @@ impl Reports {
         match *before {
             Some((at, then)) if then == confirmed && at.elapsed() < AGAIN_AFTER => {}
             Some((_, then)) if then == confirmed => {
-                let outcome = Outcome::Retry(format!("kafka: {reason}"));
+                let outcome = Outcome::Retry(Failure::new(
+                    Cause::Unauthorized,
+                    format!("kafka: {reason}"),
+                ));
                 let _ = self.outcomes.send((NO_TICKET, outcome));
             }
             _ => *before = Some((Instant::now(), confirmed)),
@@ -162,8 +165,11 @@ impl Reports {
             RDKafkaErrorCode::MessageSizeTooLarge => {
                 match self.memory.too_large(bytes(message), self.batch_bytes) {
                     TooLarge::Record => Outcome::Refused(explain::too_large_for_broker(topic)),
-                    TooLarge::Batch => Outcome::Retry(format!(
-                        "a batch is larger than the topic {topic} takes; smaller ones will be sent"
+                    TooLarge::Batch => Outcome::Retry(Failure::new(
+                        Cause::TooLarge,
+                        format!(
+                            "a batch is larger than the topic {topic} takes; smaller ones will be sent"
+                        ),
                     )),
                 }
             }
@@ -179,20 +185,25 @@ impl Reports {
         if self.memory.is_missing(topic, self.producer) {
             Outcome::Refused(explain::missing(topic))
         } else {
-            Outcome::Retry(format!(
-                "the cluster knows no topic {topic}; it is asked once more before its records are \
-                 given up"
+            Outcome::Retry(Failure::new(
+                Cause::NoDestination,
+                format!(
+                    "the cluster knows no topic {topic}; it is asked once more before its records \
+                     are given up"
+                ),
             ))
         }
     }
 
     /// In the words of librdkafka; where those are that it gave up waiting, with what it was waiting
     /// for.
-    fn why(&self, code: RDKafkaErrorCode) -> String {
+    fn why(&self, code: RDKafkaErrorCode) -> Failure {
         let complaint = lock(&self.complaint).clone();
         match (code, complaint) {
-            (RDKafkaErrorCode::MessageTimedOut, Some(complaint)) => format!("kafka: {complaint}"),
-            _ => format!("kafka: {code}"),
+            (RDKafkaErrorCode::MessageTimedOut, Some(complaint)) => {
+                Failure::new(Cause::Timeout, format!("kafka: {complaint}"))
+            }
+            _ => format!("kafka: {code}").into(),
         }
     }
 }
