@@ -21,6 +21,7 @@ mod keeper;
 mod key;
 mod liveness;
 mod new;
+mod outage;
 mod proxy;
 mod session;
 mod settings;
