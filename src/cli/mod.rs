@@ -5,12 +5,14 @@ pub mod dead_letters;
 pub mod decode;
 pub mod demo;
 pub mod healthcheck;
+pub mod import;
 pub mod journal;
 mod logging;
 pub mod rewind;
 pub mod run;
 pub mod simulate;
 mod stored;
+pub mod tail;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ pub enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Decode(decode::Args),
+    Tail(Box<tail::Args>),
+    Import(import::Args),
     #[command(subcommand)]
     Journal(journal::Command),
     Rewind(rewind::Args),
@@ -91,6 +95,8 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Decode(args) => return Ok(decode::run(&args)),
         Command::Check(args) => check::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Tail(args) => block_on(tail::run(*args))?,
         Command::Journal(command) => return journal::run(&command),
         Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
