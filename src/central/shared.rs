@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::keeper::Keeper;
 use super::settings::Settings;
+use crate::frame::Timestamp;
 
 /// Bounds the tries of all subscriptions together, keeps what outlives a run, and lets accounts that
 /// have the same key or client share its renewal. One for a process.
@@ -18,6 +19,7 @@ use super::settings::Settings;
 pub struct Central {
     settings: Settings,
     state_dir: Option<PathBuf>,
+    last_received: Option<Timestamp>,
     /// By host: one that does not answer must not keep us from the others.
     handshakes: Mutex<HashMap<String, Weak<Semaphore>>>,
     subscriptions: AtomicU32,
@@ -25,12 +27,18 @@ pub struct Central {
 }
 
 impl Central {
-    /// Without a `state_dir` renewed keys and subscriber ids last as long as the process.
+    /// Without a `state_dir` renewed keys, subscriber ids and times of gaps last as long as the process.
+    /// `last_received` is when the newest frame was received that the run before has left.
     #[must_use]
-    pub fn new(state_dir: Option<&Path>, settings: Settings) -> Arc<Self> {
+    pub fn new(
+        state_dir: Option<&Path>,
+        last_received: Option<Timestamp>,
+        settings: Settings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             settings,
             state_dir: state_dir.map(Path::to_owned),
+            last_received,
             handshakes: Mutex::default(),
             subscriptions: AtomicU32::new(0),
             keepers: Mutex::new(HashMap::new()),
@@ -43,6 +51,10 @@ impl Central {
 
     pub(super) fn state_dir(&self) -> Option<&Path> {
         self.state_dir.as_deref()
+    }
+
+    pub(super) fn last_received(&self) -> Option<Timestamp> {
+        self.last_received
     }
 
     /// The keeper of a credential, which is made where there is none yet.

@@ -5,6 +5,7 @@ pub mod dead_letters;
 pub mod decode;
 pub mod demo;
 pub mod healthcheck;
+pub mod import;
 pub mod journal;
 mod logging;
 pub mod rewind;
@@ -12,6 +13,7 @@ pub mod run;
 pub mod schema;
 pub mod simulate;
 mod stored;
+pub mod tail;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -40,6 +42,8 @@ pub enum Command {
     Config(schema::Command),
     Demo(demo::Args),
     Decode(decode::Args),
+    Tail(Box<tail::Args>),
+    Import(import::Args),
     #[command(subcommand)]
     Journal(journal::Command),
     Rewind(rewind::Args),
@@ -95,6 +99,8 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Decode(args) => return Ok(decode::run(&args)),
         Command::Check(args) => check::run(&args),
         Command::Config(command) => schema::run(command),
+        Command::Import(args) => import::run(&args),
+        Command::Tail(args) => block_on(tail::run(*args))?,
         Command::Journal(command) => return journal::run(&command),
         Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,

@@ -143,7 +143,11 @@ impl Daemon {
             deliveries.begin(name, sink, journals.ends(cursor), config.backlog(name));
         }
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let central = Central::new(config.state_dir.as_deref(), Settings::default());
+        let central = Central::new(
+            config.state_dir.as_deref(),
+            journals.last_received(),
+            Settings::default(),
+        );
         let mut subscriptions = Subscriptions::new(central, journals.appender());
         for (name, account) in &config.accounts {
             let source = subscriptions.source(name, account)?;
