@@ -11,6 +11,7 @@ pub(crate) mod mosquitto;
 pub(crate) mod order;
 pub(crate) mod pika;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod read_back;
 pub(crate) mod stand;
 
