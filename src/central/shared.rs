@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::keeper::Keeper;
 use super::settings::Settings;
@@ -17,6 +18,7 @@ use super::settings::Settings;
 #[derive(Debug)]
 pub struct Central {
     settings: Settings,
+    began: Instant,
     state_dir: Option<PathBuf>,
     /// By host: one that does not answer must not keep us from the others.
     handshakes: Mutex<HashMap<String, Weak<Semaphore>>>,
@@ -30,6 +32,7 @@ impl Central {
     pub fn new(state_dir: Option<&Path>, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             settings,
+            began: Instant::now(),
             state_dir: state_dir.map(Path::to_owned),
             handshakes: Mutex::default(),
             subscriptions: AtomicU32::new(0),
@@ -39,6 +42,10 @@ impl Central {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
     }
 
     pub(super) fn state_dir(&self) -> Option<&Path> {
