@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
+pub(crate) mod kept;
 pub(crate) mod http;
 pub(crate) mod kafka_stand;
 pub(crate) mod mosquitto;
