@@ -50,7 +50,7 @@ impl From<JournalClosed> for End {
     }
 }
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How far the replacement of a connection has come.
 pub(crate) enum Succession {

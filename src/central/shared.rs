@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::keeper::Keeper;
 use super::settings::Settings;
@@ -18,6 +19,7 @@ use crate::frame::Timestamp;
 #[derive(Debug)]
 pub struct Central {
     settings: Settings,
+    began: Instant,
     state_dir: Option<PathBuf>,
     last_received: Option<Timestamp>,
     /// By host: one that does not answer must not keep us from the others.
@@ -37,6 +39,7 @@ impl Central {
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
+            began: Instant::now(),
             state_dir: state_dir.map(Path::to_owned),
             last_received,
             handshakes: Mutex::default(),
@@ -47,6 +50,10 @@ impl Central {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
     }
 
     pub(super) fn state_dir(&self) -> Option<&Path> {

@@ -18,7 +18,7 @@ use super::error::{Cause, Error};
 use super::feed::Feed;
 use super::liveness::Liveness;
 use super::outage::Outages;
-use super::session::{End, Session, Succession};
+use super::session::{Boxed, End, Session, Succession};
 use super::shared::Central;
 use super::source::{Connection, Source};
 use super::stop::Stop;
@@ -261,10 +261,11 @@ impl Task {
     async fn read(&mut self, connection: Connection) -> End {
         let settings = *connection.source.settings();
         let idle_timeout = connection.source.idle_timeout(self.topic.name());
+        let began = connection.source.central().began();
         let succession = self.succession(&connection);
         let session = Session {
             socket: connection.socket,
-            liveness: Liveness::new(&settings, idle_timeout, Instant::now()),
+            liveness: Liveness::new(&settings, idle_timeout, began, Instant::now()),
             feed: &mut self.feed,
             stop: &self.stop,
             succession,
@@ -300,12 +301,11 @@ impl Task {
                 () = another_config => {}
             }
         };
-        let connect = reach(
-            self.source.clone(),
-            self.topic.clone(),
-            self.feed.id().clone(),
-        );
-        Succession::Waiting(Box::pin(wanted), Box::new(move || Box::pin(connect)))
+        let (sources, topic) = (self.source.clone(), self.topic.clone());
+        let id = self.feed.id().clone();
+        // Made when it is wanted: it is large, and every connection has one of these.
+        let connect = Box::new(move || -> Boxed<_> { Box::pin(reach(sources, topic, id)) });
+        Succession::Waiting(Box::pin(wanted), connect)
     }
 
     /// How long the connection held; `None`: there was none.
