@@ -136,6 +136,7 @@ impl Daemon {
             last_reload: None,
             subscriptions: subscriptions.handles(),
             deliveries: deliveries.handles(),
+            kafka: deliveries.kafka(),
             journal: journals.frames(),
             dead_letters: journals.dead_letters(),
         }));
