@@ -5,6 +5,7 @@
 //! enums.
 
 use super::status::{Latency, Sink, State, Status, Subscription};
+use crate::sink::kafka::Statistics;
 
 /// What all names begin with.
 pub const PREFIX: &str = "central_forwarder";
@@ -227,6 +228,30 @@ pub const FAMILIES: &[Family] = &[
     family("sink_panics", Number, SINK,
         "How often the sink's task failed by a bug of ours, and was begun anew.",
         Counter(|status, out| each_sink(status, out, |it| number(it.panics)))),
+    family("sink_kafka_queued_records", Number, SINK,
+        "Records in librdkafka's queues, under way or not.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.queued_records)))),
+    family("sink_kafka_queued", Bytes, SINK,
+        "Bytes of these records.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.queued_bytes)))),
+    family("sink_kafka_brokers", Number, SINK,
+        "Brokers that librdkafka knows of.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.brokers)))),
+    family("sink_kafka_brokers_up", Number, SINK,
+        "Of these, the ones that it is connected to: those that lead no partition of ours need not be.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.brokers_up)))),
+    family("sink_kafka_round_trip_p99", Seconds, SINK,
+        "From a request to the answer: the 99th percentile of the slowest broker.",
+        Gauge(|status, out| each_kafka(status, out, |it| it.round_trip_p99_seconds))),
+    family("sink_kafka_retried_requests", Number, SINK,
+        "Requests that librdkafka sent again.",
+        Counter(|status, out| each_kafka(status, out, |it| number(it.retries)))),
+    family("sink_kafka_request_timeouts", Number, SINK,
+        "Requests that were not answered in time.",
+        Counter(|status, out| each_kafka(status, out, |it| number(it.timeouts)))),
+    family("sink_kafka_disconnects", Number, SINK,
+        "Connections to brokers that were lost.",
+        Counter(|status, out| each_kafka(status, out, |it| number(it.disconnects)))),
     family("sink_last_confirmed_age", Seconds, SINK,
         "Time since the broker last confirmed a record; no sample before the first.",
         Gauge(|status, out| for it in &status.sinks {
@@ -254,6 +279,14 @@ fn each_subscription(
 fn each_sink(status: &Status, out: &mut Samples<f64>, value: impl Fn(&Sink) -> f64) {
     for it in &status.sinks {
         out.add(&[&it.name], value(it));
+    }
+}
+
+fn each_kafka(status: &Status, out: &mut Samples<f64>, value: impl Fn(&Statistics) -> f64) {
+    for it in &status.sinks {
+        if let Some(kafka) = &it.kafka {
+            out.add(&[&it.name], value(kafka));
+        }
     }
 }
 

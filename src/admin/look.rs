@@ -10,6 +10,7 @@ use crate::central::subscription;
 use crate::daemon::{self, LastReload, View};
 use crate::frame::Timestamp;
 use crate::journal::{CursorStats, Stats};
+use crate::sink::kafka;
 
 /// All that is known at this moment. Takes short locks, and no disk work.
 pub(super) fn look(daemon: &daemon::Handle) -> Status {
@@ -145,6 +146,7 @@ fn sinks(view: &View, stats: &Stats) -> Vec<Sink> {
                 skipped: cursor.skipped,
                 damaged: cursor.damaged,
                 panics: handle.panics(),
+                kafka: view.kafka.get(name).map(kafka::Target::statistics),
                 latency: super::status::Latency::default(),
             }
         })

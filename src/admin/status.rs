@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::frame::Timestamp;
+use crate::sink::kafka;
 
 /// An instant; as text in RFC 3339, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +154,9 @@ pub struct Sink {
     pub damaged: u64,
     /// How often its task failed by a bug of ours, and was begun anew.
     pub panics: u64,
+    /// What librdkafka says of itself; only of a Kafka sink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<kafka::Statistics>,
     /// From the socket to the confirmation.
     #[serde(skip)]
     pub latency: Latency,

@@ -161,6 +161,7 @@ impl Daemon {
             last_reload: None,
             subscriptions: subscriptions.handles(),
             deliveries: deliveries.handles(),
+            kafka: deliveries.kafka(),
             journal: journals.frames(),
             dead_letters: journals.dead_letters(),
         }));

@@ -67,6 +67,7 @@ impl Daemon {
             view.last_reload = Some(last_reload);
             view.subscriptions = self.subscriptions.handles();
             view.deliveries = self.deliveries.handles();
+            view.kafka = self.deliveries.kafka();
         });
         outcome
     }
