@@ -147,6 +147,24 @@ async fn it_is_alive_at_once_and_ready_when_everything_is_connected() {
         stand.get("/readyz").code == 503
     });
     assert_eq!(stand.get("/healthz").code, 200);
+
+    let again = self::simulator(central).await;
+    stand.until_ready();
+    let series = "central_forwarder_subscription_gaps_total{account=\"acme\",topic=\"audit\"}";
+    eventually(A_WHILE, "the gap is counted", || {
+        sample(&stand.get("/metrics").body, series) >= 1.0
+    });
+    let status = stand.status();
+    let told = status["gaps"].as_array().unwrap();
+    assert!(
+        told.iter().any(|gap| gap["what"] == "acme/audit"),
+        "{told:?}"
+    );
+    assert!(
+        status["last_day"]["gaps"].as_u64().unwrap() >= 1,
+        "{status}"
+    );
+    again.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,7 @@ impl Feed {
     /// Tells of a gap, if there is room in the journal within a moment.
     pub(super) async fn tell(&self, gap: Option<Gap>) -> Result<(), JournalClosed> {
         let Some(gap) = gap else { return Ok(()) };
+        self.counters.gap(&gap);
         match timeout(ROOM_FOR_A_GAP, self.appender.append(&gap.frame())).await {
             Ok(Err(AppendError::Closed)) => Err(JournalClosed),
             Ok(Ok(_)) => Ok(()),

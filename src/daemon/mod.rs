@@ -121,7 +121,7 @@ enum Request {
 /// cannot be used at all.
 pub fn try_out(config: &Config) -> Result<(), Error> {
     Plan::new(config)?;
-    let central = Central::new(None, Settings::default());
+    let central = Central::new(None, None, Settings::default());
     for (name, account) in &config.accounts {
         subscriptions::source(&central, name, account)?;
     }

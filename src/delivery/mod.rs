@@ -320,8 +320,7 @@ impl<S: Sink> Delivery<S> {
             connected = S::connect(&self.config, outcome_sender) => connected,
         };
         self.tried.send_replace(true);
-        let mut sink =
-            sink.map_err(|Broken(failure)| Broken(failure.or(Cause::Unreachable)))?;
+        let mut sink = sink.map_err(|Broken(failure)| Broken(failure.or(Cause::Unreachable)))?;
         self.counters.connected();
         let ended = self.send_all(&mut sink, &mut outcomes).await;
         ended.map_err(|Broken(failure)| Broken(failure.or(Cause::ConnectionLost)))
