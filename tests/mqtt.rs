@@ -294,6 +294,8 @@ async fn what_the_access_rules_forbid_waits_until_they_allow_it() {
     stand.to_mqtt(&url);
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "its access rules have to allow it");
+    assert!(forwarder.stderr().contains("ERROR"));
+    assert!(forwarder.stderr().contains("cause=\"unauthorized\""));
     let (is_well, said) = stand.check();
     assert!(
         !is_well && said.contains("central/monitoring: not authorized"),
