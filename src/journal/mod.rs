@@ -108,6 +108,7 @@ mod reader;
 mod record;
 mod recovery;
 mod registered;
+mod rewind_to;
 mod segment;
 #[cfg(test)]
 mod sim;
@@ -132,6 +133,7 @@ pub use self::queue::{AppendError, Appender};
 pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};
 pub use self::registered::{Behind, Outside};
+pub use self::rewind_to::{NoPlace, RewindTo};
 pub use self::stats::{CursorStats, Stats};
 
 use self::index::Index;
