@@ -10,6 +10,9 @@ use tempfile::TempDir;
 /// Where systemd puts the secrets that the shipped configs name.
 const CREDENTIALS: &str = "/run/credentials/central-forwarder.service/";
 
+/// The reference shows a key where people are to put theirs: it must pass `check` where no secret is.
+const PLACEHOLDER: &str = ":51:1: accounts.acme.key: stands in a file that every user can read";
+
 fn shipped() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let folders = [root.clone(), root.join("examples")];
@@ -50,10 +53,9 @@ fn check_has_nothing_against_any_of_them() {
         let config = fs::read_to_string(&path).unwrap();
         let checked = check(&config);
         let said = String::from_utf8_lossy(&checked.stderr);
-        // A key that people are to put in stands in the file itself, and only there.
         let warnings = said
             .lines()
-            .filter(|line| line.starts_with("warning") && !line.contains("key: "));
+            .filter(|line| line.starts_with("warning") && !line.contains(PLACEHOLDER));
         if !checked.status.success() || warnings.count() > 0 {
             complaints += &format!("{}:\n{said}\n", path.display());
         }
