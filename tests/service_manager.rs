@@ -199,7 +199,7 @@ fn check_run_and_reload_give_the_same_verdict_on_what_only_shows_when_it_is_used
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     let arguments = |command| [command, "-c", file.to_str().unwrap()];
-    let nobody = "ws://127.0.0.1:1/streaming/api";
+    let nobody = "wss://127.0.0.1:1/streaming/api";
     let good = config(folder.path(), nobody, "");
     fs::write(&file, &good).unwrap();
     let mut running = Forwarder::start(&arguments("run"));
@@ -213,7 +213,9 @@ fn check_run_and_reload_give_the_same_verdict_on_what_only_shows_when_it_is_used
     fs::write(&file, good.replacen(topics, &format!("{topics}\n{tls}"), 1)).unwrap();
 
     for command in ["check", "run"] {
-        let mut process = Forwarder::start(&arguments(command));
+        let other = folder.path().join("other-state");
+        let state = [("CENTRAL_FORWARDER__STATE_DIR", other.to_str().unwrap())];
+        let mut process = Forwarder::start_with(&arguments(command), &state);
         assert_eq!(process.wait(A_WHILE).code(), Some(2), "{command}");
         assert!(
             process.stderr().contains("account acme: "),

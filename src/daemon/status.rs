@@ -2,6 +2,7 @@
 
 use super::View;
 use crate::central::subscription::State;
+use crate::delivery::Connection;
 use crate::journal::Stats;
 
 /// Such as `5 of 6 subscriptions connected; sink work is 12034 frames behind`.
@@ -20,7 +21,7 @@ pub(super) fn line(view: &View) -> String {
         reload.map(|_| "the last reload failed, the config before it is in effect".to_owned()),
         Some(connected(view)),
         refused(view),
-        behind(&journal),
+        behind(view, &journal),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     parts.join("; ")
@@ -47,10 +48,17 @@ fn refused(view: &View) -> Option<String> {
     })
 }
 
-fn behind(journal: &Stats) -> Option<String> {
+/// The sink that is the furthest behind, and why, if it is known.
+fn behind(view: &View, journal: &Stats) -> Option<String> {
     let furthest = journal.cursors.iter().max_by_key(|cursor| cursor.lag)?;
+    let name = &furthest.name;
+    let delivery = view.deliveries.iter().find(|one| one.sink() == name);
+    let why = match delivery.map(|delivery| delivery.status().connection) {
+        Some(Connection::BackingOff { why, .. }) => format!(" ({why})"),
+        _ => String::new(),
+    };
     match furthest.lag {
         0 => Some("all is delivered".to_owned()),
-        lag => Some(format!("sink {} is {lag} frames behind", furthest.name)),
+        lag => Some(format!("sink {name} is {lag} frames behind{why}")),
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::View;
 use crate::central::subscription::{self, State};
 use crate::config::{Config, OnFull};
+use crate::delivery::{self, Connection};
 use crate::frame::Timestamp;
 use crate::journal::Stats;
 
@@ -34,6 +35,10 @@ impl Watchdog {
         for subscription in &view.subscriptions {
             let name = format!("subscription {}", subscription.id());
             parts.push((name, reader(subscription)));
+        }
+        for delivery in &view.deliveries {
+            let name = format!("sink {}", delivery.sink());
+            parts.push((name, sender(delivery, &journal)));
         }
         self.judge(parts, now)
     }
@@ -76,13 +81,35 @@ fn reader(subscription: &subscription::Handle) -> Option<Pulse> {
             let since = u64::try_from(since.0).unwrap_or_default();
             subscription.turns().map(|turns| [since, turns, 0])
         }
-        State::BackingOff { until, .. } => {
-            let overdue = until < Timestamp::now();
-            overdue.then_some([u64::try_from(until.0).unwrap_or_default(), 0, 1])
-        }
+        State::BackingOff { until, .. } => overdue(until),
         // Each step of a try has its deadline.
         State::Connecting | State::Stopped => None,
     }
+}
+
+/// While there are frames to be sent and none is on its way: what a broker does not confirm, the
+/// sink gives up by itself.
+fn sender(delivery: &delivery::Handle, journal: &Stats) -> Option<Pulse> {
+    let status = delivery.status();
+    match status.connection {
+        Connection::Connected { since } => {
+            let cursor = journal
+                .cursors
+                .iter()
+                .find(|one| one.name == delivery.sink())?;
+            let since = u64::try_from(since.0).unwrap_or_default();
+            let busy = cursor.lag > 0 && status.in_flight_records == 0;
+            busy.then_some([since, status.sent, cursor.committed])
+        }
+        Connection::BackingOff { until, .. } => overdue(until),
+        Connection::Connecting | Connection::Ended => None,
+    }
+}
+
+/// The next try is due; until then there is nothing to do.
+fn overdue(until: Timestamp) -> Option<Pulse> {
+    let due = u64::try_from(until.0).unwrap_or_default();
+    (until < Timestamp::now()).then_some([due, 0, 1])
 }
 
 #[cfg(test)]
