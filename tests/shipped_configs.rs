@@ -1,6 +1,7 @@
 //! Every config that is shipped is one that `check` has nothing against.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -57,7 +58,7 @@ fn check_has_nothing_against_any_of_them() {
             .lines()
             .filter(|line| line.starts_with("warning") && !line.contains(PLACEHOLDER));
         if !checked.status.success() || warnings.count() > 0 {
-            complaints += &format!("{}:\n{said}\n", path.display());
+            writeln!(complaints, "{}:\n{said}", path.display()).unwrap();
         }
     }
     assert!(complaints.is_empty(), "{complaints}");
