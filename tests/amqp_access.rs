@@ -5,9 +5,9 @@ mod support;
 use std::time::Duration;
 
 use support::brokers::RabbitMq;
-use support::fresh_name;
 use support::pika::{declared, empty_queue, numbers, read_queue};
 use support::stand::{Stand, drain, tls};
+use support::{eventually, fresh_name};
 
 const A_WHILE: Duration = Duration::from_secs(120);
 const COUNT: u64 = 300;
@@ -37,6 +37,8 @@ async fn a_certificate_stands_for_a_user(rabbitmq: &RabbitMq) {
     stand.to_amqp(&url, &sink("stranger/ca.pem"));
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "invalid peer certificate");
+    // What it has read and not yet written dies with it.
+    eventually(A_WHILE, "the frames are safe", || stand.journalled(COUNT));
     forwarder.kill();
     let (is_well, said) = stand.check();
     assert!(
