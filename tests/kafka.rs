@@ -46,6 +46,10 @@ fn all(count: u64) -> BTreeSet<u64> {
 
 fn check(stand: &KafkaStand) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+        .env(
+            "CENTRAL_FORWARDER__ACCOUNTS__ACME__ENDPOINT",
+            stand.bystander.endpoint(),
+        )
         .args(["check", "--connect", "-c"])
         .arg(stand.folder.path().join("config.toml"))
         .output()

@@ -53,7 +53,7 @@ impl Away {
 impl Brokers {
     /// `None` where they are not to be had.
     pub(crate) fn start() -> Option<Self> {
-        let settings = "allow_anonymous true\nautosave_interval 1\nautosave_on_changes true";
+        let settings = "allow_anonymous true";
         Some(Self {
             kafka: Kafka::own("chaos")?,
             rabbitmq: RabbitMq::own("chaos")?,

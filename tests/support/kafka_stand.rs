@@ -17,6 +17,8 @@ const A_WHILE: Duration = Duration::from_secs(120);
 
 pub(crate) struct KafkaStand {
     pub(crate) simulator: Simulator,
+    /// What `check --connect` is to try: a connection takes frames, and each is sent once.
+    pub(crate) bystander: Simulator,
     pub(crate) folder: TempDir,
     /// Frames that the simulator sends of each topic.
     pub(crate) count: u64,
@@ -31,14 +33,14 @@ impl KafkaStand {
         routes: &str,
     ) -> Self {
         let topics: Vec<String> = topics.iter().map(ToString::to_string).collect();
-        let simulator = Simulator::start(Options {
+        let options = Options {
             topics: topics.clone(),
             rate,
             count: Some(count),
             ..Options::default()
-        })
-        .await
-        .unwrap();
+        };
+        let bystander = Simulator::start(options.clone()).await.unwrap();
+        let simulator = Simulator::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
             r#"
@@ -59,6 +61,7 @@ impl KafkaStand {
         fs::write(folder.path().join("config.toml"), config).unwrap();
         Self {
             simulator,
+            bystander,
             folder,
             count,
         }

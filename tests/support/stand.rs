@@ -18,6 +18,8 @@ const A_WHILE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Stand {
     pub(crate) simulator: Simulator,
+    /// What `check --connect` tries: a connection takes frames, and each is sent once.
+    bystander: Simulator,
     folder: TempDir,
     topics: Vec<String>,
 }
@@ -42,6 +44,7 @@ impl Stand {
             ..Options::default()
         };
         Self {
+            bystander: Simulator::start(options.clone()).await.unwrap(),
             simulator: Simulator::start(options).await.unwrap(),
             folder: tempfile::tempdir().unwrap(),
             topics,
@@ -96,7 +99,9 @@ impl Stand {
 
     /// Another command of the binary, with the same config.
     pub(crate) fn command(&self, words: &[&str]) -> Output {
+        let elsewhere = self.bystander.endpoint();
         Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+            .env("CENTRAL_FORWARDER__ACCOUNTS__ACME__ENDPOINT", elsewhere)
             .args(words)
             .arg("-c")
             .arg(self.config())
