@@ -13,6 +13,7 @@ use super::{eventually, kept};
 pub(crate) struct Forwarder {
     child: Child,
     output: TempDir,
+    is_simulator: bool,
 }
 
 impl Forwarder {
@@ -33,7 +34,11 @@ impl Forwarder {
             .stderr(create("stderr"))
             .spawn()
             .expect("the binary can be run");
-        Self { child, output }
+        Self {
+            child,
+            output,
+            is_simulator: arguments.first() == Some(&"simulate"),
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -121,7 +126,10 @@ impl Drop for Forwarder {
         // An error here means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        kept::keep("stdout", &self.stdout());
+        // A simulator prints its keys, for people to put into a config.
+        if !self.is_simulator {
+            kept::keep("stdout", &self.stdout());
+        }
         kept::keep("stderr", &self.stderr());
     }
 }
