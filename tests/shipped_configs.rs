@@ -1,11 +1,13 @@
 //! Every config that is shipped is one that `check` has nothing against.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Where systemd puts the secrets that the shipped configs name.
@@ -26,6 +28,42 @@ fn shipped() -> Vec<PathBuf> {
         .collect();
     configs.sort();
     configs
+}
+
+/// The names of all keys that a JSON Schema has, at every depth.
+fn keys(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(entries) => {
+            if let Some(Value::Object(properties)) = entries.get("properties") {
+                found.extend(properties.keys().cloned());
+            }
+            entries.values().for_each(|entry| keys(entry, found));
+        }
+        Value::Array(entries) => entries.iter().for_each(|entry| keys(entry, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_reference_has_every_key() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+        .args(["config", "schema"])
+        .output()
+        .unwrap();
+    let mut all = BTreeSet::new();
+    keys(&serde_json::from_slice(&printed.stdout).unwrap(), &mut all);
+    assert!(
+        all.contains("state_dir") && all.contains("max_backlog"),
+        "{all:?}"
+    );
+    let reference = include_str!("../config/central-forwarder.toml");
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<&str> = reference.split(|c| !is_word(c)).collect();
+    let missing: Vec<_> = all
+        .iter()
+        .filter(|key| !words.contains(key.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// `check` on a copy whose secrets are files in a folder of the test's.
