@@ -19,7 +19,7 @@ const FRAME_BYTES: usize = 2400;
 const FRAMES: u64 = 1000;
 const WINDOW_BYTES: usize = 1 << 20;
 /// Frames of a round that ends with a sync.
-const SYNCED_FRAMES: u64 = 100_000;
+const SYNCED_FRAMES: u64 = 500_000;
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 
 fn frame() -> Frame {

@@ -31,6 +31,7 @@ pub mod admin;
 pub mod simulator;
 pub mod backoff;
 mod http;
+pub mod histogram;
 pub mod rfc3339;
 pub mod signals;
 pub mod tls;

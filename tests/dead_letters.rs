@@ -30,7 +30,7 @@ impl Sink for Picky {
 
     async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
         let outcome = if record.payload.windows(3).any(|part| part == b"bad") {
-            Outcome::Refused("too bad".to_owned())
+            Outcome::Refused("too bad".into())
         } else {
             Outcome::Confirmed
         };

@@ -44,12 +44,12 @@ impl Feed {
             Some(next) => next,
             none => {
                 let preparing = self.batches.recv().await.unwrap_or(Err(ReadError::Closed));
-                none.insert(preparing.map_err(|error| Broken(error.to_string()))?)
+                none.insert(preparing.map_err(|error| Broken(error.to_string().into()))?)
             }
         };
         let prepared = next.await;
         self.next = None;
-        prepared.map_err(|panic| Broken(format!("preparing records failed: {panic}")))
+        prepared.map_err(|panic| Broken(format!("preparing records failed: {panic}").into()))
     }
 }
 

@@ -13,6 +13,7 @@ mod gaps;
 mod letters;
 mod plan;
 mod prepare;
+mod status;
 mod supervise;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,6 @@ mod window;
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -28,17 +28,19 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 pub use self::plan::{Plan, Plans};
 pub use self::prepare::Preparer;
+pub use self::status::{Connection, Lag, LastError, Status};
 pub use self::supervise::spawn;
 
 use self::feed::Feed;
 use self::gaps::Gaps;
 use self::letters::{DeadLetters, Events, Letters};
 use self::prepare::{Item, Prepared, Resume};
+use self::status::Counters;
 use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
-use crate::journal::{Appender, Committer, Cursor, Journal};
-use crate::sink::{Broken, Outcome, Sink, Ticket};
+use crate::journal::{Appender, Committer, Cursor, Journal, Outside};
+use crate::sink::{Broken, Cause, Failure, Outcome, Sink, Ticket};
 
 /// Records that may be unsettled at a time; beyond, sending waits.
 const WINDOW_RECORDS: usize = 20_000;
@@ -78,15 +80,17 @@ enum Mode {
 pub struct Handle {
     sink: String,
     mode: watch::Sender<Mode>,
-    panics: Arc<AtomicU64>,
+    counters: Arc<Counters>,
+    committer: Committer,
 }
 
 impl Handle {
-    fn new(sink: String) -> Self {
+    fn new(sink: String, committer: Committer) -> Self {
         Self {
             sink,
             mode: watch::Sender::new(Mode::Run),
-            panics: Arc::default(),
+            counters: Arc::default(),
+            committer,
         }
     }
 
@@ -109,7 +113,24 @@ impl Handle {
     /// How often it failed by a bug of ours and was begun anew.
     #[must_use]
     pub fn panics(&self) -> u64 {
-        self.panics.load(Relaxed)
+        self.counters.panics()
+    }
+
+    /// Has everything from `offset` on sent once more, or goes on there. What is in flight is given up.
+    ///
+    /// # Errors
+    /// The journal does not hold that offset.
+    pub fn rewind(&self, offset: u64) -> Result<(), Outside> {
+        self.committer.rewind(offset)?;
+        tracing::info!(sink = self.sink, offset, "rewound");
+        Ok(())
+    }
+
+    /// How it is doing. Takes a few short locks, no disk work.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mode = *self.mode.borrow();
+        self.counters.status(mode, &self.committer)
     }
 }
 
@@ -128,13 +149,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn new(settled_to: u64) -> Self {
+    fn of(counters: &Counters, latency: Histogram<u64>, settled_to: u64) -> Self {
+        let (refused, undecodable) = counters.refused_records();
         Self {
-            confirmed: 0,
-            refused: 0,
-            undecodable: 0,
-            resent: 0,
-            latency: latencies(),
+            confirmed: counters.confirmed_records(),
+            refused: refused - undecodable,
+            undecodable,
+            resent: counters.resent_records(),
+            latency,
             settled_to,
         }
     }
@@ -175,6 +197,14 @@ impl Ends {
     }
 }
 
+/// Why a sink is left that works.
+enum Leave {
+    /// The end was asked for.
+    End,
+    /// The cursor was moved: another feed is needed.
+    Rewound,
+}
+
 struct Delivery<S: Sink> {
     sink: String,
     config: S::Config,
@@ -188,7 +218,8 @@ struct Delivery<S: Sink> {
     window: Window,
     letters: Letters,
     gaps: Gaps,
-    summary: Summary,
+    counters: Arc<Counters>,
+    latency: Histogram<u64>,
 }
 
 impl<S: Sink> Delivery<S> {
@@ -198,6 +229,7 @@ impl<S: Sink> Delivery<S> {
         preparer: Arc<Preparer>,
         ends: Ends,
         mode: watch::Receiver<Mode>,
+        counters: Arc<Counters>,
     ) -> Self {
         let committer = ends.committer;
         let from = Position {
@@ -223,7 +255,8 @@ impl<S: Sink> Delivery<S> {
             mode,
             generation: 0,
             window: Window::new(from),
-            summary: Summary::new(from.offset),
+            counters,
+            latency: latencies(),
         }
     }
 
@@ -231,40 +264,64 @@ impl<S: Sink> Delivery<S> {
         let mut backoff = Backoff::new(PAUSES);
         loop {
             let began = Instant::now();
-            let confirmed_before = self.summary.confirmed;
-            let Err(broken) = self.session().await else {
-                break;
+            let confirmed_before = self.counters.confirmed_records();
+            let failure = match self.session().await {
+                Ok(Leave::End) => break,
+                Ok(Leave::Rewound) => continue,
+                Err(Broken(failure)) => failure,
             };
             let unsettled = self.window.len() as u64;
             self.window.give_up();
-            self.summary.resent += unsettled;
             backoff.worked(began.elapsed());
             // A connection that is cut often, and delivers in between, is worth a quick try.
-            if self.summary.confirmed > confirmed_before {
+            if self.counters.confirmed_records() > confirmed_before {
                 backoff.got_on();
             }
             let pause = backoff.pause(None, &mut rand::rng());
             tracing::warn!(
                 sink = self.sink,
                 unsettled,
-                "{broken}; next try in {pause:.1?}"
+                cause = failure.cause.as_str(),
+                "{failure}; next try in {pause:.1?}"
             );
+            self.counters.retry(&failure, unsettled, pause);
+            self.counters.in_flight(&self.window);
             if self.stopped_within(pause).await {
                 break;
             }
         }
-        self.summary.settled_to = self.committer.committed();
-        self.summary
+        self.counters.ended();
+        Summary::of(&self.counters, self.latency, self.committer.committed())
     }
 
     /// Connects and sends until it breaks, or until the end that was asked for.
-    async fn session(&mut self) -> Result<(), Broken> {
+    async fn session(&mut self) -> Result<Leave, Broken> {
+        if self.committer.renew() {
+            self.window = Window::new(Position {
+                offset: self.committer.committed(),
+                record: 0,
+            });
+        }
+        self.counters.connecting();
         let (outcome_sender, mut outcomes) = mpsc::unbounded_channel();
         let mut sink = tokio::select! {
             biased;
-            () = stopped(&mut self.mode) => return Ok(()),
-            connected = S::connect(&self.config, outcome_sender) => connected?,
+            () = stopped(&mut self.mode) => return Ok(Leave::End),
+            connected = S::connect(&self.config, outcome_sender) => {
+                connected.map_err(|Broken(failure)| Broken(failure.or(Cause::Unreachable)))?
+            }
         };
+        self.counters.connected();
+        let ended = self.send_all(&mut sink, &mut outcomes).await;
+        ended.map_err(|Broken(failure)| Broken(failure.or(Cause::ConnectionLost)))
+    }
+
+    /// Sends until it breaks, or until the end that was asked for.
+    async fn send_all(
+        &mut self,
+        sink: &mut S,
+        outcomes: &mut mpsc::UnboundedReceiver<(Ticket, Outcome)>,
+    ) -> Result<Leave, Broken> {
         let mut feed = self.feed();
         let mut batch: Option<Prepared> = None;
         let mut settled = Vec::with_capacity(OUTCOMES);
@@ -272,7 +329,8 @@ impl<S: Sink> Delivery<S> {
             tokio::select! {
                 biased;
                 _ = outcomes.recv_many(&mut settled, OUTCOMES) => self.settle_all(&mut settled)?,
-                asked = self.mode.changed() => if asked.is_err() { return Ok(()) },
+                asked = self.mode.changed() => if asked.is_err() { return Ok(Leave::End) },
+                () = self.committer.rewound() => return Ok(Leave::Rewound),
                 () = self.letters.work() => self.commit(),
                 () = self.gaps.work() => {}
                 prepared = feed.next(), if batch.is_none() => batch = Some(prepared?),
@@ -280,13 +338,16 @@ impl<S: Sink> Delivery<S> {
                     // A broker that takes nothing for a while must not keep us from ending.
                     let mut mode = self.mode.clone();
                     tokio::select! {
-                        sent = self.send_burst(&mut sink, &mut batch) => sent?,
-                        _ = mode.wait_for(|mode| *mode == Mode::Stop) => return Ok(()),
+                        sent = self.send_burst(sink, &mut batch) => {
+                            sent?;
+                            self.counters.in_flight(&self.window);
+                        }
+                        _ = mode.wait_for(|mode| *mode == Mode::Stop) => return Ok(Leave::End),
                     }
                 }
             }
         }
-        Ok(())
+        Ok(Leave::End)
     }
 
     fn feed(&mut self) -> Feed {
@@ -340,13 +401,13 @@ impl<S: Sink> Delivery<S> {
                 } => {
                     let bytes = record.payload.len();
                     let ticket = self.window.admit(offset, then, bytes, received_at);
+                    self.counters.sent();
                     sink.send(ticket, &record).await?;
                 }
                 Item::Undecodable { offset, then, why } => {
                     let ticket = self.window.admit(offset, then, 0, Timestamp::now());
-                    self.window
-                        .refuse(ticket, format!("cannot be decoded: {why}"));
-                    self.summary.undecodable += 1;
+                    let why = format!("cannot be decoded: {why}");
+                    self.refused(ticket, &Failure::new(Cause::Undecodable, why));
                 }
                 Item::Nothing { then } => self.window.pass(then),
             }
@@ -359,7 +420,7 @@ impl<S: Sink> Delivery<S> {
         for (ticket, outcome) in outcomes.drain(..) {
             match outcome {
                 Outcome::Confirmed => self.confirmed(ticket, now),
-                Outcome::Refused(why) => self.refused(ticket, why),
+                Outcome::Refused(why) => self.refused(ticket, &why),
                 Outcome::Retry(why) => return Err(Broken(why)),
             }
         }
@@ -371,14 +432,13 @@ impl<S: Sink> Delivery<S> {
         let Some(received_at) = self.window.confirm(ticket) else {
             return;
         };
-        self.summary.confirmed += 1;
-        let micros = u64::try_from(now.0 - received_at.0).unwrap_or(0);
-        self.summary.latency.saturating_record(micros);
+        let micros = self.counters.confirmed(received_at, now);
+        self.latency.saturating_record(micros);
     }
 
-    fn refused(&mut self, ticket: Ticket, why: String) {
-        if self.window.refuse(ticket, why).is_some() {
-            self.summary.refused += 1;
+    fn refused(&mut self, ticket: Ticket, failure: &Failure) {
+        if self.window.refuse(ticket, failure.why.clone()).is_some() {
+            self.counters.refused(failure);
         }
     }
 
@@ -390,6 +450,7 @@ impl<S: Sink> Delivery<S> {
         let settled_to = self.window.settled_to().offset;
         let safe_to = self.letters.first_unsafe().unwrap_or(settled_to);
         self.committer.commit(settled_to.min(safe_to));
+        self.counters.in_flight(&self.window);
     }
 
     /// Waits for the pause to pass; `true` if the end was asked for instead.

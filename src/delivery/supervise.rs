@@ -1,14 +1,13 @@
 //! Keeps one sink's delivery going: a bug that ends it costs repeats, not the sink.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Delivery, Ends, Handle, PAUSES, Preparer, Summary, stopped};
+use super::{Delivery, Ends, Handle, PAUSES, Preparer, Summary, latencies, stopped};
 use crate::backoff::Backoff;
 use crate::sink::Sink;
 
@@ -19,7 +18,7 @@ pub fn spawn<S: Sink>(
     preparer: Preparer,
     ends: Ends,
 ) -> (Handle, JoinHandle<Summary>) {
-    let handle = Handle::new(sink);
+    let handle = Handle::new(sink, ends.committer.clone());
     let supervisor = Supervisor::<S> {
         handle: handle.clone(),
         config,
@@ -47,7 +46,7 @@ impl<S: Sink> Supervisor<S> {
                 Ok(summary) => return summary,
                 Err(panic) => panic,
             };
-            self.handle.panics.fetch_add(1, Relaxed);
+            self.handle.counters.panicked();
             backoff.worked(began.elapsed());
             let pause = backoff.pause(None, &mut rand::rng());
             tracing::error!(
@@ -58,7 +57,8 @@ impl<S: Sink> Supervisor<S> {
             tokio::select! {
                 () = sleep(pause) => {}
                 () = stopped(&mut mode) => {
-                    return Summary::new(self.ends.committer.committed());
+                    let settled_to = self.ends.committer.committed();
+                    return Summary::of(&self.handle.counters, latencies(), settled_to);
                 }
             }
         }
@@ -71,6 +71,7 @@ impl<S: Sink> Supervisor<S> {
             Arc::clone(&self.preparer),
             self.ends.clone(),
             self.handle.mode.subscribe(),
+            Arc::clone(&self.handle.counters),
         )
     }
 }

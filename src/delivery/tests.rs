@@ -222,7 +222,7 @@ async fn all_records_are_sent_once_and_in_order_while_all_is_well() {
 #[tokio::test]
 async fn after_a_failure_it_begins_again_at_the_first_unconfirmed_record() {
     let script = |nth| match nth {
-        3 => Some(Outcome::Retry("not now".to_owned())),
+        3 => Some(Outcome::Retry("not now".into())),
         _ => Some(Outcome::Confirmed),
     };
     let stand = Stand::new(10, script).await;
@@ -237,9 +237,72 @@ async fn after_a_failure_it_begins_again_at_the_first_unconfirmed_record() {
 }
 
 #[tokio::test]
+async fn its_status_says_how_it_is_doing() {
+    let script = |nth| match nth {
+        2 => Some(Outcome::Refused(Failure::new(Cause::TooLarge, "too large"))),
+        3 => Some(Outcome::Retry(Failure::new(Cause::Overloaded, "not now"))),
+        // The first try hands over all of them.
+        28.. => None,
+        _ => Some(Outcome::Confirmed),
+    };
+    let stand = Stand::new(20, script).await;
+    let looking = async {
+        loop {
+            let status = stand.delivery.status();
+            if matches!(status.connection, Connection::Connected { .. })
+                && status.in_flight_records > 0
+                && status.confirmed > 3
+                && status.in_flight_bytes > 0
+            {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let status = timeout(A_WHILE, looking).await.expect("it gets on");
+    assert!(status.reached && !status.draining);
+    assert_eq!(status.retried, [(Cause::Overloaded, 1)].into());
+    assert_eq!(status.refused, [(Cause::TooLarge, 1)].into());
+    assert_eq!(status.last_error.expect("it failed").why, "not now");
+    assert_eq!(status.latency.count(), status.confirmed);
+    assert!(status.sent >= status.confirmed + status.resent);
+    assert!(status.last_confirmed.is_some());
+    assert!(status.lag.records >= status.in_flight_records);
+    assert!(status.lag.bytes > 0 && status.lag.time > Duration::ZERO);
+
+    let handle = stand.delivery.clone();
+    handle.stop();
+    timeout(A_WHILE, stand.task).await.unwrap().unwrap();
+    assert_eq!(handle.status().connection, Connection::Ended);
+}
+
+#[tokio::test]
+async fn a_delivery_is_rewound_while_it_runs() {
+    let stand = Stand::new(10, |_| Some(Outcome::Confirmed)).await;
+    let handle = stand.delivery.clone();
+    let confirmed = |count| {
+        let handle = handle.clone();
+        timeout(A_WHILE, async move {
+            while handle.status().confirmed < count {
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    confirmed(10).await.expect("all are sent");
+    handle.rewind(4).expect("it is in the journal");
+    confirmed(16)
+        .await
+        .expect("those from there on are sent again");
+    assert_eq!(handle.rewind(11), Err(Outside { oldest: 0, end: 10 }));
+    let (summary, sent) = stand.drain().await;
+    assert_eq!(sent, [numbers(0..10), numbers(4..10)].concat());
+    assert_eq!(summary.settled_to, 10);
+}
+
+#[tokio::test]
 async fn a_refused_record_holds_up_no_other() {
     let script = |nth| match nth {
-        4 => Some(Outcome::Refused("too large".to_owned())),
+        4 => Some(Outcome::Refused("too large".into())),
         _ => Some(Outcome::Confirmed),
     };
     let (summary, sent) = Stand::new(10, script).await.drain().await;
@@ -252,7 +315,7 @@ async fn a_refused_record_holds_up_no_other() {
 #[tokio::test]
 async fn a_dead_letter_is_an_event_where_a_route_takes_such() {
     let script = |nth| match nth {
-        4 => Some(Outcome::Refused("too large".to_owned())),
+        4 => Some(Outcome::Refused("too large".into())),
         _ => Some(Outcome::Confirmed),
     };
     let mut stand = Stand::new(10, script).await;

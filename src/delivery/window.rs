@@ -142,6 +142,12 @@ impl Window {
         self.settled_to
     }
 
+    /// The frame of the first record, and when it was received.
+    pub(super) fn first(&self) -> Option<(u64, Timestamp)> {
+        let first = self.slots.front()?;
+        Some((first.offset, first.received_at))
+    }
+
     /// Records that wait to be settled, or for an earlier one to be settled.
     pub(super) fn len(&self) -> usize {
         self.slots.len()

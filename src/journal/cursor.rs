@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::losses::Losses;
 use super::reader::{Place, Reader, Window};
 use super::record::Refusal;
-use super::registered::Registered;
+use super::registered::{Behind, Outside, Registered};
 use super::{OpenError, Progress, Shared, Start, lock};
 use crate::config::Backlog;
 use crate::frame::Frame;
@@ -76,14 +76,18 @@ pub struct Cursor {
 pub struct Committer {
     registered: Arc<Registered>,
     shared: Arc<Shared>,
+    /// The cursor's when this was made or renewed.
+    epoch: u64,
+    epochs: watch::Receiver<u64>,
 }
 
 impl Committer {
     /// Everything below `offset` is done and will not be asked for again. Cheap: it is stored by the
     /// writer thread, with its next sync. An offset below an earlier one changes nothing, and one
-    /// beyond what was read counts as that.
+    /// beyond what was read counts as that. After a [`Committer::rewind`] nothing is done until
+    /// [`Committer::renew`].
     pub fn commit(&self, offset: u64) {
-        if self.registered.commit(offset) {
+        if self.registered.commit(self.epoch, offset) {
             self.shared.queue.note_commit();
         }
     }
@@ -92,6 +96,37 @@ impl Committer {
     #[must_use]
     pub fn committed(&self) -> u64 {
         self.registered.committed()
+    }
+
+    /// Moves the cursor back, or forth, to `offset`, while it may be read from: whoever reads finds
+    /// out by [`Committer::rewound`], and what was read before is not to be committed. Durable with
+    /// the writer thread's next sync.
+    ///
+    /// # Errors
+    /// The journal does not hold that offset.
+    pub fn rewind(&self, offset: u64) -> Result<(), Outside> {
+        self.registered.rewind(&self.shared, offset)?;
+        self.shared.queue.note_commit();
+        Ok(())
+    }
+
+    /// Waits until the cursor was moved since this was made or renewed.
+    pub async fn rewound(&mut self) {
+        let epoch = self.epoch;
+        // The sender is in `registered`: it is always there.
+        let _ = self.epochs.wait_for(|now| *now != epoch).await;
+    }
+
+    /// Goes on from where the cursor is now; tells whether it was moved.
+    pub fn renew(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.epoch, *self.epochs.borrow_and_update());
+        before != self.epoch
+    }
+
+    /// How much is not done.
+    #[must_use]
+    pub fn behind(&self) -> Behind {
+        self.registered.behind(&self.shared)
     }
 
     /// What the cursor passes over for good, from here on or not told yet. One listener at a time.
@@ -244,9 +279,13 @@ impl Cursor {
     /// A handle that says how far the sink has come.
     #[must_use]
     pub fn committer(&self) -> Committer {
+        let epochs = self.registered.epoch.subscribe();
+        let epoch = *epochs.borrow();
         Committer {
             registered: Arc::clone(&self.registered),
             shared: Arc::clone(&self.shared),
+            epoch,
+            epochs,
         }
     }
 }

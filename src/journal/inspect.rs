@@ -10,6 +10,7 @@ use super::cursor_file::{self, CursorFile, Found, Mark, Stored};
 use super::index::{Index, Segment};
 use super::reader::{Place, Reader};
 use super::recovery::{self, Sound};
+use super::registered::Outside;
 use super::segment;
 use super::storage::{Disk, Lock, Storage};
 use super::{OpenError, Shared};
@@ -54,8 +55,8 @@ pub enum RewindError {
     Io(#[from] io::Error),
     #[error("there is no cursor {0:?}")]
     Unknown(String),
-    #[error("the journal holds the offsets {oldest} to {end}")]
-    Outside { oldest: u64, end: u64 },
+    #[error(transparent)]
+    Outside(#[from] Outside),
 }
 
 impl Inspector {
@@ -92,6 +93,17 @@ impl Inspector {
             shared,
             torn_bytes,
         })
+    }
+
+    /// The same for a journal that is open in this process.
+    pub(super) fn of(shared: &Arc<Shared>) -> Self {
+        let oldest = shared.index().oldest().unwrap_or_default();
+        Self {
+            reader: Reader::new(Arc::clone(shared)),
+            place: Place::of(shared, oldest),
+            shared: Arc::clone(shared),
+            torn_bytes: 0,
+        }
     }
 
     /// In the order of their records.
@@ -212,7 +224,7 @@ pub fn rewind(folder: &Path, name: &str, offset: u64) -> Result<(), RewindError>
     };
     let end = inspector.end();
     if !(oldest..=end).contains(&offset) {
-        return Err(RewindError::Outside { oldest, end });
+        return Err(Outside { oldest, end }.into());
     }
     let segment = base.unwrap_or_default();
     let near = Mark {

@@ -131,6 +131,7 @@ pub use self::losses::{Loss, LossCause, Losses};
 pub use self::queue::{AppendError, Appender};
 pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};
+pub use self::registered::{Behind, Outside};
 pub use self::stats::{CursorStats, Stats};
 
 use self::index::Index;
@@ -391,6 +392,12 @@ impl Observer {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.0)
+    }
+
+    /// Looks at the records. Reading works on the disk.
+    #[must_use]
+    pub fn inspect(&self) -> Inspector {
+        Inspector::of(&self.0)
     }
 }
 

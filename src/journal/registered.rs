@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::sync::watch;
+
 use super::cursor::Batch;
 use super::cursor_file::{CursorFile, Found, Mark, Stored};
 use super::index::Index;
@@ -14,6 +16,7 @@ use super::record::{HEADER_BYTES, Header};
 use super::storage::read_up_to;
 use super::{Shared, Start, lock, segment};
 use crate::config::Backlog;
+use crate::frame::Timestamp;
 
 /// What the writer thread knows of a cursor.
 #[derive(Debug)]
@@ -31,8 +34,28 @@ pub(super) struct Registered {
     pub(super) damaged: AtomicU64,
     pub(super) unknown: AtomicU64,
     pub(super) untold: Untold,
+    /// Changes when the cursor is moved back: what was read before then is not to be committed.
+    pub(super) epoch: watch::Sender<u64>,
     /// What was passed over below is counted: it may be read again.
     counted_to: AtomicU64,
+}
+
+/// What a cursor's sink has yet to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    pub records: u64,
+    /// In the journal's files; perhaps a little more than what is not done.
+    pub bytes: u64,
+    /// When the first frame was received of the segment in which it begins.
+    pub since: Option<Timestamp>,
+}
+
+/// The journal does not hold this offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal holds the offsets {oldest} to {end}")]
+pub struct Outside {
+    pub oldest: u64,
+    pub end: u64,
 }
 
 #[derive(Debug)]
@@ -88,6 +111,7 @@ impl Registered {
             damaged: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
             untold: Untold::default(),
+            epoch: watch::Sender::new(0),
             counted_to: AtomicU64::new(0),
         }
     }
@@ -116,12 +140,15 @@ impl Registered {
 
     /// Where to read on after the last that is done.
     pub(super) fn resume(&self, shared: &Shared) -> Place {
-        let mut committed = lock(&self.committed);
-        committed.marks.clear();
-        if holds(shared, committed.near) {
-            Place::near(committed.near, committed.offset)
+        let (offset, near) = {
+            let mut committed = lock(&self.committed);
+            committed.marks.clear();
+            (committed.offset, committed.near)
+        };
+        if holds(shared, near) {
+            Place::near(near, offset)
         } else {
-            Place::of(shared, committed.offset)
+            Place::of(shared, offset)
         }
     }
 
@@ -131,6 +158,12 @@ impl Registered {
 
     pub(super) fn stored(&self) -> u64 {
         self.stored.load(Ordering::Acquire)
+    }
+
+    /// Nothing from here on may be removed.
+    pub(super) fn needed(&self) -> u64 {
+        // A cursor that was just moved back is stored further on.
+        self.stored().min(self.committed())
     }
 
     pub(super) fn backlog(&self) -> Option<Backlog> {
@@ -147,6 +180,21 @@ impl Registered {
         match index.containing(offset) {
             Some(base) if base != near.segment => index.bytes_from(base, 0),
             _ => index.bytes_from(near.segment, near.position),
+        }
+    }
+
+    pub(super) fn behind(&self, shared: &Shared) -> Behind {
+        let index = shared.index();
+        let committed = self.committed();
+        let records = index.end.saturating_sub(committed);
+        if records == 0 {
+            return Behind::default();
+        }
+        let segment = index.containing(committed).and_then(|base| index.get(base));
+        Behind {
+            records,
+            bytes: self.lag(&index),
+            since: segment.and_then(|segment| segment.received_at),
         }
     }
 
@@ -208,9 +256,37 @@ impl Registered {
         marks.copied().find(|mark| mark.offset <= offset)
     }
 
-    /// Whether something has changed.
-    pub(super) fn commit(&self, offset: u64) -> bool {
+    /// Moves back to `offset`, or to the oldest record if that is gone.
+    pub(super) fn rewind(&self, shared: &Shared, offset: u64) -> Result<(), Outside> {
+        let index = shared.index();
+        let (oldest, end) = (index.oldest().unwrap_or_default(), index.end);
+        if !(oldest..=end).contains(&offset) {
+            return Err(Outside { oldest, end });
+        }
+        let segment = index.containing(offset).unwrap_or_default();
+        let near = Mark {
+            offset: segment,
+            segment,
+            position: 0,
+        };
         let mut committed = lock(&self.committed);
+        *committed = Committed {
+            offset,
+            near,
+            marks: VecDeque::new(),
+            read_to: Place::near(near, offset),
+        };
+        self.floor.store(0, Ordering::Release);
+        self.epoch.send_modify(|epoch| *epoch += 1);
+        Ok(())
+    }
+
+    /// Whether something has changed.
+    pub(super) fn commit(&self, epoch: u64, offset: u64) -> bool {
+        let mut committed = lock(&self.committed);
+        if *self.epoch.borrow() != epoch {
+            return false;
+        }
         let read_to = committed.read_to;
         let offset = offset.min(read_to.offset);
         if offset <= committed.offset {

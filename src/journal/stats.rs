@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::queue::Batch;
+use super::recovery::Recovery;
 use super::{Shared, lock};
 use crate::frame::Timestamp;
+use crate::histogram::{Durations, Histogram};
 
 /// All numbers of a journal at one moment. Counts begin when the journal is opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// The offset after the last record that readers can see.
     pub end: u64,
@@ -28,6 +30,11 @@ pub struct Stats {
     pub append_wait: Duration,
     pub syncs: u64,
     pub last_sync: Duration,
+    pub sync_latency: Durations,
+    /// Bytes that were cut from the end when the journal was opened.
+    pub torn_bytes: u64,
+    /// Places in the last segment that held no record when the journal was opened.
+    pub damaged_places: u64,
     /// Segments that were dropped unread because the journal was full.
     pub dropped_segments: u64,
     /// Why the journal cannot be written, while it cannot.
@@ -46,6 +53,8 @@ pub struct CursorStats {
     pub stored: u64,
     /// Records that are not done.
     pub lag: u64,
+    /// Their bytes in the journal; perhaps a little more.
+    pub lag_bytes: u64,
     /// Records that were let go of before they were done; each is counted once.
     pub skipped: u64,
     /// Records that could not be read.
@@ -59,8 +68,10 @@ pub struct CursorStats {
 pub(super) struct Numbers {
     appended_records: AtomicU64,
     appended_bytes: AtomicU64,
-    syncs: AtomicU64,
+    sync_latency: Histogram,
     last_sync_micros: AtomicU64,
+    torn_bytes: AtomicU64,
+    damaged_places: AtomicU64,
     pub(super) dropped_segments: AtomicU64,
     trouble: Mutex<Option<String>>,
 }
@@ -75,8 +86,15 @@ impl Numbers {
 
     pub(super) fn synced(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.sync_latency.record(micros);
         self.last_sync_micros.store(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn recovered(&self, recovery: &Recovery) {
+        let places = recovery.damage.len() as u64;
+        self.torn_bytes
+            .store(recovery.torn_bytes, Ordering::Relaxed);
+        self.damaged_places.store(places, Ordering::Relaxed);
     }
 
     /// Whether that is news.
@@ -97,6 +115,7 @@ impl Stats {
             (index.end, index.segments().count(), index.bytes(), oldest)
         };
         let cursors = shared.cursors();
+        let sync_latency = numbers.sync_latency.snapshot();
         Self {
             end,
             synced: shared.progress.borrow().synced,
@@ -107,7 +126,10 @@ impl Stats {
             appended_bytes: numbers.appended_bytes.load(Ordering::Relaxed),
             queued_bytes: shared.queue.bytes(),
             append_wait: shared.queue.waited(),
-            syncs: numbers.syncs.load(Ordering::Relaxed),
+            syncs: sync_latency.count(),
+            sync_latency,
+            torn_bytes: numbers.torn_bytes.load(Ordering::Relaxed),
+            damaged_places: numbers.damaged_places.load(Ordering::Relaxed),
             last_sync: Duration::from_micros(numbers.last_sync_micros.load(Ordering::Relaxed)),
             dropped_segments: numbers.dropped_segments.load(Ordering::Relaxed),
             trouble: lock(&numbers.trouble).clone(),
@@ -118,6 +140,7 @@ impl Stats {
                     committed: cursor.committed(),
                     stored: cursor.stored(),
                     lag: end.saturating_sub(cursor.committed()),
+                    lag_bytes: cursor.behind(shared).bytes,
                     skipped: cursor.skipped.load(Ordering::Relaxed),
                     damaged: cursor.damaged.load(Ordering::Relaxed),
                     unknown: cursor.unknown.load(Ordering::Relaxed),

@@ -4,10 +4,13 @@
 //! [`crate::delivery`] alone decides what follows from an [`Outcome`].
 
 pub mod amqp;
+mod failure;
 pub mod kafka;
 pub mod mqtt;
 pub mod probe;
 pub mod stream;
+
+pub use self::failure::{Cause, Failure};
 
 use std::future::Future;
 use std::ops::Range;
@@ -61,9 +64,9 @@ pub enum Outcome {
     /// The broker has it, by its own word.
     Confirmed,
     /// It may work later: everything from the first unconfirmed record on is to be sent again.
-    Retry(String),
+    Retry(Failure),
     /// The broker will never take this record.
-    Refused(String),
+    Refused(Failure),
 }
 
 /// Where a sink says what became of each record, in any order.
@@ -72,7 +75,7 @@ pub type Outcomes = mpsc::UnboundedSender<(Ticket, Outcome)>;
 /// Why a sink could not be reached or can no longer be used; it is built anew after a backoff.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Broken(pub String);
+pub struct Broken(pub Failure);
 
 /// One connection to a broker.
 pub trait Sink: Sized + Send + 'static {

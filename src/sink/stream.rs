@@ -119,10 +119,13 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn broken(target: &Target, error: &io::Error) -> Broken {
-    Broken(match target {
-        Target::Stdout => format!("standard output: {error}"),
-        Target::File(file) => format!("{}: {error}", file.path.display()),
-    })
+    Broken(
+        match target {
+            Target::Stdout => format!("standard output: {error}"),
+            Target::File(file) => format!("{}: {error}", file.path.display()),
+        }
+        .into(),
+    )
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Link {
 
 /// Tries the servers in their order.
 pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
-    let tls = read_tls(config).await.map_err(Broken)?;
+    let tls = read_tls(config).await.map_err(|why| Broken(why.into()))?;
     let mut failures = Vec::new();
     for server in &config.servers {
         let failure = match timeout(CONNECT, open(config, server, tls.clone())).await {
@@ -83,7 +83,7 @@ pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
         };
         failures.push(format!("{}: {failure}", address(server)));
     }
-    Err(Broken(failures.join("; ")))
+    Err(Broken(failures.join("; ").into()))
 }
 
 /// What TLS is made with, if a server wants it.

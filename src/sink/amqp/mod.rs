@@ -138,7 +138,7 @@ impl Sink for AmqpSink {
             },
             Err(why) => {
                 // The receiver is gone only when delivery gave this sink up.
-                let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
+                let _ = self.outcomes.send((ticket, Outcome::Refused(why.into())));
                 Ok(())
             }
         }
@@ -208,7 +208,7 @@ impl AmqpSink {
     async fn why_it_ended(&mut self) -> Broken {
         (&mut self.publisher)
             .await
-            .unwrap_or_else(|panic| Broken(format!("publishing failed: {panic}")))
+            .unwrap_or_else(|panic| Broken(format!("publishing failed: {panic}").into()))
     }
 }
 

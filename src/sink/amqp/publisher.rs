@@ -103,10 +103,10 @@ impl Publisher {
             published => published,
         };
         if let Some(oldest) = oldest {
-            tell(&self.outcomes, oldest, Outcome::Retry(why.clone()));
+            tell(&self.outcomes, oldest, Outcome::Retry(why.clone().into()));
         }
         self.link.close().await;
-        Broken(why)
+        Broken(why.into())
     }
 
     async fn publish_all(&mut self) -> Result<(), String> {

@@ -17,7 +17,7 @@ use std::mem;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::sink::{Outcome, Ticket};
+use crate::sink::{Cause, Failure, Outcome, Ticket};
 
 /// Stands for what a message holds. Two that are the same share their fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +139,12 @@ impl Unsettled {
 
 fn outcome(message: Message) -> Outcome {
     match (message.returned, message.answer) {
-        (Some(why), _) => Outcome::Refused(why),
+        (Some(why), _) => Outcome::Refused(Failure::new(Cause::NoDestination, why)),
         (None, Some(Answer::Ack)) => Outcome::Confirmed,
-        (None, _) => Outcome::Retry(
-            "the broker did not take a record (nack): a queue may be full".to_owned(),
-        ),
+        (None, _) => Outcome::Retry(Failure::new(
+            Cause::Overloaded,
+            "the broker did not take a record (nack): a queue may be full",
+        )),
     }
 }
 
@@ -263,7 +264,7 @@ mod tests {
             prop_assert_eq!(unsettled.len(), 0);
             for (Ticket(message), outcome) in settled {
                 let expected = if is_unroutable(message) {
-                    Outcome::Refused("back".to_owned())
+                    Outcome::Refused(Failure::new(Cause::NoDestination, "back"))
                 } else {
                     Outcome::Confirmed
                 };

@@ -30,7 +30,7 @@ use self::memory::Memory;
 use self::reports::{Link, Reports};
 use self::token::Tokens;
 use self::topics::NoTopic;
-use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
+use super::{Broken, Cause, Failure, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
 
 /// How long to wait when librdkafka's own queue is full before asking again.
@@ -68,7 +68,8 @@ impl Target {
     }
 
     fn client_config(&self) -> Result<ClientConfig, Broken> {
-        settings::client_config(&self.config).map_err(|error| Broken(format!("kafka: {error}")))
+        settings::client_config(&self.config)
+            .map_err(|error| Broken(format!("kafka: {error}").into()))
     }
 
     fn link(&self) -> Link {
@@ -116,7 +117,7 @@ impl Sink for KafkaSink {
         };
         let producer = client
             .create_with_context(reports)
-            .map_err(|error| Broken(error.to_string()))?;
+            .map_err(|error| Broken(error.to_string().into()))?;
         Ok(Self {
             target: target.clone(),
             producer: Some(producer),
@@ -130,7 +131,7 @@ impl Sink for KafkaSink {
         if let Some(create) = self.target.config.create
             && let Err(NoTopic(why)) = topics::ensure(&self.target, create, topic).await?
         {
-            self.settle(ticket, Outcome::Refused(why));
+            self.settle(ticket, Outcome::Refused(why.into()));
             return Ok(());
         }
         let mut pending = BaseRecord::with_opaque_to(topic, opaque(ticket))
@@ -142,7 +143,7 @@ impl Sink for KafkaSink {
         }
         loop {
             let Some(producer) = &self.producer else {
-                return Err(Broken("the producer is gone".to_owned()));
+                return Err(Broken("the producer is gone".into()));
             };
             match producer.send(pending) {
                 Ok(()) => return Ok(()),
@@ -181,22 +182,23 @@ impl KafkaSink {
     ) -> Result<(), Broken> {
         let topic = record.destination;
         let Some(producer) = &self.producer else {
-            return Err(Broken("the producer is gone".to_owned()));
+            return Err(Broken("the producer is gone".into()));
         };
         let outcome = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 producer.client().context().missing(topic)
             }
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                Outcome::Refused(explain::too_large_for_client(record.payload.len()))
-            }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Outcome::Refused(Failure::new(
+                Cause::TooLarge,
+                explain::too_large_for_client(record.payload.len()),
+            )),
             code => {
                 let Some(why) = code.and_then(|code| explain::refusal(code, topic)) else {
                     let fatal = producer.client().fatal_error();
                     let why = fatal.map_or_else(|| error.to_string(), |(_, why)| why);
-                    return Err(Broken(format!("kafka: {why}")));
+                    return Err(Broken(format!("kafka: {why}").into()));
                 };
-                Outcome::Refused(why)
+                Outcome::Refused(why.into())
             }
         };
         self.settle(ticket, outcome);

@@ -16,7 +16,7 @@ use super::explain;
 use super::memory::{Memory, TooLarge, lock};
 use super::statistics::{Counted, Raw};
 use super::token::Tokens;
-use crate::sink::{Outcome, Outcomes, Ticket};
+use crate::sink::{Cause, Failure, Outcome, Outcomes, Ticket};
 
 /// A broker that turns us away twice, so far apart, and has confirmed nothing meanwhile, means it.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
             }
             Err((error, message)) => match error.rdkafka_error_code() {
                 Some(code) => self.failed(code, message),
-                None => Outcome::Retry(error.to_string()),
+                None => Outcome::Retry(error.to_string().into()),
             },
         };
         // The receiver is gone when this producer was given up: its records are sent again.
@@ -146,7 +146,7 @@ impl Reports {
         match *before {
             Some((at, then)) if then == confirmed && at.elapsed() < AGAIN_AFTER => {}
             Some((_, then)) if then == confirmed => {
-                let outcome = Outcome::Retry(format!("kafka: {reason}"));
+                let outcome = Outcome::Retry(format!("kafka: {reason}").into());
                 let _ = self.outcomes.send((NO_TICKET, outcome));
             }
             _ => *before = Some((Instant::now(), confirmed)),
@@ -161,15 +161,15 @@ impl Reports {
             }
             RDKafkaErrorCode::MessageSizeTooLarge => {
                 match self.memory.too_large(bytes(message), self.batch_bytes) {
-                    TooLarge::Record => Outcome::Refused(explain::too_large_for_broker(topic)),
+                    TooLarge::Record => Outcome::Refused(Failure::new(Cause::TooLarge, explain::too_large_for_broker(topic))),
                     TooLarge::Batch => Outcome::Retry(format!(
                         "a batch is larger than the topic {topic} takes; smaller ones will be sent"
-                    )),
+                    ).into()),
                 }
             }
             code => match explain::refusal(code, topic) {
-                Some(why) => Outcome::Refused(why),
-                None => Outcome::Retry(self.why(code)),
+                Some(why) => Outcome::Refused(why.into()),
+                None => Outcome::Retry(self.why(code).into()),
             },
         }
     }
@@ -177,12 +177,12 @@ impl Reports {
     /// There is no such topic, by the cluster's word.
     pub(super) fn missing(&self, topic: &str) -> Outcome {
         if self.memory.is_missing(topic, self.producer) {
-            Outcome::Refused(explain::missing(topic))
+            Outcome::Refused(Failure::new(Cause::NoDestination, explain::missing(topic)))
         } else {
             Outcome::Retry(format!(
                 "the cluster knows no topic {topic}; it is asked once more before its records are \
                  given up"
-            ))
+            ).into())
         }
     }
 

@@ -95,7 +95,7 @@ pub(super) fn admin(target: &Target) -> Result<AdminClient<Link>, Broken> {
     client.set("statistics.interval.ms", "0");
     client
         .create_with_context(target.link())
-        .map_err(|error: KafkaError| Broken(error.to_string()))
+        .map_err(|error: KafkaError| Broken(error.to_string().into()))
 }
 
 /// Whether the cluster has the topic. What is not clear counts as being there: the producer will
@@ -118,14 +118,12 @@ async fn exists(
     match asked.await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(broken(topic, &error.to_string())),
-        Err(panic) => Err(Broken(panic.to_string())),
+        Err(panic) => Err(Broken(panic.to_string().into())),
     }
 }
 
 fn broken(topic: &str, why: &str) -> Broken {
-    Broken(format!(
-        "kafka: cannot make sure of the topic {topic}: {why}"
-    ))
+    Broken(format!("kafka: cannot make sure of the topic {topic}: {why}").into())
 }
 
 fn is_final(code: RDKafkaErrorCode) -> bool {

@@ -60,7 +60,7 @@ impl Sink for MqttSink {
         let (requests, queue) = mpsc::channel(QUEUE_RECORDS);
         let session = Session::open(config, queue, outcomes.clone())
             .await
-            .map_err(|why| Broken(format!("mqtt: {why}")))?;
+            .map_err(|why| Broken(format!("mqtt: {why}").into()))?;
         let encoder = Encoder::new(config, session.limits());
         let end = Arc::new(OnceLock::new());
         let given_up = CancellationToken::new();
@@ -78,7 +78,7 @@ impl Sink for MqttSink {
         let packet = match self.encoder.packet(record) {
             Ok(packet) => packet,
             Err(why) => {
-                let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
+                let _ = self.outcomes.send((ticket, Outcome::Refused(why.into())));
                 return Ok(());
             }
         };
@@ -88,7 +88,7 @@ impl Sink for MqttSink {
                 .end
                 .get()
                 .map_or("the connection ended", String::as_str);
-            Broken(format!("mqtt: {why}"))
+            Broken(format!("mqtt: {why}").into())
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Those of MQTT 5 are 0 or at least 16; those of a 3.1.1 CONNACK are 1 to 5. One table has both.
 
-use crate::sink::Outcome;
+use crate::sink::{Cause, Failure, Outcome};
 
 const SUCCESS: u8 = 0x00;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
@@ -16,13 +16,18 @@ pub(super) fn outcome(code: u8) -> Outcome {
     match code {
         SUCCESS | NO_MATCHING_SUBSCRIBERS => Outcome::Confirmed,
         TOPIC_NAME_INVALID | PACKET_TOO_LARGE | PAYLOAD_FORMAT_INVALID => {
-            Outcome::Refused(format!("the broker says: {}", text(code)))
+            let cause = match code {
+                PACKET_TOO_LARGE => Cause::TooLarge,
+                _ => Cause::Invalid,
+            };
+            let why = format!("the broker says: {}", text(code));
+            Outcome::Refused(Failure::new(cause, why))
         }
-        NOT_AUTHORIZED => Outcome::Retry(
-            "the broker does not let us publish to this topic: its access rules have to allow it"
-                .to_owned(),
-        ),
-        _ => Outcome::Retry(format!("the broker did not take a record: {}", text(code))),
+        NOT_AUTHORIZED => Outcome::Retry(Failure::new(
+            Cause::Unauthorized,
+            "the broker does not let us publish to this topic: its access rules have to allow it",
+        )),
+        _ => Outcome::Retry(format!("the broker did not take a record: {}", text(code)).into()),
     }
 }
 

@@ -142,7 +142,8 @@ impl Session {
         self.requests.close();
         self.book.give_up(&why);
         while let Ok(request) = self.requests.try_recv() {
-            self.book.tell(request.ticket, Outcome::Retry(why.clone()));
+            self.book
+                .tell(request.ticket, Outcome::Retry(why.clone().into()));
         }
     }
 
@@ -376,7 +377,7 @@ impl Book {
         for ticket in in_flight.chain(unwritten) {
             let _ = self
                 .outcomes
-                .send((ticket, Outcome::Retry(format!("mqtt: {why}"))));
+                .send((ticket, Outcome::Retry(format!("mqtt: {why}").into())));
         }
     }
 
