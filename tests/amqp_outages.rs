@@ -125,6 +125,8 @@ async fn a_rabbitmq_that_blocks_publishers_is_not_taken_for_a_dead_one() {
         "more is missing than what came between the two runs"
     );
     a_full_queue_is_waited_for(&rabbitmq).await;
+    rabbitmq.control(&["clear_policy", "full"]);
+    a_confirm_is_not_waited_for_for_ever(&rabbitmq).await;
 }
 
 /// A queue that refuses what it has no room for, and a reader that comes late. One record at a time,
@@ -146,4 +148,20 @@ async fn a_full_queue_is_waited_for(rabbitmq: &RabbitMq) {
     let said = drain(forwarder);
     assert_eq!(arrived, (1..=COUNT).collect::<Vec<_>>());
     assert!(said.contains("refused=0"), "{said}");
+}
+
+/// A broker that takes records and says nothing: after the bound the connection is given up.
+async fn a_confirm_is_not_waited_for_for_ever(rabbitmq: &RabbitMq) {
+    const COUNT: u64 = 2000;
+    let stand = Stand::new(&["audit"], 500, COUNT).await;
+    let queue = fresh_name("amqp-silent");
+    let sink = format!("{}\nconfirm_timeout = \"1s\"", declared(&queue));
+    let mut forwarder = stand.to_amqp(&rabbitmq.url(), &sink).start();
+    stand.wait_until_sent(500);
+    rabbitmq.pause();
+    forwarder.wait_for_stderr(A_WHILE, "no confirm within 1s");
+    rabbitmq.resume();
+    stand.wait_until_sent(COUNT);
+    drain(forwarder);
+    assert_all_arrived(rabbitmq, &queue, COUNT);
 }

@@ -91,6 +91,33 @@ async fn a_broker_that_is_paused_for_twenty_seconds_is_waited_for() {
     );
 }
 
+/// Written to the socket is not delivered: only the broker's PUBACK says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_has_not_acknowledged_is_still_owed_after_a_restart_of_ours() {
+    const COUNT: u64 = 3000;
+    let Some(broker) = Mosquitto::open() else {
+        return;
+    };
+    let subscriber = Subscriber::start(&broker.address(), "central/#");
+    let stand = Stand::new(&["audit"], 1000, COUNT).await;
+    stand.to_mqtt(&format!("url = \"mqtt://{}\"", broker.address()));
+    let mut forwarder = stand.start_with(&[("CENTRAL_FORWARDER__SHUTDOWN_TIMEOUT", "1s")]);
+    subscriber.wait_for_count(A_WHILE, "some records", 100);
+    broker.signal("STOP");
+    stand.wait_until_sent(COUNT);
+    eventually(A_WHILE, "the last frame is in the journal", || {
+        stand.journalled(COUNT)
+    });
+    forwarder.terminate();
+    forwarder.wait(A_WHILE);
+    let said = forwarder.stderr();
+    assert!(!said.contains("left_in_journal=0"), "{said}");
+    broker.signal("CONT");
+    drain(stand.start());
+    let messages = subscriber.wait_for_all(A_WHILE, COUNT);
+    assert_in_order(&messages);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn records_under_load_with_a_cut_every_second_all_arrive_in_order() {
     for (qos, count) in [(1, 100_000), (2, 20_000)] {

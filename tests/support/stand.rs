@@ -118,6 +118,19 @@ impl Stand {
         dumped.lines().map(dead_letter).collect()
     }
 
+    /// Whether a frame is in the journal, by the simulator's number.
+    pub(crate) fn journalled(&self, number: u64) -> bool {
+        let output = self.command(&["journal", "dump"]);
+        assert!(output.status.success(), "{output:?}");
+        let dumped = String::from_utf8(output.stdout).expect("text");
+        let frames = dumped.lines().rev().map(|line| {
+            let entry: Value = serde_json::from_str(line).expect("an entry is JSON");
+            STANDARD.decode(entry["frame"].as_str().expect("a frame"))
+        });
+        let mut frames = frames.map(|frame| frame.expect("base64"));
+        frames.any(|frame| sequence_of_frame(&frame) == Some(number))
+    }
+
     /// Frames that the simulator has sent, of all topics.
     pub(crate) fn sent(&self) -> u64 {
         let sent = self.simulator.sent();
