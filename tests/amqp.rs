@@ -164,6 +164,7 @@ async fn a_wrong_password_is_told_and_not_shown() {
     let mut forwarder = stand.to_amqp(&url, "").start();
     forwarder.wait_for_stderr(A_WHILE, "(check the user and the password)");
     let said = forwarder.stderr();
+    assert_is_loud(&said, "unauthorized");
     assert!(said.contains(&rabbitmq.address), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
     let (is_well, said) = stand.check();
@@ -172,6 +173,13 @@ async fn a_wrong_password_is_told_and_not_shown() {
         "{said}"
     );
     assert!(!said.contains("hunter2"), "{said}");
+}
+
+/// What an operator has to do something about is an error, and counted by its cause.
+fn assert_is_loud(said: &str, cause: &str) {
+    let cause = format!("cause=\"{cause}\"");
+    let is_loud = |line: &str| line.contains("ERROR") && line.contains(&cause);
+    assert!(said.lines().any(is_loud), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,6 +194,7 @@ async fn a_missing_exchange_is_told_and_what_waits_arrives_once_it_is_there() {
     let mut forwarder = stand.to_amqp(&rabbitmq.url(), &missing).start();
     forwarder.wait_for_stderr(A_WHILE, "(make it on the broker, or set declare = true)");
     forwarder.wait_for_stderr(A_WHILE, "NOT_FOUND - no exchange");
+    assert_is_loud(&forwarder.stderr(), "no_destination");
     let (is_well, said) = stand.check();
     assert!(
         !is_well && said.contains("NOT_FOUND - no exchange"),

@@ -278,12 +278,7 @@ impl<S: Sink> Delivery<S> {
                 backoff.got_on();
             }
             let pause = backoff.pause(None, &mut rand::rng());
-            tracing::warn!(
-                sink = self.sink,
-                unsettled,
-                cause = failure.cause.as_str(),
-                "{failure}; next try in {pause:.1?}"
-            );
+            self.tell(&failure, unsettled, pause);
             self.counters.retry(&failure, unsettled, pause);
             self.counters.in_flight(&self.window);
             if self.stopped_within(pause).await {
@@ -451,6 +446,21 @@ impl<S: Sink> Delivery<S> {
         let safe_to = self.letters.first_unsafe().unwrap_or(settled_to);
         self.committer.commit(settled_to.min(safe_to));
         self.counters.in_flight(&self.window);
+    }
+
+    /// What no time heals is said as an error.
+    fn tell(&self, failure: &Failure, unsettled: u64, pause: Duration) {
+        let (sink, cause) = (&self.sink, failure.cause.as_str());
+        if failure.cause.needs_operator() {
+            tracing::error!(
+                sink,
+                unsettled,
+                cause,
+                "{failure}; nothing is dropped, next try in {pause:.1?}"
+            );
+        } else {
+            tracing::warn!(sink, unsettled, cause, "{failure}; next try in {pause:.1?}");
+        }
     }
 
     /// Waits for the pause to pass; `true` if the end was asked for instead.

@@ -47,6 +47,15 @@ impl Cause {
         Self::Other,
     ];
 
+    /// Whether only an operator can do something about it: a later try is made, and hardly helps.
+    #[must_use]
+    pub fn needs_operator(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized | Self::NoDestination | Self::Invalid
+        )
+    }
+
     /// Its name in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

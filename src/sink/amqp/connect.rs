@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use super::Broken;
 use super::explain::explain;
 use crate::config::{self, AmqpAuth, AmqpServer, Tls};
+use crate::sink::{Cause, Failure};
 use crate::tls;
 
 /// From the name of a server to a channel that is ready; the next server is tried then.
@@ -74,16 +75,21 @@ impl Link {
 /// Tries the servers in their order.
 pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
     let tls = read_tls(config).await.map_err(|why| Broken(why.into()))?;
-    let mut failures = Vec::new();
+    let mut failures: Vec<String> = Vec::new();
+    let mut cause = Cause::Unreachable;
     for server in &config.servers {
         let failure = match timeout(CONNECT, open(config, server, tls.clone())).await {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(why)) => why,
-            Err(_) => format!("no answer within {CONNECT:?}"),
+            Err(_) => Failure::new(Cause::Timeout, format!("no answer within {CONNECT:?}")),
         };
+        // What a broker says weighs more than that another one is not there.
+        if let (Cause::Unreachable, said) = (cause, failure.cause) {
+            cause = Failure::new(said, "").or(Cause::Unreachable).cause;
+        }
         failures.push(format!("{}: {failure}", address(server)));
     }
-    Err(Broken(failures.join("; ").into()))
+    Err(Broken(Failure::new(cause, failures.join("; "))))
 }
 
 /// What TLS is made with, if a server wants it.
@@ -107,7 +113,7 @@ async fn open(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Link, String> {
+) -> Result<Link, Failure> {
     let link = log_in(config, server, tls).await?;
     prepare(&link.channel, config)
         .await
@@ -120,7 +126,7 @@ pub(super) async fn log_in(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Link, String> {
+) -> Result<Link, Failure> {
     let (connection, line) = greet(config, server, tls.filter(|_| server.tls)).await?;
     let events = Box::pin(connection.events_listener());
     let channel = connection
@@ -141,7 +147,7 @@ async fn greet(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<(Connection, Line), String> {
+) -> Result<(Connection, Line), Failure> {
     let runtime = runtime::default_runtime().map_err(|error| explain(&error))?;
     let mut failure = "the name has no address".to_owned();
     let mut dialled = None;
@@ -157,7 +163,7 @@ async fn greet(
         }
     }
     let Some(AsyncTcpStream::Plain(tcp)) = dialled else {
-        return Err(failure);
+        return Err(Failure::new(Cause::Unreachable, failure));
     };
     let line = guard(&SockRef::from(tcp.get_ref())).map_err(|error| error.to_string())?;
     let mut stream = AsyncTcpStream::Plain(tcp);

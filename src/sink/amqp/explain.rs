@@ -3,27 +3,50 @@
 use lapin::protocol::AMQPError;
 use lapin::{Error, ErrorKind};
 
+use crate::sink::{Cause, Failure};
+
 /// Reply codes of AMQP 0-9-1 that an operator can do something about.
+const CONTENT_TOO_LARGE: u16 = 311;
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const RESOURCE_LOCKED: u16 = 405;
 const PRECONDITION_FAILED: u16 = 406;
+const RESOURCE_ERROR: u16 = 506;
 const NOT_ALLOWED: u16 = 530;
 
 /// The broker's own words, and what to do; never a password.
-pub(super) fn explain(error: &Error) -> String {
+pub(super) fn explain(error: &Error) -> Failure {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) => {
             let text = refusal.get_message();
-            match advice(refusal) {
+            let why = match advice(refusal) {
                 Some(advice) => format!("{text} ({advice})"),
                 None => text.to_string(),
-            }
+            };
+            Failure::new(cause(refusal), why)
         }
-        ErrorKind::IOError(error) => error.to_string(),
-        ErrorKind::MissingHeartbeatError => "the broker sends no heartbeats any more".to_owned(),
-        _ => error.to_string(),
+        ErrorKind::IOError(error) => error.to_string().into(),
+        ErrorKind::MissingHeartbeatError => {
+            Failure::new(Cause::Timeout, "the broker sends no heartbeats any more")
+        }
+        _ => error.to_string().into(),
     }
+}
+
+fn cause(refusal: &AMQPError) -> Cause {
+    match refusal.get_id() {
+        ACCESS_REFUSED | NOT_ALLOWED => Cause::Unauthorized,
+        NOT_FOUND => Cause::NoDestination,
+        CONTENT_TOO_LARGE => Cause::TooLarge,
+        PRECONDITION_FAILED if is_about_size(refusal) => Cause::TooLarge,
+        PRECONDITION_FAILED | RESOURCE_LOCKED => Cause::Invalid,
+        RESOURCE_ERROR => Cause::Overloaded,
+        _ => Cause::Other,
+    }
+}
+
+fn is_about_size(refusal: &AMQPError) -> bool {
+    refusal.get_message().as_str().contains("message size ")
 }
 
 pub(super) fn is_not_found(error: &Error) -> bool {
@@ -38,7 +61,7 @@ pub(super) fn size_limit(error: &Error) -> Option<usize> {
     };
     let text = refusal.get_message().as_str();
     let (_, limit) = text.rsplit_once(" max size ")?;
-    let is_over_it = refusal.get_id() == PRECONDITION_FAILED && text.contains("message size ");
+    let is_over_it = refusal.get_id() == PRECONDITION_FAILED && is_about_size(refusal);
     limit.trim().parse().ok().filter(|_| is_over_it)
 }
 
@@ -60,7 +83,7 @@ fn advice(refusal: &AMQPError) -> Option<&'static str> {
         ACCESS_REFUSED => "grant the user the right: rabbitmqctl set_permissions",
         NOT_FOUND => "make it on the broker, or set declare = true",
         RESOURCE_LOCKED => "another connection owns it: name another queue",
-        PRECONDITION_FAILED if refusal.get_message().as_str().contains("message size") => {
+        PRECONDITION_FAILED if is_about_size(refusal) => {
             "larger records are refused from here on: raise max_message_size in rabbitmq.conf"
         }
         PRECONDITION_FAILED => {
@@ -85,7 +108,10 @@ mod tests {
         let text = "NOT_FOUND - no exchange 'central' in vhost '/'";
         assert_eq!(
             explain(&refusal(NOT_FOUND, text)),
-            format!("{text} (make it on the broker, or set declare = true)"),
+            Failure::new(
+                Cause::NoDestination,
+                format!("{text} (make it on the broker, or set declare = true)")
+            ),
         );
     }
 
@@ -106,7 +132,8 @@ mod tests {
         let login = explain(&refusal(
             ACCESS_REFUSED,
             "ACCESS_REFUSED - Login was refused",
-        ));
+        ))
+        .why;
         assert!(
             login.ends_with("(check the user and the password)"),
             "{login}"
@@ -114,7 +141,8 @@ mod tests {
         let right = explain(&refusal(
             ACCESS_REFUSED,
             "ACCESS_REFUSED - access to exchange",
-        ));
+        ))
+        .why;
         assert!(right.contains("set_permissions"), "{right}");
     }
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(super) use self::probe::probe;
 
 use self::publisher::Publisher;
-use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
+use super::{Broken, Cause, Failure, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
 
 /// Records between `send` and the publisher: enough for one not to wait for the other.
@@ -138,7 +138,7 @@ impl Sink for AmqpSink {
             },
             Err(why) => {
                 // The receiver is gone only when delivery gave this sink up.
-                let _ = self.outcomes.send((ticket, Outcome::Refused(why.into())));
+                let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
                 Ok(())
             }
         }
@@ -151,10 +151,13 @@ impl Sink for AmqpSink {
 }
 
 impl AmqpSink {
-    fn message(&self, ticket: Ticket, record: &Record<'_>) -> Result<Message, String> {
-        let routing_key = ShortString::try_new(record.destination)
-            .map_err(|_| format!("its routing key is too long: {}", record.destination))?;
-        self.check_size(record)?;
+    fn message(&self, ticket: Ticket, record: &Record<'_>) -> Result<Message, Failure> {
+        let routing_key = ShortString::try_new(record.destination).map_err(|_| {
+            let why = format!("its routing key is too long: {}", record.destination);
+            Failure::new(Cause::Invalid, why)
+        })?;
+        self.check_size(record)
+            .map_err(|why| Failure::new(Cause::TooLarge, why))?;
         Ok(Message {
             ticket,
             routing_key,

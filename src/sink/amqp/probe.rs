@@ -56,10 +56,12 @@ async fn try_server(
     tls: Option<Arc<ClientConfig>>,
     keys: &BTreeSet<String>,
 ) -> Result<String, String> {
-    let link = log_in(config, server, tls).await?;
+    let link = log_in(config, server, tls)
+        .await
+        .map_err(|failure| failure.why)?;
     let found = look_around(config, &link.connection, keys).await;
     link.close().await;
-    let found = found.map_err(|error| explain(&error))?;
+    let found = found.map_err(|error| explain(&error).why)?;
     Ok(found.join(", "))
 }
 

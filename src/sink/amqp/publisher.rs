@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::Link;
 use super::explain::{explain, is_the_cause, size_limit};
 use super::unsettled::{Answer, Identity, Unsettled};
-use super::{Broken, Message, Outcome, Outcomes, Peer, SizeLimit, Ticket};
+use super::{Broken, Cause, Failure, Message, Outcome, Outcomes, Peer, SizeLimit, Ticket};
 
 /// How often it is asked whether a confirm is overdue.
 const LOOK: Duration = Duration::from_millis(500);
@@ -92,10 +92,13 @@ impl Publisher {
         // What the broker said of its limit before, it may have changed by the next connection:
         // only the word with which this one ends is kept.
         self.limit.forget();
-        let why = match self.publish_all().await {
-            Ok(()) => format!("{}: closed", self.link.server),
-            Err(why) => format!("{}: {why}", self.link.server),
+        let mut failure = match self.publish_all().await {
+            Ok(()) => Failure::from("closed"),
+            Err(failure) => failure.or(Cause::ConnectionLost),
         };
+        failure
+            .why
+            .insert_str(0, &format!("{}: ", self.link.server));
         self.messages.close();
         let published = self.unsettled.oldest().map(|(ticket, _)| ticket);
         let oldest = match published {
@@ -103,13 +106,13 @@ impl Publisher {
             published => published,
         };
         if let Some(oldest) = oldest {
-            tell(&self.outcomes, oldest, Outcome::Retry(why.clone().into()));
+            tell(&self.outcomes, oldest, Outcome::Retry(failure.clone()));
         }
         self.link.close().await;
-        Broken(why.into())
+        Broken(failure)
     }
 
-    async fn publish_all(&mut self) -> Result<(), String> {
+    async fn publish_all(&mut self) -> Result<(), Failure> {
         loop {
             let has_room = !self.blocked && self.unsettled.len() < self.max_in_flight;
             tokio::select! {
@@ -139,7 +142,7 @@ impl Publisher {
         }));
     }
 
-    async fn saw(&mut self, seen: Seen) -> Result<(), String> {
+    async fn saw(&mut self, seen: Seen) -> Result<(), Failure> {
         match seen {
             Seen::Marker => {
                 for (ticket, outcome) in self.unsettled.marker_came_out() {
@@ -155,17 +158,17 @@ impl Publisher {
         Ok(())
     }
 
-    fn answered(&mut self, ticket: Ticket, verdict: Verdict) -> Result<(), String> {
+    fn answered(&mut self, ticket: Ticket, verdict: Verdict) -> Result<(), Failure> {
         if let Some((identity, why)) = verdict.returned {
             self.unsettled
                 .came_back(identity, why)
-                .map_err(|_| "a record came back that was not sent".to_owned())?;
+                .map_err(|_| Failure::from("a record came back that was not sent"))?;
         }
         self.unsettled.answered(ticket, verdict.answer);
         Ok(())
     }
 
-    fn heard(&mut self, event: Event) -> Result<(), String> {
+    fn heard(&mut self, event: Event) -> Result<(), Failure> {
         let server = &self.link.server;
         match event {
             Event::ConnectionBlocked(reason) => {
@@ -183,14 +186,14 @@ impl Publisher {
         Ok(())
     }
 
-    fn reason(&self, error: &lapin::Error) -> String {
+    fn reason(&self, error: &lapin::Error) -> Failure {
         if let Some(bytes) = size_limit(error) {
             self.limit.learn(bytes);
         }
         explain(error)
     }
 
-    fn look_for_overdue(&self) -> Result<(), String> {
+    fn look_for_overdue(&self) -> Result<(), Failure> {
         let Some((_, since)) = self.unsettled.oldest() else {
             return Ok(());
         };
@@ -198,11 +201,12 @@ impl Publisher {
         if self.blocked || waited < self.confirm_timeout {
             return Ok(());
         }
-        Err(format!("no confirm within {:?}", self.confirm_timeout))
+        let why = format!("no confirm within {:?}", self.confirm_timeout);
+        Err(Failure::new(Cause::Timeout, why))
     }
 
     /// What follows from a closed channel may be seen before the broker's reason for closing it.
-    async fn cause(&mut self, error: lapin::Error) -> String {
+    async fn cause(&mut self, error: lapin::Error) -> Failure {
         if is_the_cause(&error) {
             return self.reason(&error);
         }

@@ -9,6 +9,7 @@ use super::packet::{body, whole_packet};
 use super::publish::OFFLINE;
 use super::reason;
 use crate::config::{Mqtt, MqttVersion, Qos};
+use crate::sink::Failure;
 
 /// A broker of 3.1.1 has no word for how many it takes at `QoS` 2: Mosquitto 2.0 was seen to reset
 /// the connection with some hundred under way. 20 is what it allows by default where it can say so.
@@ -67,21 +68,20 @@ pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16) -> Result<BytesMut, String> 
 }
 
 /// Takes the CONNACK off the buffer; `None`: it is not there yet.
-pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Limits>, String> {
+pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Limits>, Failure> {
     let Some(header) = whole_packet(buffer)? else {
         return Ok(None);
     };
     if header.packet_type().ok() != Some(PacketType::ConnAck) {
-        return Err("the broker answered CONNECT with something else than CONNACK".to_owned());
+        return Err("the broker answered CONNECT with something else than CONNACK".into());
     }
     let code = body(&buffer[..header.frame_length()]).get(1).copied();
     match code {
         Some(0) => {}
         Some(code) => {
-            let why = reason::text(code);
-            return Err(format!("the broker refused the connection: {why}"));
+            return Err(reason::failure("the broker refused the connection", code));
         }
-        None => return Err("the broker's CONNACK is malformed".to_owned()),
+        None => return Err("the broker's CONNACK is malformed".into()),
     }
     let mut limits = Limits {
         receive_max: match (mqtt.version, mqtt.qos) {
@@ -108,13 +108,13 @@ pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<
 }
 
 impl Limits {
-    fn respect(&mut self, broker: &v5::ConnAckProperties, mqtt: &Mqtt) -> Result<(), String> {
+    fn respect(&mut self, broker: &v5::ConnAckProperties, mqtt: &Mqtt) -> Result<(), Failure> {
         self.max_qos = broker.max_qos.unwrap_or(self.max_qos);
         if self.max_qos < mqtt.qos as u8 {
-            return Err(format!("the broker: {}", reason::text(0x9b)));
+            return Err(reason::failure("the broker", 0x9b));
         }
         if broker.retain_available == Some(0) && (mqtt.retain || mqtt.status_topic.is_some()) {
-            return Err(format!("the broker: {}", reason::text(0x9a)));
+            return Err(reason::failure("the broker", 0x9a));
         }
         self.receive_max = broker.receive_max.unwrap_or(self.receive_max).max(1);
         if let Some(bytes) = broker.max_packet_size {
@@ -158,6 +158,7 @@ mod tests {
 
     use super::super::publish::tests::mqtt;
     use super::*;
+    use crate::sink::Cause;
 
     #[test]
     fn a_broker_says_its_limits_and_they_are_respected() {
@@ -168,7 +169,7 @@ mod tests {
             0x20, 18, 0, 0, 15, 33, 0, 20, 39, 0, 0, 16, 0, 34, 0, 10, 37, 0, 36, 1,
         ];
         let taken = |mqtt: &Mqtt| take_connack(&mut BytesMut::from(&connack[..]), mqtt);
-        assert!(taken(&mqtt).unwrap_err().contains("set retain = false"));
+        assert!(taken(&mqtt).unwrap_err().why.contains("set retain = false"));
         mqtt.retain = false;
         let limits = Limits {
             receive_max: 20,
@@ -179,7 +180,7 @@ mod tests {
         };
         assert_eq!(taken(&mqtt), Ok(Some(limits)));
         mqtt.qos = Qos::ExactlyOnce;
-        assert!(taken(&mqtt).unwrap_err().contains("set a lower `qos`"));
+        assert!(taken(&mqtt).unwrap_err().why.contains("set a lower `qos`"));
     }
 
     #[test]
@@ -189,8 +190,12 @@ mod tests {
             (MqttVersion::V5, &[0x20, 3, 0, 0x86, 0]),
         ] {
             let mut buffer = BytesMut::from(connack);
-            let why = take_connack(&mut buffer, &mqtt(version)).unwrap_err();
-            assert!(why.contains("the username or the password"), "{why}");
+            let failure = take_connack(&mut buffer, &mqtt(version)).unwrap_err();
+            assert!(
+                failure.why.contains("the username or the password"),
+                "{failure}"
+            );
+            assert_eq!(failure.cause, Cause::Unauthorized);
         }
     }
 

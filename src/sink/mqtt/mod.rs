@@ -29,8 +29,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(super) use self::probe::probe;
 
 use self::publish::Encoder;
-use self::session::{Request, Session};
-use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
+use self::session::{Request, Session, named};
+use super::{Broken, Failure, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
 
 /// Records that wait for a place under the broker's receive maximum; beyond, `send` waits.
@@ -42,7 +42,7 @@ pub struct MqttSink {
     requests: mpsc::Sender<Request>,
     outcomes: Outcomes,
     /// Why the session ended.
-    end: Arc<OnceLock<String>>,
+    end: Arc<OnceLock<Failure>>,
     /// Ends the session with this value: what it has not yet sent is not sent any more.
     _session: DropGuard,
 }
@@ -60,7 +60,7 @@ impl Sink for MqttSink {
         let (requests, queue) = mpsc::channel(QUEUE_RECORDS);
         let session = Session::open(config, queue, outcomes.clone())
             .await
-            .map_err(|why| Broken(format!("mqtt: {why}").into()))?;
+            .map_err(|failure| Broken(named(failure)))?;
         let encoder = Encoder::new(config, session.limits());
         let end = Arc::new(OnceLock::new());
         let given_up = CancellationToken::new();
@@ -78,17 +78,14 @@ impl Sink for MqttSink {
         let packet = match self.encoder.packet(record) {
             Ok(packet) => packet,
             Err(why) => {
-                let _ = self.outcomes.send((ticket, Outcome::Refused(why.into())));
+                let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
                 return Ok(());
             }
         };
         let request = Request { ticket, packet };
         self.requests.send(request).await.map_err(|_| {
-            let why = self
-                .end
-                .get()
-                .map_or("the connection ended", String::as_str);
-            Broken(format!("mqtt: {why}").into())
+            let end = self.end.get().cloned();
+            Broken(end.unwrap_or_else(|| named("the connection ended".into())))
         })
     }
 

@@ -11,6 +11,7 @@ use super::publish::Packet;
 use super::reason;
 use super::session::Line;
 use crate::config::{Mqtt, MqttVersion, Qos};
+use crate::sink::Failure;
 
 /// Topics that are tried, where the broker lets so many be under way; of more, the first ones.
 const MAX_TOPICS: usize = 100;
@@ -24,6 +25,12 @@ pub(in crate::sink) async fn probe(
     mqtt: &Mqtt,
     topics: &BTreeSet<String>,
 ) -> Result<String, String> {
+    try_topics(mqtt, topics)
+        .await
+        .map_err(|failure| failure.why)
+}
+
+async fn try_topics(mqtt: &Mqtt, topics: &BTreeSet<String>) -> Result<String, Failure> {
     let mut line = Line::open(&stand_in(mqtt)).await?;
     let version = match mqtt.version {
         MqttVersion::V3 => "3.1.1",
@@ -49,7 +56,7 @@ pub(in crate::sink) async fn probe(
     // What has been sent goes with the session, however it ends.
     let _ = line.send(&[0xe0, 0]).await;
     if !wrong.is_empty() {
-        return Err(format!("{broker}, but {}", wrong.join("; ")));
+        return Err(format!("{broker}, but {}", wrong.join("; ")).into());
     }
     Ok(match writable.len() {
         0 => format!("{broker}; where we write, only events will tell"),
@@ -68,7 +75,7 @@ fn stand_in(mqtt: &Mqtt) -> Mqtt {
 }
 
 /// Says why not.
-async fn try_to_write(line: &mut Line, topic: &str, id: u16) -> Result<Option<String>, String> {
+async fn try_to_write(line: &mut Line, topic: &str, id: u16) -> Result<Option<String>, Failure> {
     line.send(Packet::trial(topic).with_id(id)).await?;
     loop {
         match line.next().await? {
@@ -76,8 +83,7 @@ async fn try_to_write(line: &mut Line, topic: &str, id: u16) -> Result<Option<St
                 return Ok(reason::is_failure(reason).then(|| reason::text(reason)));
             }
             Incoming::Goodbye { reason } => {
-                let why = reason::text(reason);
-                return Err(format!("the broker ended the connection: {why}"));
+                return Err(reason::failure("the broker ended the connection", reason));
             }
             _ => {}
         }

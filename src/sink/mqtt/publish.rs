@@ -10,7 +10,7 @@ use bytes::BufMut as _;
 use super::handshake::Limits;
 use crate::config::mqtt::is_carried;
 use crate::config::{Mqtt, MqttVersion, Qos};
-use crate::sink::Record;
+use crate::sink::{Cause, Failure, Record};
 
 /// What a text may have: its length is two bytes.
 const MAX_TEXT_BYTES: usize = 65_535;
@@ -96,17 +96,17 @@ impl Encoder {
     ///
     /// # Errors
     /// Why the broker cannot be sent this record.
-    pub(super) fn packet(&mut self, record: &Record<'_>) -> Result<Packet, String> {
+    pub(super) fn packet(&mut self, record: &Record<'_>) -> Result<Packet, Failure> {
         let topic = record.destination;
         if topic.len() > MAX_TEXT_BYTES {
-            return Err(format!(
-                "its topic is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT"
-            ));
+            let why = format!("its topic is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT");
+            return Err(Failure::new(Cause::Invalid, why));
         }
         let alias = self.aliases.find(topic);
         self.properties.clear();
         if self.version == MqttVersion::V5 {
-            self.write_properties(record, alias)?;
+            self.write_properties(record, alias)
+                .map_err(|why| Failure::new(Cause::Invalid, why))?;
         }
         let said = if let Some(Alias::Known(_)) = alias {
             ""
@@ -116,9 +116,8 @@ impl Encoder {
         let size = size(self.qos, said, self.properties.len(), record.payload.len());
         let limit = self.packet_bytes;
         if size > limit {
-            return Err(format!(
-                "its packet of {size} bytes is over the limit of {limit}"
-            ));
+            let why = format!("its packet of {size} bytes is over the limit of {limit}");
+            return Err(Failure::new(Cause::TooLarge, why));
         }
         if let Some(Alias::New(_)) = alias {
             self.aliases.tell(topic);
@@ -408,7 +407,10 @@ pub(super) mod tests {
         let mut encoder = encoder(MqttVersion::V5, 2);
         encoder.packet_bytes = 100;
         let none = Attributes::new("", &[]);
-        let why = encoder.packet(&record("a", &[0; 100], none)).unwrap_err();
+        let why = encoder
+            .packet(&record("a", &[0; 100], none))
+            .unwrap_err()
+            .why;
         assert!(why.contains("is over the limit of 100"), "{why}");
         let publish = read(encoder.packet(&record("a", b"x", none)).unwrap());
         assert_eq!(&publish.topic[..], b"a");
@@ -434,12 +436,12 @@ pub(super) mod tests {
         let long = "x".repeat(65_536);
         let none = Attributes::new("", &[]);
         let mut v3 = encoder(MqttVersion::V3, 0);
-        let why = v3.packet(&record(&long, b"", none)).unwrap_err();
+        let why = v3.packet(&record(&long, b"", none)).unwrap_err().why;
         assert!(why.contains("its topic is longer"), "{why}");
         let spans = [("subject", 0..long.len())];
         let subject = Attributes::new(&long, &spans);
         let mut v5 = encoder(MqttVersion::V5, 0);
-        let why = v5.packet(&record("x", b"", subject)).unwrap_err();
+        let why = v5.packet(&record("x", b"", subject)).unwrap_err().why;
         assert!(why.contains("attribute `subject`"), "{why}");
     }
 }

@@ -16,18 +16,35 @@ pub(super) fn outcome(code: u8) -> Outcome {
     match code {
         SUCCESS | NO_MATCHING_SUBSCRIBERS => Outcome::Confirmed,
         TOPIC_NAME_INVALID | PACKET_TOO_LARGE | PAYLOAD_FORMAT_INVALID => {
-            let cause = match code {
-                PACKET_TOO_LARGE => Cause::TooLarge,
-                _ => Cause::Invalid,
-            };
             let why = format!("the broker says: {}", text(code));
-            Outcome::Refused(Failure::new(cause, why))
+            Outcome::Refused(Failure::new(cause(code), why))
         }
         NOT_AUTHORIZED => Outcome::Retry(Failure::new(
             Cause::Unauthorized,
             "the broker does not let us publish to this topic: its access rules have to allow it",
         )),
-        _ => Outcome::Retry(format!("the broker did not take a record: {}", text(code)).into()),
+        _ => {
+            let why = format!("the broker did not take a record: {}", text(code));
+            Outcome::Retry(Failure::new(cause(code), why))
+        }
+    }
+}
+
+/// A connection that the broker refuses or ends.
+pub(super) fn failure(what: &str, code: u8) -> Failure {
+    Failure::new(cause(code), format!("{what}: {}", text(code)))
+}
+
+fn cause(code: u8) -> Cause {
+    match code {
+        2 | 4 | 5 | 0x85..=0x87 | 0x8a | 0x8c => Cause::Unauthorized,
+        3 | 0x88 | 0x89 | 0x93 | 0x96 | 0x97 | 0x9f => Cause::Overloaded,
+        0x8d => Cause::Timeout,
+        PACKET_TOO_LARGE => Cause::TooLarge,
+        1 | 0x81..=0x84 | TOPIC_NAME_INVALID | PAYLOAD_FORMAT_INVALID | 0x9a | 0x9b => {
+            Cause::Invalid
+        }
+        _ => Cause::Other,
     }
 }
 

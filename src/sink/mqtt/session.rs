@@ -17,7 +17,7 @@ use super::packet::{self, Incoming, PINGREQ};
 use super::publish::Packet;
 use super::reason;
 use crate::config::Mqtt;
-use crate::sink::{Outcome, Outcomes, Ticket};
+use crate::sink::{Cause, Failure, Outcome, Outcomes, Ticket};
 
 /// How long a broker may take to acknowledge a record, to answer a ping, or to let us in. One that
 /// was stopped for a while may go on within it.
@@ -101,7 +101,7 @@ impl Session {
         mqtt: &Mqtt,
         requests: mpsc::Receiver<Request>,
         outcomes: Outcomes,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Failure> {
         let line = Line::open(mqtt).await?;
         let limits = line.limits;
         let keep_alive = match limits.keep_alive {
@@ -134,20 +134,21 @@ impl Session {
 
     /// Runs until the sink is dropped or the connection breaks; says why it ended first, then what
     /// became of each record.
-    pub(super) async fn run(mut self, given_up: CancellationToken, end: Arc<OnceLock<String>>) {
-        let Err(why) = self.serve(&given_up).await else {
+    pub(super) async fn run(mut self, given_up: CancellationToken, end: Arc<OnceLock<Failure>>) {
+        let Err(failure) = self.serve(&given_up).await else {
             return;
         };
-        let _ = end.set(why.clone());
+        let failure = named(failure);
+        let _ = end.set(failure.clone());
         self.requests.close();
-        self.book.give_up(&why);
+        self.book.give_up(&failure);
         while let Ok(request) = self.requests.try_recv() {
             self.book
-                .tell(request.ticket, Outcome::Retry(why.clone().into()));
+                .tell(request.ticket, Outcome::Retry(failure.clone()));
         }
     }
 
-    async fn serve(&mut self, given_up: &CancellationToken) -> Result<(), String> {
+    async fn serve(&mut self, given_up: &CancellationToken) -> Result<(), Failure> {
         let mut clock = clock();
         loop {
             let is_written = self.outgoing.is_empty();
@@ -196,7 +197,7 @@ impl Session {
         self.book.put += packet.len() as u64;
     }
 
-    fn take_packets(&mut self) -> Result<(), String> {
+    fn take_packets(&mut self) -> Result<(), Failure> {
         while let Some(incoming) = packet::take(&mut self.incoming)? {
             match incoming {
                 Incoming::PubAck { id, reason } | Incoming::PubComp { id, reason } => {
@@ -211,8 +212,7 @@ impl Session {
                 }
                 Incoming::Pong => self.awaits_pong = false,
                 Incoming::Goodbye { reason } => {
-                    let why = reason::text(reason);
-                    return Err(format!("the broker ended the connection: {why}"));
+                    return Err(reason::failure("the broker ended the connection", reason));
                 }
             }
         }
@@ -220,19 +220,17 @@ impl Session {
         Ok(())
     }
 
-    fn look_at_the_clock(&mut self) -> Result<(), String> {
+    fn look_at_the_clock(&mut self) -> Result<(), Failure> {
         if self
             .book
             .oldest()
             .is_some_and(|since| since.elapsed() > PATIENCE)
         {
-            return Err(format!(
-                "no acknowledgement from the broker in {PATIENCE:?}"
-            ));
+            return Err(late("no acknowledgement from the broker"));
         }
         let since_ping = self.last_ping.elapsed();
         if self.awaits_pong && since_ping > PATIENCE {
-            return Err(format!("no answer to a ping in {PATIENCE:?}"));
+            return Err(late("no answer to a ping"));
         }
         if !self.awaits_pong && since_ping >= self.ping_every {
             self.put(&PINGREQ);
@@ -258,21 +256,21 @@ impl Session {
 
 impl Line {
     /// Connects and waits for the CONNACK.
-    pub(super) async fn open(mqtt: &Mqtt) -> Result<Self, String> {
+    pub(super) async fn open(mqtt: &Mqtt) -> Result<Self, Failure> {
         let (mut reader, mut writer) = dial(mqtt).await?;
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let shaken = async {
             send(&mut writer, &connect(mqtt, KEEP_ALIVE)?).await?;
             loop {
                 if let Some(limits) = take_connack(&mut incoming, mqtt)? {
-                    return Ok::<_, String>(limits);
+                    return Ok::<_, Failure>(limits);
                 }
                 receive(&mut reader, &mut incoming).await?;
             }
         };
         let limits = timeout(PATIENCE, shaken)
             .await
-            .map_err(|_| format!("the broker did not answer CONNECT in {PATIENCE:?}"))??;
+            .map_err(|_| late("no answer to CONNECT"))??;
         Ok(Self {
             reader,
             writer,
@@ -281,11 +279,11 @@ impl Line {
         })
     }
 
-    pub(super) async fn send(&mut self, packet: &[u8]) -> Result<(), String> {
+    pub(super) async fn send(&mut self, packet: &[u8]) -> Result<(), Failure> {
         send(&mut self.writer, packet).await
     }
 
-    pub(super) async fn next(&mut self) -> Result<Incoming, String> {
+    pub(super) async fn next(&mut self) -> Result<Incoming, Failure> {
         loop {
             if let Some(incoming) = packet::take(&mut self.incoming)? {
                 return Ok(incoming);
@@ -295,7 +293,7 @@ impl Line {
     }
 }
 
-async fn send(writer: &mut Writer, packet: &[u8]) -> Result<(), String> {
+async fn send(writer: &mut Writer, packet: &[u8]) -> Result<(), Failure> {
     let sent = async {
         writer.write_all(packet).await?;
         writer.flush().await
@@ -303,7 +301,7 @@ async fn send(writer: &mut Writer, packet: &[u8]) -> Result<(), String> {
     sent.await.map_err(lost)
 }
 
-async fn receive(reader: &mut Reader, to: &mut BytesMut) -> Result<(), String> {
+async fn receive(reader: &mut Reader, to: &mut BytesMut) -> Result<(), Failure> {
     reader.read_buf(to).await.and_then(more).map_err(lost)
 }
 
@@ -338,11 +336,11 @@ impl Book {
         self.last_id
     }
 
-    fn find(&self, id: u16) -> Result<&Pending, String> {
+    fn find(&self, id: u16) -> Result<&Pending, Failure> {
         self.in_flight.get(&id).ok_or_else(|| unknown(id))
     }
 
-    fn settle(&mut self, id: u16, reason: u8) -> Result<(), String> {
+    fn settle(&mut self, id: u16, reason: u8) -> Result<(), Failure> {
         let pending = self.in_flight.remove(&id).ok_or_else(|| unknown(id))?;
         match (pending.ticket, reason::outcome(reason)) {
             (Some(ticket), outcome) => self.tell(ticket, outcome),
@@ -368,7 +366,7 @@ impl Book {
         }
     }
 
-    fn give_up(&mut self, why: &str) {
+    fn give_up(&mut self, failure: &Failure) {
         let in_flight = self
             .in_flight
             .drain()
@@ -377,7 +375,7 @@ impl Book {
         for ticket in in_flight.chain(unwritten) {
             let _ = self
                 .outcomes
-                .send((ticket, Outcome::Retry(format!("mqtt: {why}").into())));
+                .send((ticket, Outcome::Retry(failure.clone())));
         }
     }
 
@@ -405,6 +403,12 @@ fn clock() -> Interval {
     clock
 }
 
+/// With the name of who says so.
+pub(super) fn named(mut failure: Failure) -> Failure {
+    failure.why.insert_str(0, "mqtt: ");
+    failure
+}
+
 /// Reading nothing means that the other side has ended the connection.
 fn more(read: usize) -> io::Result<()> {
     match read {
@@ -414,13 +418,18 @@ fn more(read: usize) -> io::Result<()> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
-fn lost(error: io::Error) -> String {
-    match error.kind() {
+fn lost(error: io::Error) -> Failure {
+    let why = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
         _ => format!("the connection broke: {error}"),
-    }
+    };
+    Failure::new(Cause::ConnectionLost, why)
 }
 
-fn unknown(id: u16) -> String {
-    format!("the broker acknowledged packet {id}, which is not under way")
+fn late(what: &str) -> Failure {
+    Failure::new(Cause::Timeout, format!("{what} in {PATIENCE:?}"))
+}
+
+fn unknown(id: u16) -> Failure {
+    format!("the broker acknowledged packet {id}, which is not under way").into()
 }
