@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use support::eventually;
 use support::forwarder::Forwarder;
-use support::http::{Answer, ask, send};
+use support::http::{Answer, ask, post_json, send};
 
 const A_WHILE: Duration = Duration::from_secs(30);
 const KEY: &str = "simulated-key";
@@ -147,6 +147,24 @@ async fn it_is_alive_at_once_and_ready_when_everything_is_connected() {
         stand.get("/readyz").code == 503
     });
     assert_eq!(stand.get("/healthz").code, 200);
+
+    let again = self::simulator(central).await;
+    stand.until_ready();
+    let series = "central_forwarder_subscription_gaps_total{account=\"acme\",topic=\"audit\"}";
+    eventually(A_WHILE, "the gap is counted", || {
+        sample(&stand.get("/metrics").body, series) >= 1.0
+    });
+    let status = stand.status();
+    let told = status["gaps"].as_array().unwrap();
+    assert!(
+        told.iter().any(|gap| gap["what"] == "acme/audit"),
+        "{told:?}"
+    );
+    assert!(
+        status["last_day"]["gaps"].as_u64().unwrap() >= 1,
+        "{status}"
+    );
+    again.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,6 +275,53 @@ async fn a_reload_is_asked_for_and_answered() {
     let metrics = stand.get("/metrics").body;
     let success = sample(&metrics, "central_forwarder_config_last_reload_success");
     assert!(success.abs() < f64::EPSILON);
+    simulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_is_sent_again_what_is_in_the_journal() {
+    let simulator = simulator(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let stand = Stand::start(address(&simulator));
+    let file = stand.folder.path().join("out.ndjson");
+    let lines = || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    eventually(A_WHILE, "records arrive", || lines().len() > 3);
+    let first = lines()[0].clone();
+
+    for (body, why) in [
+        (json!({ "sink": "lake", "to": 0 }), "there is no sink lake"),
+        (
+            json!({ "sink": "out", "to": "tomorrow" }),
+            "to: neither an offset nor a time",
+        ),
+        (
+            json!({ "sink": "out", "to": 1_000_000 }),
+            "the journal holds the offsets 0 to",
+        ),
+        (json!({ "sink": "out" }), "missing field `to`"),
+    ] {
+        let refused = post_json(stand.at, "/api/rewind", &body);
+        assert_eq!(refused.code, 422, "{body}");
+        assert!(refused.body.contains(why), "{body}: {}", refused.body);
+    }
+    assert_eq!(lines().iter().filter(|line| **line == first).count(), 1);
+
+    let rewound = post_json(stand.at, "/api/rewind", &json!({ "sink": "out", "to": 0 }));
+    assert_eq!(
+        (rewound.code, rewound.json()),
+        (200, json!({ "offset": 0 }))
+    );
+    eventually(A_WHILE, "the first record arrives again", || {
+        lines().iter().filter(|line| **line == first).count() == 2
+    });
+    let long_ago = json!({ "sink": "out", "to": "2020-01-01T00:00:00Z" });
+    let rewound = post_json(stand.at, "/api/rewind", &long_ago);
+    assert_eq!(rewound.json(), json!({ "offset": 0 }), "{}", rewound.body);
+    eventually(A_WHILE, "and once more", || {
+        lines().iter().filter(|line| **line == first).count() == 3
+    });
     simulator.stop().await;
 }
 

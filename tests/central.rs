@@ -4,13 +4,13 @@
 mod inbox;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "support/subscribe.rs"]
+mod subscribe;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use central_forwarder::backoff::Curve;
-use central_forwarder::central::subscription::{self, Ended, Handle, Leave, State};
-use central_forwarder::central::{Cause, Central, Error, Settings, Source};
+use central_forwarder::central::subscription::{Ended, Leave, State};
+use central_forwarder::central::{Cause, Central, Settings};
 use central_forwarder::config::secret::Secret;
 use central_forwarder::config::{Access, Account, ClassicAccess, Proxy, Tls, Topic};
 use central_forwarder::frame::{Frame, Timestamp};
@@ -18,7 +18,6 @@ use central_forwarder::simulator::{Options, Simulator, TOPICS, sequence_of_frame
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -26,24 +25,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::inbox::Inbox;
 use self::servers::{answer_http, serve_tcp, serve_websocket};
+use self::subscribe::{PATIENCE, Running, settings};
 
 const KEY: &str = "simulated-key";
-
-/// No test waits longer for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn settings() -> Settings {
-    let curve = Curve {
-        first: Duration::from_millis(2),
-        cap: Duration::from_millis(10),
-        stable_after: Duration::from_secs(60),
-    };
-    Settings {
-        backoff: curve,
-        refused_backoff: curve,
-        ..Settings::default()
-    }
-}
 
 fn account(endpoint: &str) -> Account {
     Account {
@@ -63,49 +47,9 @@ fn with_key(key: Secret) -> Access {
     })
 }
 
-struct Running {
-    handle: Handle,
-    task: JoinHandle<Ended>,
-}
-
 fn start(account: &Account, topic: &str, settings: &Settings, inbox: &Inbox) -> Running {
-    let central = Central::new(None, *settings);
-    let source = Arc::new(Source::new(&central, "acme", account).unwrap());
-    let (handle, task) = subscription::new("acme", Topic::classic(topic), source, inbox.appender());
-    Running {
-        handle,
-        task: tokio::spawn(task.run()),
-    }
-}
-
-impl Running {
-    async fn until(&self, wanted: impl FnMut(&State) -> bool) -> State {
-        let mut state = self.handle.state();
-        let found = timeout(PATIENCE, state.wait_for(wanted)).await;
-        found.expect("the state comes about").unwrap().clone()
-    }
-
-    async fn connected(&self) {
-        self.until(|state| matches!(state, State::Connected { .. }))
-            .await;
-    }
-
-    async fn failed(&self, cause: Cause) -> Error {
-        let state = self
-            .until(|state| matches!(state, State::BackingOff { why, .. } if why.cause() == cause))
-            .await;
-        match state {
-            State::BackingOff { why, .. } => why,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn stop(self) {
-        self.handle.stop(Leave::ForNow);
-        let ended = timeout(PATIENCE, self.task).await.expect("it stops");
-        assert_eq!(ended.unwrap(), Ended::Stopped);
-        assert_eq!(*self.handle.state().borrow(), State::Stopped);
-    }
+    let central = Central::new(None, None, *settings);
+    Running::start(&central, account, Topic::classic(topic), inbox)
 }
 
 fn number(frame: &Frame) -> u64 {
@@ -317,8 +261,66 @@ async fn after_a_break_it_goes_on_with_the_next_frame() {
         }
     }
     assert!(running.handle.counts().failures[&Cause::Dropped] >= 4);
+    let gap = inbox.next_gap().await;
+    assert_eq!(
+        (gap["account"].as_str(), gap["topic"].as_str()),
+        (Some("acme"), Some("monitoring"))
+    );
+    assert!(
+        gap["why"]
+            .as_str()
+            .unwrap()
+            .contains("the connection ended"),
+        "{gap}"
+    );
+    assert!(
+        gap["from"].as_str() <= gap["until"].as_str() && gap["attempts"] == 1,
+        "{gap}"
+    );
     running.stop().await;
     simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_gap_that_is_not_over_is_told_at_the_end() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let mut inbox = Inbox::new();
+    let running = start(
+        &account(&simulator.endpoint()),
+        "audit",
+        &settings(),
+        &inbox,
+    );
+    running.connected().await;
+    simulator.stop().await;
+    running.failed(Cause::Unreachable).await;
+    running.stop().await;
+    let gap = inbox.next_gap().await;
+    assert!(gap["attempts"].as_u64().unwrap() >= 1, "{gap}");
+}
+
+#[tokio::test]
+async fn removed_for_good_is_said_with_code_1000() {
+    let (codes, mut code) = mpsc::unbounded_channel();
+    let endpoint = serve_websocket(move |mut socket| {
+        let codes = codes.clone();
+        async move {
+            if let Some(Ok(Message::Close(Some(frame)))) = socket.next().await {
+                let _ = codes.send(frame.code);
+            }
+        }
+    })
+    .await;
+    let inbox = Inbox::new();
+    for (leave, expected) in [
+        (Leave::ForGood, CloseCode::Normal),
+        (Leave::ForNow, CloseCode::Away),
+    ] {
+        let running = start(&account(&endpoint), "audit", &settings(), &inbox);
+        running.connected().await;
+        running.leave(leave).await;
+        assert_eq!(code.recv().await, Some(expected));
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use central_forwarder::simulator::TOPICS;
 use serde_json::Value;
 
+use support::eventually;
 use support::forwarder::Forwarder;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -167,6 +168,135 @@ fn check_connect_says_of_each_sink_what_answered_or_what_failed() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// A simulator, and where it is: its own first line says so.
+fn simulator(arguments: &[&str]) -> (Forwarder, String) {
+    let all = [&["simulate", "--listen", "127.0.0.1:0"], arguments].concat();
+    let mut simulator = Forwarder::start(&all);
+    let mut host = None;
+    eventually(
+        Duration::from_secs(20),
+        "the simulator says where it is",
+        || {
+            assert!(simulator.is_running(), "{}", simulator.stderr());
+            let said = simulator.stdout();
+            let found = said
+                .split("ws://")
+                .nth(1)
+                .and_then(|rest| rest.split('/').next());
+            host = found.map(str::to_owned);
+            said.contains('\n') && host.is_some()
+        },
+    );
+    (simulator, host.expect("it was waited for"))
+}
+
+#[test]
+fn import_and_input_json_and_check_connect_lead_from_hpes_client_to_ours() {
+    let (_simulator, host) = simulator(&["--rate", "50"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = folder.path().join("input.json");
+    let customers = r#"{"customers": {
+        "acme": {"username": "a@acme", "wsskey": "simulated-key", "topic": "audit"},
+        "Globex Ltd": {"username": "", "wsskey": "wr0ng-key", "topic": "presence"}}}"#;
+    fs::write(&input, customers).expect("a file");
+    let output = run(
+        &["import", input.to_str().unwrap(), "--hostname", &host],
+        b"",
+    );
+    let config = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        config.contains("[accounts.Globex_Ltd]") && !config.contains("wr0ng-key"),
+        "{config}"
+    );
+    let file = folder.path().join("imported.toml");
+    // The simulator has no certificate.
+    fs::write(&file, config.replace("wss://", "ws://")).expect("a file");
+
+    let output = run(&["check", "--connect", "-c", file.to_str().unwrap()], b"");
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("account acme: ok: Central streams audit"),
+        "{said}"
+    );
+    assert!(
+        said.contains("account Globex_Ltd: failed: presence: Central refused the key"),
+        "{said}"
+    );
+    assert!(!said.contains("wr0ng-key"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+
+    let tail = [
+        "tail",
+        "-c",
+        file.to_str().unwrap(),
+        "--account",
+        "acme",
+        "--count",
+        "3",
+    ];
+    let output = run(&tail, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for line in text(&output.stdout).lines() {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(record["topic"], "audit");
+    }
+    assert_eq!(text(&output.stdout).lines().count(), 3);
+}
+
+#[test]
+fn tail_shows_a_topic_of_either_generation_and_ends_at_a_refusal() {
+    let (_simulator, host) = simulator(&["--rate", "50"]);
+    let classic = format!("ws://{host}/streaming/api");
+    let tail = |arguments: &[&str]| run(&[&["tail", "--count", "2"], arguments].concat(), b"");
+    let output = tail(&[
+        "--endpoint",
+        &classic,
+        "--key",
+        "simulated-key",
+        "--topic",
+        "security",
+    ]);
+    let said = text(&output.stdout);
+    assert_eq!(said.lines().count(), 2, "{}", text(&output.stderr));
+    assert!(said.contains("\"topic\":\"security\""), "{said}");
+
+    let (new, tokens) = (
+        format!("ws://{host}"),
+        format!("http://{host}/as/token.oauth2"),
+    );
+    let output = tail(&[
+        "--endpoint",
+        &new,
+        "--client-id",
+        "simulated-id",
+        "--client-secret",
+        "simulated-secret",
+        "--token-url",
+        &tokens,
+        "--topic",
+        "ap-events",
+    ]);
+    let said = text(&output.stdout);
+    assert_eq!(said.lines().count(), 2, "{}", text(&output.stderr));
+    assert!(said.contains("\"topic\":\"ap-events\""), "{said}");
+
+    let output = tail(&[
+        "--endpoint",
+        &classic,
+        "--key",
+        "wr0ng",
+        "--topic",
+        "security",
+    ]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("refused the key") && !said.contains("wr0ng"),
+        "{said}"
+    );
+}
+
 #[test]
 fn bad_usage_and_a_bad_config_are_told_from_failures() {
     for arguments in [
@@ -308,7 +438,8 @@ fn a_second_daemon_on_the_same_state_is_refused() {
     let second = run(&arguments, b"");
     let said = text(&second.stderr);
     assert_eq!(second.status.code(), Some(2), "{said}");
-    assert!(said.contains("in use by another process"), "{said}");
+    let owner = format!("in use by another process (pid {})", first.pid());
+    assert!(said.contains(&owner), "{said}");
 
     first.terminate();
     assert_eq!(first.wait(A_WHILE).code(), Some(0), "{}", first.stderr());

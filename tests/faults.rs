@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use support::eventually;
 use support::forwarder::Forwarder;
 
+/// What of each generation is streamed.
 const TOPIC: &str = "audit";
+const EVENT: &str = "ap-events";
+const EVENT_PATH: &str = "network-monitoring/v1alpha1/ap-events";
 
 /// Frames a second: enough for a test to be short.
 const RATE: u32 = 200;
@@ -26,20 +29,29 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Records that arrive before a fault, and again after it.
 const SOME: usize = 30;
 
+#[derive(Clone, Copy, PartialEq)]
+enum Generation {
+    Classic,
+    New,
+}
+
+use Generation::{Classic, New};
+
 /// A simulator, and a forwarder that writes one topic of it into a file.
 struct Stand {
+    generation: Generation,
     simulator: Simulator,
     forwarder: Forwarder,
     folder: TempDir,
 }
 
 impl Stand {
-    async fn new() -> Self {
-        Self::with("").await
+    async fn new(generation: Generation) -> Self {
+        Self::with(generation, "").await
     }
 
     /// `more` is what the account has besides.
-    async fn with(more: &str) -> Self {
+    async fn with(generation: Generation, more: &str) -> Self {
         let simulator = Simulator::start(Options {
             rate: RATE,
             ..Options::default()
@@ -52,10 +64,7 @@ impl Stand {
             r#"
             state_dir = "{state}"
             [accounts.acme]
-            generation = "classic"
-            endpoint = "{endpoint}"
-            key = "simulated-key"
-            topics = ["{TOPIC}"]
+            {account}
             {more}
             [sinks.file]
             type = "file"
@@ -65,13 +74,14 @@ impl Stand {
             sink = "file"
             "#,
             state = path.join("state").display(),
-            endpoint = simulator.endpoint(),
+            account = account(generation, &simulator),
             out = path.join("out").display(),
         );
         let config_path = path.join("config.toml");
         fs::write(&config_path, config).unwrap();
         let forwarder = Forwarder::start(&["run", "-c", config_path.to_str().unwrap()]);
         let stand = Self {
+            generation,
             simulator,
             forwarder,
             folder,
@@ -89,7 +99,8 @@ impl Stand {
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let number = |line: &str| {
             let record: Value = serde_json::from_str(line).unwrap();
-            sequence_of(TOPIC, &record["data"]).expect("a record of the simulator's")
+            let topic = record["topic"].as_str().unwrap();
+            sequence_of(topic, &record["data"]).expect("a record of the simulator's")
         };
         whole.lines().map(number).collect()
     }
@@ -113,6 +124,15 @@ impl Stand {
         assert!(orders.iter().all(|order| order.happened > 0), "{orders:?}");
     }
 
+    /// The last number that was sent.
+    fn last(&self) -> u64 {
+        let stream = match self.generation {
+            Classic => TOPIC,
+            New => EVENT_PATH,
+        };
+        self.simulator.sent()[stream].last_sequence
+    }
+
     /// How many handshakes were answered with this status.
     fn handshakes(&self, status: u16) -> usize {
         let all = self.simulator.handshakes();
@@ -129,7 +149,7 @@ impl Stand {
         let mut numbers = Vec::new();
         eventually(PATIENCE, "all that was sent arrives", || {
             numbers = self.numbers();
-            numbers.last().copied().unwrap_or(0) == self.simulator.sent()[TOPIC].last_sequence
+            numbers.last().copied().unwrap_or(0) == self.last()
         });
         assert!(numbers.is_sorted(), "{numbers:?}");
         let different: BTreeSet<u64> = numbers.iter().copied().collect();
@@ -143,9 +163,35 @@ impl Stand {
     }
 }
 
+fn account(generation: Generation, simulator: &Simulator) -> String {
+    match generation {
+        Classic => format!(
+            r#"
+            generation = "classic"
+            endpoint = "{}"
+            key = "simulated-key"
+            topics = ["{TOPIC}"]
+            "#,
+            simulator.endpoint()
+        ),
+        New => format!(
+            r#"
+            generation = "new"
+            endpoint = "{}"
+            token_url = "{}"
+            client_id = "simulated-id"
+            client_secret = "simulated-secret"
+            topics = ["{EVENT}"]
+            "#,
+            simulator.new_endpoint(),
+            simulator.token_url()
+        ),
+    }
+}
+
 /// A fault that ends the connection: the log says why, and a new one goes on where it was.
-async fn a_connection_that_ends(fault: &str, said: &str) {
-    let mut stand = Stand::new().await;
+async fn a_connection_that_ends(generation: Generation, fault: &str, said: &str) {
+    let mut stand = Stand::new(generation).await;
     stand.suffer(fault, said);
     eventually(PATIENCE, "it is connected again", || {
         stand.handshakes(101) == 2
@@ -154,8 +200,8 @@ async fn a_connection_that_ends(fault: &str, said: &str) {
 }
 
 /// A handshake that is refused: the log says what an operator must do, and it is tried again.
-async fn a_refusal(fault: &str, status: u16, said: &str) {
-    let mut stand = Stand::new().await;
+async fn a_refusal(generation: Generation, fault: &str, status: u16, said: &str) {
+    let mut stand = Stand::new(generation).await;
     stand.order(fault);
     stand.suffer("drop", said);
     eventually(PATIENCE, "it is connected again", || {
@@ -166,8 +212,8 @@ async fn a_refusal(fault: &str, status: u16, said: &str) {
 }
 
 /// A fault that the connection outlives.
-async fn a_connection_that_lasts(fault: &str) -> (Stand, usize) {
-    let stand = Stand::new().await;
+async fn a_connection_that_lasts(generation: Generation, fault: &str) -> (Stand, usize) {
+    let stand = Stand::new(generation).await;
     stand.order(fault);
     eventually(PATIENCE, "it happens", || {
         stand.simulator.orders()[0].happened == 1
@@ -181,35 +227,35 @@ async fn a_connection_that_lasts(fault: &str) -> (Stand, usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_connection() {
     let said = "the connection ended: without a close frame";
-    a_connection_that_ends("drop", said).await;
+    a_connection_that_ends(Classic, "drop", said).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_frame() {
     let said = "Central closed the connection with code 1012";
-    a_connection_that_ends("close=1012", said).await;
+    a_connection_that_ends(Classic, "close=1012", said).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_frame() {
     let said = "the connection ended: without a close frame";
-    a_connection_that_ends("truncated-frame", said).await;
+    a_connection_that_ends(Classic, "truncated-frame", said).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_of_a_kind_that_websocket_does_not_know() {
-    a_connection_that_ends("unknown-frame", "Central sent nonsense").await;
+    a_connection_that_ends(Classic, "unknown-frame", "Central sent nonsense").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_is_larger_than_is_accepted() {
     let said = "Central sent a frame that is too large";
-    a_connection_that_ends("oversized-frame=67108865", said).await;
+    a_connection_that_ends(Classic, "oversized-frame=67108865", said).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_on_which_nothing_comes_any_more() {
-    let mut stand = Stand::with("idle_timeout = \"2s\"").await;
+    let mut stand = Stand::with(Classic, "idle_timeout = \"2s\"").await;
     stand.suffer("half-open", "no data for 2s");
     eventually(PATIENCE, "it is connected again", || {
         stand.handshakes(101) == 2
@@ -219,40 +265,40 @@ async fn a_connection_on_which_nothing_comes_any_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_wants_no_one_now() {
-    a_refusal("refuse=503", 503, "Central is not ready").await;
+    a_refusal(Classic, "refuse=503", 503, "Central is not ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_has_too_many() {
-    a_refusal("refuse=429", 429, "Central is not ready").await;
+    a_refusal(Classic, "refuse=429", 429, "Central is not ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses() {
-    a_refusal("refuse=403", 403, "Central refused the connection").await;
+    a_refusal(Classic, "refuse=403", 403, "Central refused the connection").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_enabled() {
     let said = "enable the topic on the Streaming API page";
-    a_refusal("unsubscribed-topic", 400, said).await;
+    a_refusal(Classic, "unsubscribed-topic", 400, said).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_come_slowly() {
-    let (stand, _) = a_connection_that_lasts("slow=5").await;
+    let (stand, _) = a_connection_that_lasts(Classic, "slow=5").await;
     assert_eq!(stand.nothing_is_lost().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn text_between_the_frames() {
-    let (stand, _) = a_connection_that_lasts("text-frame").await;
+    let (stand, _) = a_connection_that_lasts(Classic, "text-frame").await;
     assert_eq!(stand.nothing_is_lost().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_cannot_be_decoded() {
-    let (stand, _) = a_connection_that_lasts("garbage-frame").await;
+    let (stand, _) = a_connection_that_lasts(Classic, "garbage-frame").await;
     stand.order("oversized-frame=1048576");
     eventually(PATIENCE, "both are dead letters", || {
         letters(&stand).lines().count() == 2
@@ -271,16 +317,105 @@ fn letters(stand: &Stand) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_comes_again() {
-    let (stand, _) = a_connection_that_lasts("duplicate=2").await;
+    let (stand, _) = a_connection_that_lasts(Classic, "duplicate=2").await;
     assert_eq!(stand.nothing_is_lost().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_frames_at_once() {
-    let (stand, before) = a_connection_that_lasts("burst=20000").await;
+    let (stand, before) = a_connection_that_lasts(Classic, "burst=20000").await;
     eventually(PATIENCE, "they arrive", || {
         stand.numbers().len() > before + 20_000
     });
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_expires() {
+    let mut stand = Stand::new(Classic).await;
+    stand.suffer("expired-key", "Central has renewed the key");
+    eventually(PATIENCE, "it is connected again", || {
+        stand.handshakes(101) == 2
+    });
+    assert_eq!(stand.handshakes(401), 1);
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_renewed_at_once() {
+    let mut stand = Stand::new(Classic).await;
+    stand.order("refuse-renewal=503");
+    stand.suffer("expired-key", "is not renewed yet");
+    eventually(PATIENCE, "it is connected again", || {
+        stand.handshakes(101) == 2
+    });
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires() {
+    let said = "Central closed the connection with code 1008";
+    a_connection_that_ends(New, "expired-key", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_renewed_at_once() {
+    let mut stand = Stand::new(New).await;
+    stand.order("refuse-renewal=503,times=2");
+    stand.suffer("expired-key", "503");
+    eventually(PATIENCE, "it is connected again", || {
+        stand.handshakes(101) == 2
+    });
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_drops_the_connection() {
+    let said = "the connection ended: without a close frame";
+    a_connection_that_ends(New, "drop", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_closes_the_connection() {
+    let said = "Central closed the connection with code 1012";
+    a_connection_that_ends(New, "close=1012", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_breaks_off_in_a_frame() {
+    let said = "the connection ended: without a close frame";
+    a_connection_that_ends(New, "truncated-frame", said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_falls_silent() {
+    let mut stand = Stand::with(New, "idle_timeout = \"2s\"").await;
+    stand.suffer("half-open", "no data for 2s");
+    eventually(PATIENCE, "it is connected again", || {
+        stand.handshakes(101) == 2
+    });
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_wants_no_one_now() {
+    a_refusal(New, "refuse=503", 503, "503").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_sends_an_event_again_and_it_is_written_once() {
+    let (stand, _) = a_connection_that_lasts(New, "duplicate=2").await;
+    assert_eq!(stand.nothing_is_lost().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_sends_many_events_at_once_and_a_text() {
+    let (stand, before) = a_connection_that_lasts(New, "burst=20000").await;
+    stand.order("text-frame");
+    eventually(PATIENCE, "they arrive", || {
+        stand.numbers().len() > before + 20_000
+    });
+    assert_eq!(stand.handshakes(101), 1);
     assert_eq!(stand.nothing_is_lost().await, 0);
 }
 

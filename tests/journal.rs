@@ -546,7 +546,11 @@ async fn a_second_process_is_kept_out() {
     let folder = TempDir::new().unwrap();
     let (journal, cursor) = open_one(&on_disk(folder.path()), Start::End);
     let second = Journal::open(&on_disk(folder.path()), &[]);
-    assert!(matches!(second, Err(OpenError::Locked(locked)) if locked == folder.path()));
+    assert!(matches!(
+        second,
+        Err(OpenError::Locked { folder: locked, pid: Some(pid) })
+            if locked == folder.path() && pid == std::process::id()
+    ));
     journal.close().await.unwrap();
     Journal::open(&on_disk(folder.path()), &[]).unwrap();
     drop(cursor);

@@ -2,16 +2,19 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use rdkafka::ClientConfig;
+use central_forwarder::simulator::sequence_of_frame;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -138,6 +141,79 @@ async fn each_way_to_log_in_delivers_and_the_console_consumer_reads_it() {
             assert!(read.iter().all(|line| line.key.is_some()));
         }
     }
+}
+
+/// The first record of a topic.
+fn first_record(kafka: &Kafka, topic: &str) -> OwnedMessage {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.address)
+        .set("group.id", fresh_name("formats"))
+        .create()
+        .unwrap();
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset(topic, 0, Offset::Beginning)
+        .unwrap();
+    consumer.assign(&from).unwrap();
+    let record = consumer.poll(A_WHILE).expect("a record in time");
+    record.expect("a record").detach()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_format_is_as_the_contract_says_with_its_metadata_in_headers() {
+    let Some(kafka) = Kafka::real() else { return };
+    let formats = [
+        ("json", "application/json"),
+        ("cloudevents", "application/cloudevents+json"),
+        ("protobuf", "application/protobuf"),
+        ("frame", "application/octet-stream"),
+    ];
+    let topic = |format: &str, run: &str| format!("{run}.{format}");
+    let run = fresh_name("formats");
+    let routes = formats.map(|(format, _)| {
+        let lines = format!("format = \"{format}\"\nkey = \"{{id}}\"\n");
+        route(TOPIC, &topic(format, &run)) + &lines
+    });
+    let sink = format!("brokers = [\"{}\"]\ncreate = {{}}", kafka.address);
+    let stand = KafkaStand::new(&[TOPIC], (0, 3), &sink, &routes.concat()).await;
+    drain_when_read(stand.start(), &stand);
+
+    let records = formats.map(|(format, _)| first_record(&kafka, &topic(format, &run)));
+    for (record, (format, content_type)) in records.iter().zip(formats) {
+        let headers: BTreeMap<&str, &str> = record
+            .headers()
+            .unwrap()
+            .iter()
+            .map(|header| {
+                (
+                    header.key,
+                    std::str::from_utf8(header.value.unwrap()).unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(headers["content-type"], content_type, "{format}");
+        assert_eq!(headers["ce_specversion"], "1.0");
+        assert_eq!(headers["ce_source"], "/central/acme");
+        assert_eq!(headers["ce_type"], "central.classic.audit");
+        assert_eq!(
+            (headers["ce_account"], headers["ce_topic"]),
+            ("acme", TOPIC)
+        );
+        for name in ["ce_time", "ce_customerid", "ce_messagetype"] {
+            assert!(!headers[name].is_empty(), "{format}: {name}");
+        }
+        assert_eq!(record.key(), Some(headers["ce_id"].as_bytes()));
+    }
+    let [json, event, payload, frame] = records.each_ref().map(|record| record.payload().unwrap());
+    let [json, event]: [Value; 2] = [json, event].map(|text| serde_json::from_slice(text).unwrap());
+    assert_eq!(event["specversion"], "1.0");
+    assert_eq!((&event["id"], &event["data"]), (&json["id"], &json["data"]));
+    // The simulator counts nanoseconds in this topic, and Kafka milliseconds.
+    let millis = json["timestamp"].as_i64().map(|nanos| nanos / 1_000_000);
+    assert_eq!(records[0].timestamp().to_millis(), millis);
+    assert_eq!(sequence_of_frame(frame), Some(1));
+    let is_within =
+        |part: &[u8], whole: &[u8]| whole.windows(part.len()).any(|bytes| bytes == part);
+    assert!(payload.len() < frame.len() && is_within(payload, frame));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,9 +8,12 @@ use std::{env, fs};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use central_forwarder::frame::{Stream, Timestamp};
+use central_forwarder::proto::location::{MacAddress, StreamGeofenceNotify, ZoneEvent};
+use central_forwarder::proto::stream_message::MsgProto;
 use central_forwarder::record::{self, About, Subject};
 use central_forwarder::schema::{self, Envelope, Schema};
 use central_forwarder::transcode::{JsonStyle, Tables};
+use prost::Message as _;
 use serde_json::Value;
 
 /// A topic, and the frame of the conformance files that its file shows.
@@ -40,6 +43,31 @@ fn classic_records_read_as_they_did() {
         let stream = Stream::parse(&format!("classic/{topic}")).unwrap();
         agree("classic", topic, &stream, &frame(frames, topic, name));
     }
+}
+
+/// The conformance files have none.
+#[test]
+fn a_geofence_notice_on_the_location_topic_reads_as_it_did() {
+    let notice = StreamGeofenceNotify {
+        geofence_event: Some(ZoneEvent::ZoneIn.into()),
+        geofence_id: Some(b"\x01\x02\x03\x04".as_slice().into()),
+        geofence_name: Some("lobby".to_owned()),
+        sta_eth_mac: Some(MacAddress {
+            addr: Some(b"\xaa\xbb\xcc\xdd\xee\xff".as_slice().into()),
+        }),
+        associated: Some(false),
+        dwell_time: Some(115),
+        hashed_sta_eth_mac: Some("62ef fb".to_owned()),
+    };
+    let frame = MsgProto {
+        subject: "location".to_owned(),
+        data: notice.encode_to_vec().into(),
+        timestamp: 1_700_000_000_000_000_000,
+        customer_id: "0011223344556677".to_owned(),
+        msp_id: String::new(),
+    };
+    let stream = Stream::parse("classic/location").unwrap();
+    agree("classic", "geofence", &stream, &frame.encode_to_vec());
 }
 
 #[test]

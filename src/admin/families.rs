@@ -5,6 +5,7 @@
 //! enums.
 
 use super::status::{Latency, Sink, State, Status, Subscription};
+use crate::sink::kafka::Statistics;
 
 /// What all names begin with.
 pub const PREFIX: &str = "central_forwarder";
@@ -67,6 +68,7 @@ impl<T> Samples<T> {
 const NONE: &[&str] = &[];
 const SUBSCRIPTION: &[&str] = &["account", "topic"];
 const SINK: &[&str] = &["sink"];
+const ACCOUNT: &[&str] = &["account"];
 
 const fn family(
     name: &'static str,
@@ -138,6 +140,31 @@ pub const FAMILIES: &[Family] = &[
             for (cause, count) in &it.failures { out.add(&[&it.account, &it.topic, cause], number(*count)); }
         })),
 
+    family("subscription_duplicate_frames", Number, SUBSCRIPTION,
+        "Frames that came twice and were stored once: over two connections while one took over, or with the id of an earlier event.",
+        Counter(|status, out| each_subscription(status, out, |it| number(it.duplicates)))),
+
+    family("subscription_gaps", Number, SUBSCRIPTION,
+        "Times in which nobody was connected, while Central may have sent something: those that are over.",
+        Counter(|status, out| each_subscription(status, out, |it| number(it.gaps)))),
+    family("subscription_gap", Seconds, SUBSCRIPTION,
+        "How long these lasted, all together.",
+        Counter(|status, out| each_subscription(status, out, |it| it.gap_seconds))),
+
+    family("credential_age", Seconds, ACCOUNT,
+        "Age of the account's key or token; no sample where it cannot be known.",
+        Gauge(|status, out| for it in &status.accounts {
+            if let Some(issued) = it.issued_at { out.add(&[&it.name], issued.age(status.now)); }
+        })),
+    family("credential_expires_in", Seconds, ACCOUNT,
+        "Time to the end of the account's key or token, negative once it has passed; no sample where it cannot be known.",
+        Gauge(|status, out| for it in &status.accounts {
+            if let Some(expires) = it.expires_at { out.add(&[&it.name], expires.from_now(status.now)); }
+        })),
+    family("credential_renewal_failed", Number, ACCOUNT,
+        "1 if the last try to renew the account's key or token failed.",
+        Gauge(|status, out| for it in &status.accounts { out.add(&[&it.name], yes(it.renewal_failed.is_some())); })),
+
     family("journal", Bytes, NONE,
         "Bytes of frames in the journal.",
         Gauge(|status, out| out.add(NONE, number(status.journal.bytes)))),
@@ -165,12 +192,9 @@ pub const FAMILIES: &[Family] = &[
     family("journal_append_wait", Seconds, NONE,
         "How long subscriptions have waited for room in the journal, all together.",
         Counter(|status, out| out.add(NONE, status.journal.append_wait_seconds))),
-    family("journal_syncs", Number, NONE,
-        "How often the journal was synced to the disk.",
-        Counter(|status, out| out.add(NONE, number(status.journal.syncs)))),
-    family("journal_last_sync", Seconds, NONE,
-        "How long the last sync took.",
-        Gauge(|status, out| out.add(NONE, status.journal.last_sync_seconds))),
+    family("journal_sync", Seconds, NONE,
+        "How long the journal's syncs to the disk took.",
+        Histogram(|status, out| out.add(NONE, status.journal.sync.clone()))),
     family("journal_dropped_segments", Number, NONE,
         "Files that were dropped unread because the journal or the disk was full.",
         Counter(|status, out| out.add(NONE, number(status.journal.dropped_segments)))),
@@ -190,6 +214,9 @@ pub const FAMILIES: &[Family] = &[
     family("sink_lag", Seconds, SINK,
         "Age of the oldest of these frames; 0 if there is none.",
         Gauge(|status, out| each_sink(status, out, |it| it.lag_seconds))),
+    family("sink_max_backlog", Bytes, SINK,
+        "Beyond so many bytes the sink skips its oldest frames, or nothing more is read from Central: its `max_backlog`.",
+        Gauge(|status, out| each_sink(status, out, |it| number(it.max_backlog_bytes)))),
     family("sink_in_flight_records", Number, SINK,
         "Records that were sent and are not confirmed.",
         Gauge(|status, out| each_sink(status, out, |it| number(it.in_flight_records)))),
@@ -211,13 +238,13 @@ pub const FAMILIES: &[Family] = &[
             for (cause, count) in &it.retried { out.add(&[&it.name, cause], number(*count)); }
         })),
     family("sink_refused_records", Number, &["sink", "cause"],
-        "Records that the broker refused for good, which became dead letters, by cause.",
+        "Dead letters by cause: `undecodable` for frames that could not be decoded, the others for records that the broker refused for good.",
         Counter(|status, out| for it in &status.sinks {
             for (cause, count) in &it.refused { out.add(&[&it.name, cause], number(*count)); }
         })),
-    family("sink_undecodable_frames", Number, SINK,
-        "Frames that could not be decoded, which became dead letters.",
-        Counter(|status, out| each_sink(status, out, |it| number(it.undecodable)))),
+    family("sink_dead_letters", Number, SINK,
+        "Dead letters, whatever the cause.",
+        Counter(|status, out| each_sink(status, out, |it| number(it.dead_letters())))),
     family("sink_skipped_frames", Number, SINK,
         "Frames that the sink will never have: it lagged further behind than it may.",
         Counter(|status, out| each_sink(status, out, |it| number(it.skipped)))),
@@ -227,6 +254,30 @@ pub const FAMILIES: &[Family] = &[
     family("sink_panics", Number, SINK,
         "How often the sink's task failed by a bug of ours, and was begun anew.",
         Counter(|status, out| each_sink(status, out, |it| number(it.panics)))),
+    family("sink_kafka_queued_records", Number, SINK,
+        "Records in librdkafka's queues, under way or not.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.queued_records)))),
+    family("sink_kafka_queued", Bytes, SINK,
+        "Bytes of these records.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.queued_bytes)))),
+    family("sink_kafka_brokers", Number, SINK,
+        "Brokers that librdkafka knows of.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.brokers)))),
+    family("sink_kafka_brokers_up", Number, SINK,
+        "Of these, the ones that it is connected to: those that lead no partition of ours need not be.",
+        Gauge(|status, out| each_kafka(status, out, |it| number(it.brokers_up)))),
+    family("sink_kafka_round_trip_p99", Seconds, SINK,
+        "From a request to the answer: the 99th percentile of the slowest broker.",
+        Gauge(|status, out| each_kafka(status, out, |it| it.round_trip_p99_seconds))),
+    family("sink_kafka_retried_requests", Number, SINK,
+        "Requests that librdkafka sent again.",
+        Counter(|status, out| each_kafka(status, out, |it| number(it.retries)))),
+    family("sink_kafka_request_timeouts", Number, SINK,
+        "Requests that were not answered in time.",
+        Counter(|status, out| each_kafka(status, out, |it| number(it.timeouts)))),
+    family("sink_kafka_disconnects", Number, SINK,
+        "Connections to brokers that were lost.",
+        Counter(|status, out| each_kafka(status, out, |it| number(it.disconnects)))),
     family("sink_last_confirmed_age", Seconds, SINK,
         "Time since the broker last confirmed a record; no sample before the first.",
         Gauge(|status, out| for it in &status.sinks {
@@ -254,6 +305,14 @@ fn each_subscription(
 fn each_sink(status: &Status, out: &mut Samples<f64>, value: impl Fn(&Sink) -> f64) {
     for it in &status.sinks {
         out.add(&[&it.name], value(it));
+    }
+}
+
+fn each_kafka(status: &Status, out: &mut Samples<f64>, value: impl Fn(&Statistics) -> f64) {
+    for it in &status.sinks {
+        if let Some(kafka) = &it.kafka {
+            out.add(&[&it.name], value(kafka));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::status::{Status, Time, Totals};
 
 /// Seconds between two marks; the day is exact to one of these.
 const APART: f64 = 600.0;
-const DAY: f64 = 24.0 * 3600.0;
+pub(super) const DAY: f64 = 24.0 * 3600.0;
 
 #[derive(Debug, Default)]
 pub(super) struct LastDay {
@@ -22,8 +22,7 @@ impl LastDay {
     /// Takes in how things are now, and gives back what came in the last day.
     pub(super) fn until(&mut self, status: &Status) -> Totals {
         for it in &status.sinks {
-            let letters = it.undecodable + it.refused.values().sum::<u64>();
-            self.dead_letters.take(&it.name, letters);
+            self.dead_letters.take(&it.name, it.dead_letters());
             self.skipped_frames.take(&it.name, it.skipped);
         }
         for it in &status.subscriptions {

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::last_day::DAY;
 use super::status::{
-    Config, Connection, DeadLetters, Journal, Reload, Sink, State, Status, Subscription, Time,
-    Totals,
+    Account, Config, Connection, DeadLetters, Gap, Journal, Latency, Reload, Sink, State, Status,
+    Subscription, Time, Totals,
 };
 use crate::central::subscription;
 use crate::daemon::{self, LastReload, View};
+use crate::delivery;
 use crate::frame::Timestamp;
+use crate::histogram::{self, Durations};
 use crate::journal::{CursorStats, Stats};
+use crate::sink::{Cause, kafka};
 
 /// All that is known at this moment. Takes short locks, and no disk work.
 pub(super) fn look(daemon: &daemon::Handle) -> Status {
@@ -25,11 +29,13 @@ pub(super) fn look(daemon: &daemon::Handle) -> Status {
             generation: view.generation,
             last_reload: view.last_reload.as_ref().map(reload),
         },
+        accounts: accounts(&view),
         subscriptions: subscriptions(&view),
         sinks: sinks(&view, &stats),
         journal: journal(&view, stats),
         dead_letters: dead_letters(&view),
         last_day: Totals::default(),
+        gaps: gaps(&view, now),
     }
 }
 
@@ -43,6 +49,21 @@ fn reload(last: &LastReload) -> Reload {
         succeeded,
         remarks,
     }
+}
+
+fn accounts(view: &View) -> Vec<Account> {
+    let handles = view.subscriptions.iter();
+    let by_name: BTreeMap<_, _> = handles.map(|it| (it.id().account(), it)).collect();
+    let accounts = by_name.into_iter().map(|(name, handle)| {
+        let credential = handle.credential();
+        Account {
+            name: name.to_owned(),
+            issued_at: credential.issued.map(Time),
+            expires_at: credential.expires.map(Time),
+            renewal_failed: credential.failure.map(|failure| failure.to_string()),
+        }
+    });
+    accounts.collect()
 }
 
 fn subscriptions(view: &View) -> Vec<Subscription> {
@@ -74,26 +95,41 @@ fn subscription(handle: &subscription::Handle, topic: String) -> Subscription {
     Subscription {
         account: handle.id().account().to_owned(),
         topic,
-        connection: connection(&handle.state().borrow()),
+        connection: to_central(&handle.state().borrow()),
         frames: counts.frames,
         bytes: counts.bytes,
         text_frames: counts.text_frames,
         abandoned: counts.abandoned,
         last_frame: counts.last_frame.map(Time),
+        duplicates: counts.duplicates,
         failures: causes
             .map(|(cause, count)| (cause.as_str(), count))
             .collect(),
-        gaps: 0,
+        gaps: counts.gaps.count,
+        gap_seconds: counts.gaps.time.as_secs_f64(),
     }
 }
 
-fn connection(state: &subscription::State) -> Connection {
-    let plain = |state| Connection {
-        state,
-        since: None,
-        retry_at: None,
-        reason: None,
-    };
+/// How many gaps are told of.
+const MAX_GAPS: usize = 100;
+
+fn gaps(view: &View, now: Time) -> Vec<Gap> {
+    let last = view.subscriptions.iter().filter_map(|handle| {
+        let gap = handle.counts().gaps.last?;
+        Some(Gap {
+            what: handle.id().to_string(),
+            from: Time(gap.from),
+            until: Time(gap.until),
+            why: gap.why,
+        })
+    });
+    let mut gaps: Vec<_> = last.filter(|gap| gap.until.age(now) < DAY).collect();
+    gaps.sort_by_key(|gap| std::cmp::Reverse(gap.until));
+    gaps.truncate(MAX_GAPS);
+    gaps
+}
+
+fn to_central(state: &subscription::State) -> Connection {
     match state {
         subscription::State::Connecting => plain(State::Connecting),
         subscription::State::Stopped => plain(State::Stopped),
@@ -120,35 +156,73 @@ fn sinks(view: &View, stats: &Stats) -> Vec<Sink> {
             let name = handle.sink();
             let cursor = stats.cursors.iter().find(|cursor| cursor.name == name);
             let cursor = cursor.unwrap_or(&none);
+            let told = handle.status();
             Sink {
                 name: name.to_owned(),
-                connection: Connection {
-                    state: State::Connecting,
-                    since: None,
-                    retry_at: None,
-                    reason: None,
-                },
-                reached: true,
-                last_error: None,
-                last_confirmed: None,
-                in_flight_records: 0,
-                in_flight_bytes: 0,
-                sent: 0,
-                confirmed: 0,
-                resent: 0,
-                undecodable: 0,
-                retried: BTreeMap::new(),
-                refused: BTreeMap::new(),
-                lag_frames: cursor.lag,
-                lag_bytes: 0,
-                lag_seconds: 0.0,
+                connection: to_broker(told.connection),
+                reached: told.reached,
+                last_error: told.last_error.map(|error| error.why),
+                last_confirmed: told.last_confirmed.map(Time),
+                in_flight_records: told.in_flight_records,
+                in_flight_bytes: told.in_flight_bytes,
+                sent: told.sent,
+                confirmed: told.confirmed,
+                resent: told.resent,
+                retried: by_cause(told.retried),
+                refused: by_cause(told.refused),
+                lag_frames: told.lag.records,
+                lag_bytes: told.lag.bytes,
+                lag_seconds: told.lag.time.as_secs_f64(),
+                max_backlog_bytes: view.config.backlog(name).max_bytes,
                 skipped: cursor.skipped,
                 damaged: cursor.damaged,
-                panics: handle.panics(),
-                latency: super::status::Latency::default(),
+                panics: told.panics,
+                kafka: view.kafka.get(name).map(kafka::Target::statistics),
+                latency: latency(&told.latency),
             }
         })
         .collect()
+}
+
+fn to_broker(connection: delivery::Connection) -> Connection {
+    match connection {
+        delivery::Connection::Connecting => plain(State::Connecting),
+        delivery::Connection::Ended => plain(State::Stopped),
+        delivery::Connection::Connected { since } => Connection {
+            since: Some(Time(since)),
+            ..plain(State::Connected)
+        },
+        delivery::Connection::BackingOff { until, why } => Connection {
+            retry_at: Some(Time(until)),
+            reason: Some(why),
+            ..plain(State::BackingOff)
+        },
+    }
+}
+
+fn plain(state: State) -> Connection {
+    Connection {
+        state,
+        since: None,
+        retry_at: None,
+        reason: None,
+    }
+}
+
+fn by_cause(counts: BTreeMap<Cause, u64>) -> BTreeMap<&'static str, u64> {
+    let counts = counts.into_iter();
+    counts
+        .map(|(cause, count)| (cause.as_str(), count))
+        .collect()
+}
+
+fn latency(durations: &Durations) -> Latency {
+    let counts = durations.counts.iter().copied();
+    Latency {
+        sum: durations.sum.as_secs_f64(),
+        count: durations.count(),
+        buckets: histogram::BOUNDS.into_iter().zip(counts).collect(),
+    }
 }
 
 fn journal(view: &View, stats: Stats) -> Journal {
@@ -170,8 +244,8 @@ fn journal(view: &View, stats: Stats) -> Journal {
         unsynced_frames: stats.end.saturating_sub(stats.synced),
         queued_bytes: stats.queued_bytes,
         append_wait_seconds: stats.append_wait.as_secs_f64(),
-        syncs: stats.syncs,
         last_sync_seconds: stats.last_sync.as_secs_f64(),
+        sync: latency(&stats.sync_latency),
         dropped_segments: stats.dropped_segments,
         trouble: stats.trouble,
     }

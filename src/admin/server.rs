@@ -188,6 +188,7 @@ fn router(app: App, guarded: Guard) -> Router {
         .route("/api/status", get(status))
         .route("/api/events", get(live::events))
         .route("/api/reload", post(actions::reload))
+        .route("/api/rewind", post(actions::rewind))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,

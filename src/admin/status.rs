@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::frame::Timestamp;
+use crate::sink::kafka;
 
 /// An instant; as text in RFC 3339, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +57,8 @@ pub struct Status {
     /// The daemon was asked to end and delivers what it still can.
     pub draining: bool,
     pub config: Config,
+    /// In the order of their names.
+    pub accounts: Vec<Account>,
     /// In the order of account and topic.
     pub subscriptions: Vec<Subscription>,
     /// In the order of their names.
@@ -63,6 +66,8 @@ pub struct Status {
     pub journal: Journal,
     pub dead_letters: DeadLetters,
     pub last_day: Totals,
+    /// The last one of each subscription, if it ended in the last day; the newest first.
+    pub gaps: Vec<Gap>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -79,6 +84,16 @@ pub struct Reload {
     /// What is wrong with the config that was not taken; or, of one that was, what waits for a
     /// restart.
     pub remarks: Vec<String>,
+}
+
+/// A time in which a subscription was not connected.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gap {
+    /// `ACCOUNT/TOPIC`
+    pub what: String,
+    pub from: Time,
+    pub until: Time,
+    pub why: String,
 }
 
 /// How a connection fares, to Central or to a broker.
@@ -105,6 +120,17 @@ pub struct Connection {
     pub reason: Option<String>,
 }
 
+/// What the subscriptions of an account have in common: its key or token.
+#[derive(Clone, Debug, Serialize)]
+pub struct Account {
+    pub name: String,
+    /// `None` where it cannot be known; so below.
+    pub issued_at: Option<Time>,
+    pub expires_at: Option<Time>,
+    /// Why it could not be renewed when that was tried last.
+    pub renewal_failed: Option<String>,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Subscription {
     pub account: String,
@@ -118,10 +144,13 @@ pub struct Subscription {
     /// Frames that were read and not stored.
     pub abandoned: u64,
     pub last_frame: Option<Time>,
+    /// Frames that came twice and were stored once.
+    pub duplicates: u64,
     /// Connections that ended or did not come about, by cause.
     pub failures: BTreeMap<&'static str, u64>,
-    /// Times that nobody was connected.
+    /// Times in which nobody was connected, and that are over.
     pub gaps: u64,
+    pub gap_seconds: f64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -139,20 +168,26 @@ pub struct Sink {
     pub confirmed: u64,
     /// Of those sent, the ones that had been sent before.
     pub resent: u64,
-    pub undecodable: u64,
+    /// Tries that ended, by cause.
     pub retried: BTreeMap<&'static str, u64>,
+    /// Dead letters, by cause.
     pub refused: BTreeMap<&'static str, u64>,
     /// Frames in the journal that are not settled.
     pub lag_frames: u64,
     pub lag_bytes: u64,
     /// The age of the oldest of them.
     pub lag_seconds: f64,
+    /// Beyond so much it skips, or stops all reading.
+    pub max_backlog_bytes: u64,
     /// Frames that were passed over because the sink lagged too far behind.
     pub skipped: u64,
     /// Frames that the disk did not give back as they were.
     pub damaged: u64,
     /// How often its task failed by a bug of ours, and was begun anew.
     pub panics: u64,
+    /// What librdkafka says of itself; only of a Kafka sink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<kafka::Statistics>,
     /// From the socket to the confirmation.
     #[serde(skip)]
     pub latency: Latency,
@@ -163,7 +198,7 @@ pub struct Sink {
 pub struct Latency {
     pub sum: f64,
     pub count: u64,
-    /// Upper bounds and how many lie between each and the one before.
+    /// Upper bounds, and how many lie between each and the one before.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -182,8 +217,9 @@ pub struct Journal {
     pub unsynced_frames: u64,
     pub queued_bytes: u64,
     pub append_wait_seconds: f64,
-    pub syncs: u64,
     pub last_sync_seconds: f64,
+    #[serde(skip)]
+    pub sync: Latency,
     pub dropped_segments: u64,
     /// Why it cannot be written, while it cannot.
     pub trouble: Option<String>,
@@ -243,6 +279,17 @@ impl Status {
             })
         });
         found.extend(waiting);
+        let ending = self.accounts.iter().filter_map(|account| {
+            Some(NotReady {
+                what: "account",
+                name: account.name.clone(),
+                why: format!(
+                    "its key cannot be renewed: {}",
+                    account.renewal_failed.as_ref()?
+                ),
+            })
+        });
+        found.extend(ending);
         let unreached = self.sinks.iter().filter(|sink| !sink.reached);
         found.extend(unreached.map(|sink| {
             NotReady {
@@ -262,6 +309,14 @@ impl Status {
             });
         }
         found
+    }
+}
+
+impl Sink {
+    /// All of them, whatever the cause.
+    #[must_use]
+    pub fn dead_letters(&self) -> u64 {
+        self.refused.values().sum()
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a subscription has counted since it was made.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::error::Cause;
+use crate::event::Gap;
 use crate::frame::Timestamp;
 
 #[derive(Debug, Default)]
@@ -14,9 +17,12 @@ pub(crate) struct Counters {
     abandoned: AtomicU64,
     duplicates: AtomicU64,
     connections: AtomicU64,
+    gaps: Mutex<Gaps>,
     /// Microseconds since the epoch; 0 before the first frame.
     last_frame: AtomicI64,
     failures: [AtomicU64; Cause::ALL.len()],
+    turns: AtomicU64,
+    waits: AtomicBool,
 }
 
 /// A look at the counters.
@@ -35,10 +41,20 @@ pub struct Counts {
     pub duplicates: u64,
     /// Connections that came about.
     pub connections: u64,
+    pub gaps: Gaps,
     pub last_frame: Option<Timestamp>,
     /// Connections that ended or did not come about, by cause; causes that never occurred are left
     /// out.
     pub failures: BTreeMap<Cause, u64>,
+}
+
+/// The times in which nobody was connected, and that are over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    pub count: u64,
+    /// How long they lasted, all together.
+    pub time: Duration,
+    pub last: Option<Gap>,
 }
 
 impl Counters {
@@ -64,8 +80,31 @@ impl Counters {
         self.connections.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn gap(&self, gap: &Gap) {
+        let mut gaps = lock(&self.gaps);
+        let micros = gap.until.0.saturating_sub(gap.from.0);
+        gaps.count += 1;
+        gaps.time += Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+        gaps.last = Some(gap.clone());
+    }
+
     pub(crate) fn failed(&self, cause: Cause) {
         self.failures[cause as usize].fetch_add(1, Relaxed);
+    }
+
+    /// The task that reads has come round once more.
+    pub(crate) fn turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+    }
+
+    /// The task that reads waits for room in the journal, or no longer.
+    pub(crate) fn waits(&self, waits: bool) {
+        self.waits.store(waits, Relaxed);
+    }
+
+    pub(crate) fn turns(&self) -> Option<u64> {
+        let waits = self.waits.load(Relaxed);
+        (!waits).then(|| self.turns.load(Relaxed))
     }
 
     pub(crate) fn snapshot(&self) -> Counts {
@@ -81,10 +120,15 @@ impl Counters {
             abandoned: self.abandoned.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),
             connections: self.connections.load(Relaxed),
+            gaps: lock(&self.gaps).clone(),
             last_frame: Some(Timestamp(self.last_frame.load(Relaxed))).filter(|last| last.0 != 0),
             failures,
         }
     }
+}
+
+fn lock(gaps: &Mutex<Gaps>) -> MutexGuard<'_, Gaps> {
+    gaps.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

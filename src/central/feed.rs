@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::counters::Counters;
 use super::window::{Window, hash_of_event, hash_of_frame};
+use crate::event::Gap;
 use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use crate::journal::{AppendError, Appender};
 
@@ -16,6 +17,10 @@ const EVENTS: usize = 4096;
 
 /// For so long a connection may deliver what the one before it has delivered.
 const OVERLAP: Duration = Duration::from_secs(30);
+
+/// A gap is told in the log alone, if the journal stays full for so long: what Central sends now must
+/// not wait for that.
+const ROOM_FOR_A_GAP: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -26,6 +31,8 @@ pub(crate) struct Feed {
     before: Option<(Window, Instant)>,
     /// The last events of New Central.
     events: Option<Window>,
+    /// When the peer of the connection last showed that it is there.
+    heard: Timestamp,
 }
 
 #[derive(Debug)]
@@ -43,6 +50,7 @@ impl Feed {
             counters,
             before: None,
             events,
+            heard: Timestamp::now(),
         }
     }
 
@@ -56,6 +64,29 @@ impl Feed {
 
     pub(super) fn shared_counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// The peer has shown that it is there.
+    pub(super) fn heard(&mut self) {
+        self.heard = Timestamp::now();
+    }
+
+    pub(super) fn last_heard(&self) -> Timestamp {
+        self.heard
+    }
+
+    /// Tells of a gap, if there is room in the journal within a moment.
+    pub(super) async fn tell(&self, gap: Option<Gap>) -> Result<(), JournalClosed> {
+        let Some(gap) = gap else { return Ok(()) };
+        self.counters.gap(&gap);
+        match timeout(ROOM_FOR_A_GAP, self.appender.append(&gap.frame())).await {
+            Ok(Err(AppendError::Closed)) => Err(JournalClosed),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(AppendError::TooLarge)) | Err(_) => {
+                tracing::error!(subscription = %self.id, ?gap, "the journal has no room for this gap");
+                Ok(())
+            }
+        }
     }
 
     /// A new connection takes over from one that has delivered these.
@@ -79,7 +110,11 @@ impl Feed {
             received_at: Timestamp::now(),
             payload,
         };
-        match self.appender.append(&frame).await {
+        self.heard = frame.received_at;
+        self.counters.waits(true);
+        let appended = self.appender.append(&frame).await;
+        self.counters.waits(false);
+        match appended {
             Ok(_) => {
                 self.counters.frame(frame.payload.len(), frame.received_at);
                 if let Some(noted) = noted {

@@ -215,7 +215,8 @@ impl Keeper {
             }
             if is_past(due) {
                 // What went wrong is told, and when it is tried again stands in `held`.
-                let _ = self.renew(Wanted::Due).await;
+                // Large, and seldom: every connection waits here.
+                let _ = Box::pin(self.renew(Wanted::Due)).await;
             }
         }
     }

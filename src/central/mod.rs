@@ -21,6 +21,8 @@ mod keeper;
 mod key;
 mod liveness;
 mod new;
+mod outage;
+mod probe;
 mod proxy;
 mod session;
 mod settings;
@@ -33,6 +35,7 @@ mod token;
 mod window;
 
 pub use self::error::{Cause, Error};
+pub use self::probe::probe;
 pub use self::settings::Settings;
 pub use self::shared::Central;
 pub use self::source::Source;

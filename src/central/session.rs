@@ -50,7 +50,7 @@ impl From<JournalClosed> for End {
     }
 }
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How far the replacement of a connection has come.
 pub(crate) enum Succession {
@@ -99,7 +99,9 @@ impl Session<'_> {
     async fn read(&mut self) -> Result<std::convert::Infallible, End> {
         let stop = self.stop;
         let mut stopped = std::pin::pin!(stop.asked());
+        self.feed.counters().waits(false);
         loop {
+            self.feed.counters().turn();
             tokio::select! {
                 biased;
                 () = &mut stopped => return Err(End::Stopped),
@@ -118,16 +120,24 @@ impl Session<'_> {
             }
             Some(Ok(Message::Text(_))) => {
                 self.feed.counters().text_frame();
-                self.liveness.heard();
+                self.heard();
             }
-            Some(Ok(Message::Pong(_))) => self.liveness.pong(),
+            Some(Ok(Message::Pong(_))) => {
+                self.liveness.pong();
+                self.heard();
+            }
             // The library has queued the answer, and sends it with the next read.
-            Some(Ok(Message::Ping(_) | Message::Frame(_))) => self.liveness.heard(),
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => self.heard(),
             Some(Ok(Message::Close(frame))) => return Err(self.closed(frame).await.into()),
             Some(Err(error)) => return Err(broken(&error).into()),
             None => return Err(dropped("without a close frame").into()),
         }
         Ok(())
+    }
+
+    fn heard(&mut self) {
+        self.liveness.heard();
+        self.feed.heard();
     }
 
     /// Hands a frame to the journal; that waits while the journal is full. When we are to stop

@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::keeper::Keeper;
 use super::settings::Settings;
+use crate::frame::Timestamp;
 
 /// Bounds the tries of all subscriptions together, keeps what outlives a run, and lets accounts that
 /// have the same key or client share its renewal. One for a process.
 #[derive(Debug)]
 pub struct Central {
     settings: Settings,
+    began: Instant,
     state_dir: Option<PathBuf>,
+    last_received: Option<Timestamp>,
     /// By host: one that does not answer must not keep us from the others.
     handshakes: Mutex<HashMap<String, Weak<Semaphore>>>,
     subscriptions: AtomicU32,
@@ -25,12 +29,19 @@ pub struct Central {
 }
 
 impl Central {
-    /// Without a `state_dir` renewed keys and subscriber ids last as long as the process.
+    /// Without a `state_dir` renewed keys, subscriber ids and times of gaps last as long as the process.
+    /// `last_received` is when the newest frame was received that the run before has left.
     #[must_use]
-    pub fn new(state_dir: Option<&Path>, settings: Settings) -> Arc<Self> {
+    pub fn new(
+        state_dir: Option<&Path>,
+        last_received: Option<Timestamp>,
+        settings: Settings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             settings,
+            began: Instant::now(),
             state_dir: state_dir.map(Path::to_owned),
+            last_received,
             handshakes: Mutex::default(),
             subscriptions: AtomicU32::new(0),
             keepers: Mutex::new(HashMap::new()),
@@ -41,8 +52,16 @@ impl Central {
         &self.settings
     }
 
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
     pub(super) fn state_dir(&self) -> Option<&Path> {
         self.state_dir.as_deref()
+    }
+
+    pub(super) fn last_received(&self) -> Option<Timestamp> {
+        self.last_received
     }
 
     /// The keeper of a credential, which is made where there is none yet.

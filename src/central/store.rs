@@ -87,7 +87,7 @@ pub(super) fn new_subscriber_id() -> String {
 }
 
 /// `None`: there is no such file.
-fn read(path: &Path) -> io::Result<Option<String>> {
+pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -95,8 +95,20 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// The same without waiting for the disk, for what a loss of power may undo.
+pub(super) fn replace_soon(path: &Path, contents: &[u8]) -> io::Result<()> {
+    write_beside(path, contents, ONLY_US).and_then(|(_, new)| fs::rename(new, path))
+}
+
 /// A reader sees the old contents or the new ones, also after a loss of power.
 fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let (file, new) = write_beside(path, contents, mode)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<(File, PathBuf)> {
     let folder = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new()
         .recursive(true)
@@ -112,9 +124,7 @@ fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
         .open(&new)?;
     file.write_all(contents)?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(folder)?.sync_all()
+    Ok((file, new))
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use super::counters::Counters;
 use super::error::{Cause, Error};
 use super::feed::Feed;
 use super::liveness::Liveness;
-use super::session::{End, Session, Succession};
+use super::outage::Outages;
+use super::session::{Boxed, End, Session, Succession};
 use super::shared::Central;
 use super::source::{Connection, Source};
 use super::stop::Stop;
@@ -106,6 +107,13 @@ impl Handle {
         self.source.send_replace(source);
     }
 
+    /// Goes up while it is connected, with each frame and at least with each ping; `None` while it
+    /// waits for room in the journal.
+    #[must_use]
+    pub fn turns(&self) -> Option<u64> {
+        self.counters.turns()
+    }
+
     /// Asks the task to close its connection and end.
     pub fn stop(&self, leave: Leave) {
         self.stop.ask(leave);
@@ -122,6 +130,7 @@ pub struct Task {
     stop: Arc<Stop>,
     /// Has taken over from the connection before.
     next: Option<Box<Connection>>,
+    outages: Outages,
     /// Counts among those whose tries are spread.
     _member: Member,
 }
@@ -135,6 +144,7 @@ pub fn new(account: &str, topic: Topic, source: Arc<Source>, appender: Appender)
     let (source, sources) = watch::channel(source);
     let counters = Arc::new(Counters::default());
     let stop = Arc::new(Stop::default());
+    let outages = Outages::begin(id.clone(), member.central());
     let handle = Handle {
         id: id.clone(),
         state: watched,
@@ -149,6 +159,7 @@ pub fn new(account: &str, topic: Topic, source: Arc<Source>, appender: Appender)
         state,
         stop,
         next: None,
+        outages,
         _member: member,
     };
     (handle, task)
@@ -179,12 +190,27 @@ impl Task {
                 }
                 End::Failed(why) => why,
             };
-            wait = waits.after(&why, self.held(began)) + central.spread();
+            let held = self.held(began);
+            let last_heard = held.map(|_| self.feed.last_heard());
+            self.outages.failed(&why, last_heard).await;
+            wait = waits.after(&why, held.unwrap_or_default()) + central.spread();
             self.report(&why, wait);
         };
+        self.end().await;
         self.state.send_replace(State::Stopped);
         tracing::info!(subscription = %self.feed.id(), ?ended, "subscription ended");
         ended
+    }
+
+    async fn end(&mut self) {
+        match self.stop.leave() {
+            Leave::ForGood => self.outages.forget().await,
+            Leave::ForNow => {
+                let gap = self.outages.stopped().await;
+                // Without a journal there is nobody to tell.
+                let _ = self.feed.tell(gap).await;
+            }
+        }
     }
 
     /// `false`: we are to stop. A changed account is tried at once.
@@ -207,6 +233,11 @@ impl Task {
             },
         };
         self.feed.counters().connected();
+        self.feed.heard();
+        let gap = self.outages.up().await;
+        if self.feed.tell(gap).await.is_err() {
+            return End::JournalClosed;
+        }
         self.state.send_replace(State::Connected {
             since: Timestamp::now(),
         });
@@ -230,10 +261,11 @@ impl Task {
     async fn read(&mut self, connection: Connection) -> End {
         let settings = *connection.source.settings();
         let idle_timeout = connection.source.idle_timeout(self.topic.name());
+        let began = connection.source.central().began();
         let succession = self.succession(&connection);
         let session = Session {
             socket: connection.socket,
-            liveness: Liveness::new(&settings, idle_timeout, Instant::now()),
+            liveness: Liveness::new(&settings, idle_timeout, began, Instant::now()),
             feed: &mut self.feed,
             stop: &self.stop,
             succession,
@@ -269,19 +301,17 @@ impl Task {
                 () = another_config => {}
             }
         };
-        let connect = reach(
-            self.source.clone(),
-            self.topic.clone(),
-            self.feed.id().clone(),
-        );
-        Succession::Waiting(Box::pin(wanted), Box::new(move || Box::pin(connect)))
+        let (sources, topic) = (self.source.clone(), self.topic.clone());
+        let id = self.feed.id().clone();
+        // Made when it is wanted: it is large, and every connection has one of these.
+        let connect = Box::new(move || -> Boxed<_> { Box::pin(reach(sources, topic, id)) });
+        Succession::Waiting(Box::pin(wanted), connect)
     }
 
-    fn held(&self, began: Instant) -> Duration {
-        match &*self.state.borrow() {
-            State::Connected { .. } => began.elapsed(),
-            _ => Duration::ZERO,
-        }
+    /// How long the connection held; `None`: there was none.
+    fn held(&self, began: Instant) -> Option<Duration> {
+        let was_connected = matches!(*self.state.borrow(), State::Connected { .. });
+        was_connected.then(|| began.elapsed())
     }
 
     fn report(&self, why: &Error, wait: Duration) {
@@ -380,6 +410,12 @@ impl Member {
     fn new(central: Arc<Central>) -> Self {
         central.joined();
         Self(central)
+    }
+}
+
+impl Member {
+    fn central(&self) -> &Central {
+        &self.0
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 
 use super::{ConfigArgs, Failure, block_on};
 use crate::config::Config;
-use crate::delivery::Plan;
+use crate::daemon;
 
 /// Read the config and report every mistake at once
 #[derive(clap::Args, Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Args {
 /// Every mistake in the config; with `--connect`, that something did not answer as it should.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let loaded = args.config.load().map_err(Failure::usage)?;
-    Plan::new(&loaded.config).map_err(Failure::usage)?;
+    block_on(async { daemon::try_out(&loaded.config) })?.map_err(Failure::usage)?;
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "warning: {warning}").map_err(Failure::at_run_time)?;
     }

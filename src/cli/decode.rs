@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 /// The stream that a topic of the command line names.
-fn stream(generation: Generation, topic: &str) -> Option<Stream> {
+pub(super) fn stream(generation: Generation, topic: &str) -> Option<Stream> {
     match generation {
         Generation::Classic => Stream::parse(&format!("classic/{topic}")),
         Generation::New if topic.contains('/') => Stream::parse(&format!("new/{topic}")),
@@ -146,11 +146,14 @@ pub struct Decoder {
 impl Decoder {
     #[must_use]
     pub fn new(stream: Stream, style: JsonStyle) -> Self {
-        let schema = Schema::built_in();
-        let tables = Tables::compile(schema.pool());
+        Self::of(Schema::built_in(), stream, style)
+    }
+
+    /// Decodes all elements with a schema that is loaded.
+    pub(super) fn of(schema: Schema, stream: Stream, style: JsonStyle) -> Self {
         Self {
+            tables: Tables::compile(schema.pool()),
             schema,
-            tables,
             stream,
             style,
             pick: Pick::default(),
@@ -225,7 +228,7 @@ impl Decoder {
     }
 
     /// Appends the lines of a frame.
-    fn records(&self, frame: &[u8], to: &mut Vec<u8>) -> Result<(), RecordError> {
+    pub(super) fn records(&self, frame: &[u8], to: &mut Vec<u8>) -> Result<(), RecordError> {
         let envelope = Envelope::open(&self.stream, frame)?;
         let about = About {
             id: None,

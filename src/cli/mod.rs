@@ -5,12 +5,15 @@ pub mod dead_letters;
 pub mod decode;
 pub mod demo;
 pub mod healthcheck;
+pub mod import;
 pub mod journal;
 mod logging;
 pub mod rewind;
 pub mod run;
+pub mod schema;
 pub mod simulate;
 mod stored;
+pub mod tail;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -35,8 +38,12 @@ pub struct Arguments {
 pub enum Command {
     Run(run::Args),
     Check(check::Args),
+    #[command(subcommand)]
+    Config(schema::Command),
     Demo(demo::Args),
     Decode(decode::Args),
+    Tail(Box<tail::Args>),
+    Import(import::Args),
     #[command(subcommand)]
     Journal(journal::Command),
     Rewind(rewind::Args),
@@ -91,6 +98,9 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Decode(args) => return Ok(decode::run(&args)),
         Command::Check(args) => check::run(&args),
+        Command::Config(command) => schema::run(command),
+        Command::Import(args) => import::run(&args),
+        Command::Tail(args) => block_on(tail::run(*args))?,
         Command::Journal(command) => return journal::run(&command),
         Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,

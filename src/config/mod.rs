@@ -19,6 +19,7 @@ mod raw;
 mod remark;
 mod report;
 mod routes;
+mod schema;
 mod schemas;
 pub mod secret;
 mod sinks;
@@ -43,6 +44,7 @@ pub use self::load::{Loaded, OptionCheck, load};
 pub use self::mqtt::{Mqtt, MqttVersion, Qos};
 pub use self::pick::{Condition, Literal, Pick, Test};
 pub use self::remark::{Mistakes, Place, Remark};
+pub use self::schema::schema;
 pub use self::schemas::Schemas;
 use self::secret::Secret;
 use self::template::Template;
@@ -128,7 +130,7 @@ impl Default for Log {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     #[default]
@@ -276,7 +278,7 @@ impl Default for Backlog {
 }
 
 /// Where a sink begins that is new.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkStart {
     /// With what comes from now on.
@@ -287,7 +289,7 @@ pub enum SinkStart {
 }
 
 /// What happens when a sink is as far behind as it may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFull {
     /// The sink skips its own oldest frames.
@@ -338,7 +340,7 @@ pub struct Amqp {
 }
 
 /// The SASL mechanism.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AmqpAuth {
     /// User and password.
@@ -374,7 +376,7 @@ pub struct Exchange {
     pub declare: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExchangeKind {
     #[default]
@@ -435,7 +437,7 @@ pub enum Selector {
     Named(BTreeSet<String>),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     #[default]
@@ -445,7 +447,7 @@ pub enum Format {
     Frame,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JsonStyle {
     /// Addresses, numbers and text as people and stream processors read them.

@@ -17,7 +17,7 @@ use super::{
     OnFull, Qos, SinkStart, units,
 };
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Raw {
     pub(super) state_dir: Option<PathBuf>,
@@ -31,14 +31,14 @@ pub(super) struct Raw {
     pub(super) schemas: Schemas,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Log {
     pub(super) format: Option<LogFormat>,
     pub(super) filter: Option<String>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Journal {
     pub(super) sync_interval: Option<Span>,
@@ -49,14 +49,14 @@ pub(super) struct Journal {
     pub(super) dead_letter_bytes: Option<Size>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Admin {
     pub(super) listen: Option<Listen>,
     pub(super) token: Option<SecretSource>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Account {
     pub(super) generation: Option<Generation>,
@@ -77,7 +77,7 @@ pub(super) struct Account {
     pub(super) idle_timeout: Option<Span>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Generation {
     Classic,
@@ -104,7 +104,7 @@ pub(super) enum Topic {
     Parts(Parts),
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Parts {
     pub(super) service: Option<String>,
@@ -115,7 +115,7 @@ pub(super) struct Parts {
     pub(super) event_types: Option<Names>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Tls {
     pub(super) ca_file: Option<PathBuf>,
@@ -123,7 +123,7 @@ pub(super) struct Tls {
 }
 
 /// The keys of all types of sinks; which belong together is checked later.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Sink {
     #[serde(rename = "type")]
@@ -161,7 +161,7 @@ pub(super) struct Sink {
     pub(super) priority: Option<i64>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 #[expect(clippy::struct_field_names, reason = "these are the config's keys")]
 pub(super) struct ClientTls {
@@ -170,7 +170,7 @@ pub(super) struct ClientTls {
     pub(super) key_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Sasl {
     pub(super) mechanism: Option<SaslMechanism>,
@@ -182,7 +182,7 @@ pub(super) struct Sasl {
     pub(super) scope: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 pub(super) enum SaslMechanism {
     #[serde(rename = "PLAIN")]
     Plain,
@@ -194,21 +194,21 @@ pub(super) enum SaslMechanism {
     OAuthBearer,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Create {
     pub(super) partitions: Option<i64>,
     pub(super) replication: Option<i64>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Rotate {
     pub(super) max_bytes: Option<Size>,
     pub(super) keep: Option<i64>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Exchange {
     pub(super) name: Option<String>,
@@ -216,7 +216,7 @@ pub(super) struct Exchange {
     pub(super) declare: Option<bool>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Queue {
     pub(super) name: Option<String>,
@@ -224,7 +224,7 @@ pub(super) struct Queue {
     pub(super) binding: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum SinkType {
     Kafka,
@@ -246,7 +246,7 @@ impl fmt::Display for SinkType {
     }
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Route {
     pub(super) topics: Option<Names>,
@@ -262,7 +262,7 @@ pub(super) struct Route {
     pub(super) conditions: Vec<Condition>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Condition {
     pub(super) path: Option<String>,
@@ -272,7 +272,7 @@ pub(super) struct Condition {
     pub(super) exists: Option<bool>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Schemas {
     pub(super) paths: Option<Names>,

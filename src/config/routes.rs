@@ -7,8 +7,8 @@ use super::layers::join;
 use super::raw::{self, Names, SinkType};
 use super::report::Report;
 use super::template::{Segment, Template};
-use super::topics::unknown_topic;
-use super::{CLASSIC_TOPICS, Format, Route, Selector, hint, mqtt, pick};
+use super::topics::unknown_in_route;
+use super::{Format, Route, Selector, hint, mqtt, pick};
 use crate::frame::Internal;
 
 /// Stands for all topics of Central, or all accounts.
@@ -23,6 +23,7 @@ const MAX_KAFKA_TOPIC: usize = 249;
 pub(super) fn routes(
     raw: Vec<raw::Route>,
     sinks: &BTreeMap<String, SinkType>,
+    events: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Vec<Route>> {
     if raw.is_empty() {
@@ -31,7 +32,7 @@ pub(super) fn routes(
     let mut routes: Vec<Option<Route>> = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
         let path = report.element("routes", index);
-        let route = route(&path, raw, sinks, report);
+        let route = route(&path, raw, sinks, events, report);
         let twin = route.as_ref().and_then(|route| {
             routes
                 .iter()
@@ -50,9 +51,10 @@ fn route(
     path: &str,
     raw: raw::Route,
     sinks: &BTreeMap<String, SinkType>,
+    events: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Route> {
-    let topics = topics(path, raw.topics, report);
+    let topics = topics(path, raw.topics, events, report);
     let accounts = raw.accounts.map_or(Selector::Any, |names| {
         let named = named(&join(path, "accounts"), names, report, |account, report| {
             unknown_name("account", account, &report.accounts, report)
@@ -141,6 +143,7 @@ fn route(
 fn topics(
     path: &str,
     names: Option<Names>,
+    events: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<(BTreeSet<Internal>, Selector)> {
     let names = report.require(path, "topics", names, "write topics = [\"*\"] for all")?;
@@ -148,7 +151,7 @@ fn topics(
         if topic.starts_with(INTERNAL) {
             unknown_internal(topic)
         } else {
-            (!CLASSIC_TOPICS.contains(&topic)).then(|| unknown_topic(topic))
+            unknown_in_route(topic, events)
         }
     });
     Some(own_and_others(topics))

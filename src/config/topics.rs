@@ -76,6 +76,7 @@ impl Tables<'_> {
     fn parts(&mut self, at: &str, parts: Parts) -> Option<Topic> {
         let advice = "write event = \"ap-events\"";
         let event = self.report.require(at, "event", parts.event, advice)?;
+        self.events.insert(event.clone());
         let stream = match (parts.service, parts.version, known_stream(&event)) {
             (None, None, Some(stream)) => stream,
             (service, version, _) => {
@@ -148,6 +149,26 @@ pub(super) fn unknown_topic(topic: &str) -> String {
         format!("Classic Central has {}", CLASSIC_TOPICS.join(", "))
     });
     format!("unknown topic `{topic}` ({advice})")
+}
+
+/// Why a route cannot name this topic: neither generation has it, and no account subscribes to it.
+pub(super) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option<String> {
+    let known = || {
+        let new = NEW_EVENTS.into_iter().map(|(.., event)| event);
+        let free = events.iter().map(String::as_str);
+        CLASSIC_TOPICS.into_iter().chain(new).chain(free)
+    };
+    if known().any(|known| known == topic) {
+        return None;
+    }
+    let advice = hint::advice(topic, known(), || {
+        let new = NEW_EVENTS.map(|(.., event)| event).join(", ");
+        let classic = CLASSIC_TOPICS.join(", ");
+        format!(
+            "Classic Central has {classic}; New Central {new}; others must be topics of an account"
+        )
+    });
+    Some(format!("unknown topic `{topic}` ({advice})"))
 }
 
 fn unknown_event(event: &str) -> String {

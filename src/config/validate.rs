@@ -1,6 +1,6 @@
 //! From [`Raw`] to [`Config`]: what each value must be, and what all of them must be together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -49,6 +49,7 @@ pub(super) fn config(
         env,
         kafka_option,
         messages: BTreeMap::new(),
+        events: BTreeSet::new(),
     };
     let admin = raw.admin.map(|admin| tables.admin(admin));
     let accounts = tables.accounts(raw.accounts);
@@ -57,8 +58,8 @@ pub(super) fn config(
     let starts = given.filter_map(|(name, sink)| Some((name.clone(), sink.start?)));
     let starts = starts.collect();
     let sinks = tables.sinks(raw.sinks);
-    let messages = tables.messages;
-    let routes = routes::routes(raw.routes, &kinds, report);
+    let (messages, events) = (tables.messages, tables.events);
+    let routes = routes::routes(raw.routes, &kinds, &events, report);
     let mut schemas = schemas::schemas(raw.schemas, report);
     for (stream, message) in messages {
         schemas.messages.entry(stream).or_insert(message);
@@ -152,6 +153,8 @@ pub(super) struct Tables<'a> {
     pub(super) kafka_option: OptionCheck,
     /// The types that topics name: SERVICE/VERSION/EVENT to the full name of a message.
     pub(super) messages: BTreeMap<String, String>,
+    /// The events that topics name with their service and version.
+    pub(super) events: BTreeSet<String>,
 }
 
 impl Tables<'_> {

@@ -34,6 +34,7 @@ pub(super) struct Running {
     pub(super) handle: Handle,
     pub(super) task: JoinHandle<Summary>,
     ends: Ends,
+    kafka: Option<kafka::Target>,
 }
 
 impl Deliveries {
@@ -48,8 +49,13 @@ impl Deliveries {
     pub(super) fn begin(&mut self, name: &str, sink: &Sink, ends: Ends, backlog: Backlog) {
         ends.committer().limit(backlog);
         let preparer = Preparer::new(self.plans.clone(), name, Alphabet::of(sink));
-        let (handle, task) = spawn(name.to_owned(), sink, preparer, ends.clone());
-        let running = Running { handle, task, ends };
+        let (handle, task, kafka) = spawn(name.to_owned(), sink, preparer, ends.clone());
+        let running = Running {
+            handle,
+            task,
+            ends,
+            kafka,
+        };
         self.running.insert(name.to_owned(), running);
     }
 
@@ -80,6 +86,14 @@ impl Deliveries {
     pub(super) fn handles(&self) -> Vec<Handle> {
         let running = self.running.values();
         running.map(|running| running.handle.clone()).collect()
+    }
+
+    /// The clusters of the Kafka sinks, by the sinks' names.
+    pub(super) fn kafka(&self) -> BTreeMap<String, kafka::Target> {
+        let running = self.running.iter();
+        running
+            .filter_map(|(name, running)| Some((name.clone(), running.kafka.clone()?)))
+            .collect()
     }
 
     /// Gives all of them up, to be ended.
@@ -127,11 +141,12 @@ fn spawn(
     sink: &Sink,
     preparer: Preparer,
     ends: Ends,
-) -> (Handle, JoinHandle<Summary>) {
-    match sink {
+) -> (Handle, JoinHandle<Summary>, Option<kafka::Target>) {
+    let (handle, task) = match sink {
         Sink::Kafka(kafka) => {
             let target = kafka::Target::new(&name, (**kafka).clone());
-            delivery::spawn::<KafkaSink>(name, target, preparer, ends)
+            let (handle, task) = delivery::spawn::<KafkaSink>(name, target.clone(), preparer, ends);
+            return (handle, task, Some(target));
         }
         Sink::Mqtt(mqtt) => delivery::spawn::<MqttSink>(name, (**mqtt).clone(), preparer, ends),
         Sink::Amqp(amqp) => {
@@ -142,5 +157,6 @@ fn spawn(
             let target = Target::File(file.clone());
             delivery::spawn::<StreamSink>(name, target, preparer, ends)
         }
-    }
+    };
+    (handle, task, None)
 }

@@ -9,12 +9,17 @@ use tokio_util::sync::CancellationToken;
 use super::deliveries::Running;
 use super::{Daemon, Error, Report};
 use crate::delivery::Summary;
+use crate::notify;
 
 impl Daemon {
     /// Stops reading, lets the sinks settle what is in the journal, and says what is left.
     pub(super) async fn end(mut self) -> Result<Report, Error> {
         let patience = self.config().shutdown_timeout;
         let deadline = Instant::now() + patience;
+        let status =
+            format!("stops reading, and delivers what is in the journal for up to {patience:.0?}");
+        notify::stopping(&status);
+        tracing::info!("ending: {status}");
         tokio::select! {
             biased;
             () = self.subscriptions.end() => {}

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::Error;
 use crate::config::{Config, SinkStart};
 use crate::delivery::Ends;
+use crate::frame::Timestamp;
 use crate::journal::{
     self, Appender, CloseError, Cursor, Journal, Location, Observer, OpenError, Progress, Start,
 };
@@ -47,6 +48,11 @@ impl Journals {
 
     pub(super) fn appender(&self) -> Appender {
         self.frames.appender()
+    }
+
+    /// When the newest frame was received that the run before has left.
+    pub(super) fn last_received(&self) -> Option<Timestamp> {
+        self.frames.recovery().last_received
     }
 
     pub(super) fn ends(&self, cursor: Cursor) -> Ends {

@@ -14,11 +14,15 @@ mod drain;
 mod handle;
 mod journals;
 mod reload;
+mod service;
+mod status;
 mod subscriptions;
 mod view;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,6 +34,7 @@ pub use self::view::{LastReload, Reloaded, View};
 
 use self::deliveries::Deliveries;
 use self::journals::Journals;
+use self::service::{Service, first_tries};
 use self::subscriptions::Subscriptions;
 use crate::central::{self, Central, Settings};
 use crate::config::{Config, Mistakes};
@@ -95,6 +100,7 @@ pub struct Daemon {
     deliveries: Deliveries,
     view: watch::Sender<Arc<View>>,
     requests: mpsc::Receiver<Request>,
+    service: Service,
     /// Drain, and then end.
     drain: CancellationToken,
     /// End without waiting for what is not sent yet.
@@ -105,6 +111,21 @@ pub struct Daemon {
 #[derive(Debug)]
 enum Request {
     Reload(Option<oneshot::Sender<Result<Reloaded, ReloadError>>>),
+}
+
+/// Tries out what a start and a reload try out first, and touches nothing: `check` gives their
+/// verdict. Must be called within a runtime.
+///
+/// # Errors
+/// Every mistake that shows only where config and schema meet, or else the first account that
+/// cannot be used at all.
+pub fn try_out(config: &Config) -> Result<(), Error> {
+    Plan::new(config)?;
+    let central = Central::new(None, None, Settings::default());
+    for (name, account) in &config.accounts {
+        subscriptions::source(&central, name, account)?;
+    }
+    Ok(())
 }
 
 impl Daemon {
@@ -122,7 +143,11 @@ impl Daemon {
             deliveries.begin(name, sink, journals.ends(cursor), config.backlog(name));
         }
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let central = Central::new(config.state_dir.as_deref(), Settings::default());
+        let central = Central::new(
+            config.state_dir.as_deref(),
+            journals.last_received(),
+            Settings::default(),
+        );
         let mut subscriptions = Subscriptions::new(central, journals.appender());
         for (name, account) in &config.accounts {
             let source = subscriptions.source(name, account)?;
@@ -136,6 +161,7 @@ impl Daemon {
             last_reload: None,
             subscriptions: subscriptions.handles(),
             deliveries: deliveries.handles(),
+            kafka: deliveries.kafka(),
             journal: journals.frames(),
             dead_letters: journals.dead_letters(),
         }));
@@ -149,6 +175,7 @@ impl Daemon {
             deliveries,
             view,
             requests,
+            service: Service::new(),
             drain,
             stop,
         };
@@ -169,6 +196,7 @@ impl Daemon {
     /// Until the end is asked for, or something ends that must not.
     async fn watch(&mut self) -> Result<(), Error> {
         let mut progress = self.journals.progress();
+        let mut first_tries = pin!(first_tries(self.view()));
         loop {
             tokio::select! {
                 biased;
@@ -179,6 +207,10 @@ impl Daemon {
                 never = self.subscriptions.watch() => match never {},
                 ended = self.deliveries.watch() => match ended? {},
                 Some(request) = self.requests.recv() => self.answer(request).await,
+                () = &mut first_tries, if !self.service.is_ready() => {
+                    self.service.ready(&self.view());
+                }
+                () = self.service.time_to_look() => self.service.look(&self.view()),
             }
         }
     }
@@ -186,13 +218,19 @@ impl Daemon {
     async fn answer(&mut self, request: Request) {
         match request {
             Request::Reload(reply) => {
+                self.service.reloading();
                 let outcome = self.reload().await;
+                self.service.reloaded(&self.view());
                 if let Some(reply) = reply {
                     // Who asked may have gone meanwhile; the log has it too.
                     let _ = reply.send(outcome);
                 }
             }
         }
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
     }
 
     /// What is in effect.

@@ -67,6 +67,7 @@ impl Daemon {
             view.last_reload = Some(last_reload);
             view.subscriptions = self.subscriptions.handles();
             view.deliveries = self.deliveries.handles();
+            view.kafka = self.deliveries.kafka();
         });
         outcome
     }
@@ -91,6 +92,7 @@ impl Daemon {
             state_dir: running.state_dir.clone(),
             log: running.log.clone(),
             journal: running.journal.clone(),
+            admin: running.admin.clone(),
             ..new
         };
         self.view.send_modify(|view| {

@@ -31,6 +31,18 @@ struct Running {
     topic: Topic,
 }
 
+pub(super) fn source(
+    central: &Arc<Central>,
+    name: &str,
+    account: &Account,
+) -> Result<Arc<Source>, Error> {
+    let source = Source::new(central, name, account);
+    source.map(Arc::new).map_err(|cause| Error::Account {
+        account: name.to_owned(),
+        cause,
+    })
+}
+
 impl Subscriptions {
     pub(super) fn new(central: Arc<Central>, appender: Appender) -> Self {
         Self {
@@ -45,11 +57,7 @@ impl Subscriptions {
 
     /// What the subscriptions of an account share.
     pub(super) fn source(&self, name: &str, account: &Account) -> Result<Arc<Source>, Error> {
-        let source = Source::new(&self.central, name, account);
-        source.map(Arc::new).map_err(|cause| Error::Account {
-            account: name.to_owned(),
-            cause,
-        })
+        source(&self.central, name, account)
     }
 
     /// Subscribes to all topics of an account. Those that it had under this name are entered anew,

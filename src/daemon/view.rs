@@ -1,5 +1,6 @@
 //! What runs, for those who only look: metrics, status, the page, systemd's status line.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::central::subscription;
@@ -7,6 +8,7 @@ use crate::config::Config;
 use crate::delivery;
 use crate::frame::Timestamp;
 use crate::journal::Observer;
+use crate::sink::kafka;
 
 /// What runs at one moment. Its handles stay live: only a reload makes a new view.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct View {
     pub subscriptions: Vec<subscription::Handle>,
     /// By the names of their sinks.
     pub deliveries: Vec<delivery::Handle>,
+    /// The clusters of the Kafka sinks, by the sinks' names.
+    pub kafka: BTreeMap<String, kafka::Target>,
     pub journal: Observer,
     /// The journal of dead letters.
     pub dead_letters: Observer,

@@ -80,6 +80,8 @@ enum Mode {
 pub struct Handle {
     sink: String,
     mode: watch::Sender<Mode>,
+    /// Whether a first try to reach the broker has come to its end.
+    tried: watch::Sender<bool>,
     counters: Arc<Counters>,
     committer: Committer,
 }
@@ -89,6 +91,7 @@ impl Handle {
         Self {
             sink,
             mode: watch::Sender::new(Mode::Run),
+            tried: watch::Sender::new(false),
             counters: Arc::default(),
             committer,
         }
@@ -108,6 +111,12 @@ impl Handle {
     /// Asks for an end now.
     pub fn stop(&self) {
         self.mode.send_replace(Mode::Stop);
+    }
+
+    /// Waits until a first try to reach the broker has come to its end, well or not.
+    pub async fn first_try(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
     }
 
     /// How often it failed by a bug of ours and was begun anew.
@@ -213,6 +222,7 @@ struct Delivery<S: Sink> {
     cursor: Arc<Mutex<Cursor>>,
     committer: Committer,
     mode: watch::Receiver<Mode>,
+    tried: watch::Sender<bool>,
     /// Of the plan that held when the last feed began.
     generation: u64,
     window: Window,
@@ -228,8 +238,7 @@ impl<S: Sink> Delivery<S> {
         config: S::Config,
         preparer: Arc<Preparer>,
         ends: Ends,
-        mode: watch::Receiver<Mode>,
-        counters: Arc<Counters>,
+        handle: &Handle,
     ) -> Self {
         let committer = ends.committer;
         let from = Position {
@@ -252,10 +261,11 @@ impl<S: Sink> Delivery<S> {
             preparer,
             cursor: ends.cursor,
             committer,
-            mode,
+            mode: handle.mode.subscribe(),
+            tried: handle.tried.clone(),
             generation: 0,
             window: Window::new(from),
-            counters,
+            counters: Arc::clone(&handle.counters),
             latency: latencies(),
         }
     }
@@ -299,13 +309,13 @@ impl<S: Sink> Delivery<S> {
         }
         self.counters.connecting();
         let (outcome_sender, mut outcomes) = mpsc::unbounded_channel();
-        let mut sink = tokio::select! {
+        let sink = tokio::select! {
             biased;
             () = stopped(&mut self.mode) => return Ok(Leave::End),
-            connected = S::connect(&self.config, outcome_sender) => {
-                connected.map_err(|Broken(failure)| Broken(failure.or(Cause::Unreachable)))?
-            }
+            connected = S::connect(&self.config, outcome_sender) => connected,
         };
+        self.tried.send_replace(true);
+        let mut sink = sink.map_err(|Broken(failure)| Broken(failure.or(Cause::Unreachable)))?;
         self.counters.connected();
         let ended = self.send_all(&mut sink, &mut outcomes).await;
         ended.map_err(|Broken(failure)| Broken(failure.or(Cause::ConnectionLost)))

@@ -68,7 +68,7 @@ pub struct Lag {
     /// In the journal; perhaps a little more than what is not done.
     pub bytes: u64,
     /// Since the first frame that is not done was received. Before that frame has been read, since
-    /// the first one of its segment was.
+    /// the newest was that is confirmed, or else the first one of its segment.
     pub time: Duration,
 }
 
@@ -80,6 +80,8 @@ pub(super) struct Counters {
     /// Microseconds since the Unix epoch; 0: not yet.
     first_connected: AtomicI64,
     last_confirmed: AtomicI64,
+    /// When the newest frame was received of which a record is confirmed.
+    newest_confirmed: AtomicI64,
     /// The first frame in flight, and when it was received.
     first_offset: AtomicU64,
     first_received: AtomicI64,
@@ -101,6 +103,7 @@ impl Default for Counters {
             last_error: Mutex::default(),
             first_connected: AtomicI64::default(),
             last_confirmed: AtomicI64::default(),
+            newest_confirmed: AtomicI64::default(),
             first_offset: AtomicU64::default(),
             first_received: AtomicI64::default(),
             in_flight_records: AtomicU64::default(),
@@ -157,6 +160,7 @@ impl Counters {
         let micros = u64::try_from(now.0 - received_at.0).unwrap_or(0);
         self.confirmed.fetch_add(1, Relaxed);
         self.last_confirmed.store(now.0, Relaxed);
+        self.newest_confirmed.fetch_max(received_at.0, Relaxed);
         self.latency.record(micros);
         micros
     }
@@ -223,7 +227,8 @@ impl Counters {
         }
         let first = Some(self.first_received.load(Relaxed))
             .filter(|at| *at > 0 && self.first_offset.load(Relaxed) >= committer.committed());
-        let since = first.or(behind.since.map(|at| at.0));
+        let newest_confirmed = self.newest_confirmed.load(Relaxed);
+        let since = first.or(behind.since.map(|at| at.0.max(newest_confirmed)));
         let micros = since.map_or(0, |since| Timestamp::now().0.saturating_sub(since));
         Lag {
             records: behind.records,

@@ -70,8 +70,7 @@ impl<S: Sink> Supervisor<S> {
             self.config.clone(),
             Arc::clone(&self.preparer),
             self.ends.clone(),
-            self.handle.mode.subscribe(),
-            Arc::clone(&self.handle.counters),
+            &self.handle,
         )
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! journal/
-//!   lock                          held while a process has the journal open
+//!   lock                          held while a process has the journal open; its pid
 //!   00000000000000000000.log      a segment: records 0 to 41 999
 //!   00000000000000042000.log      the next one; only the last segment is written to
 //!   cursors/lake.cursor           how far the sink `lake` has come
@@ -108,6 +108,7 @@ mod reader;
 mod record;
 mod recovery;
 mod registered;
+mod rewind_to;
 mod segment;
 #[cfg(test)]
 mod sim;
@@ -132,6 +133,7 @@ pub use self::queue::{AppendError, Appender};
 pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};
 pub use self::registered::{Behind, Outside};
+pub use self::rewind_to::{NoPlace, RewindTo};
 pub use self::stats::{CursorStats, Stats};
 
 use self::index::Index;
@@ -193,12 +195,20 @@ pub struct Progress {
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the journal in {} is in use by another process", .0.display())]
-    Locked(PathBuf),
+    #[error("the journal in {} is in use by another process{}", folder.display(), named(*pid))]
+    Locked {
+        folder: PathBuf,
+        /// As that process wrote it down.
+        pid: Option<u32>,
+    },
     #[error("the journal cannot be opened: {0}")]
     Io(#[from] io::Error),
     #[error("the cursor {0:?} is already in use")]
     InUse(String),
+}
+
+fn named(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
 /// What could not be made safe when the journal was closed.

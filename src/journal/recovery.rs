@@ -10,6 +10,7 @@ use super::record::{HEADER_BYTES, Header};
 use super::segment;
 use super::storage::{File, Storage, read_up_to, write_all_at};
 use super::writer::MOST_UNSYNCED_BYTES;
+use crate::frame::Timestamp;
 
 /// How much of the last segment is held in memory while it is checked.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -21,6 +22,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Places in the last segment that hold no record, with good ones behind.
     pub damage: Vec<Damage>,
+    /// When the newest frame of the last segment that has one was received: at that time the process
+    /// before was there.
+    pub last_received: Option<Timestamp>,
 }
 
 /// Bytes of a segment that are not records.
@@ -59,6 +63,10 @@ pub(super) fn recover(storage: &dyn Storage) -> io::Result<(Index, Active, Recov
     }
     let mut recovery = Recovery::default();
     let mut active = None;
+    recovery.last_received = index
+        .segments()
+        .filter_map(|segment| segment.received_at)
+        .max();
     if let Some(base) = last {
         let opened = repair(storage, base, &mut index, &mut recovery)?;
         active = Some(opened);
@@ -131,6 +139,7 @@ fn repair(
         file.truncate(sound.len)?;
     }
     recovery.damage = sound.damage;
+    recovery.last_received = recovery.last_received.max(sound.last_received);
     index.end = sound.end;
     write_again(&*file, sound.len)?;
     file.sync()?;
@@ -154,6 +163,7 @@ pub(super) struct Sound {
     /// The offset after it.
     pub(super) end: u64,
     damage: Vec<Damage>,
+    last_received: Option<Timestamp>,
 }
 
 impl Sound {
@@ -164,12 +174,14 @@ impl Sound {
             len: 0,
             end: base,
             damage: Vec::new(),
+            last_received: None,
         };
         while sound.len < len {
             let chunk = segment::read(file, sound.len, len, WINDOW_BYTES)?;
             for (header, record) in &chunk.records {
                 sound.len += record.len() as u64;
                 sound.end = sound.end.max(header.offset + 1);
+                sound.last_received = sound.last_received.max(Some(header.received_at));
             }
             if !chunk.damaged {
                 continue;

@@ -112,9 +112,11 @@ impl Disk {
         let file = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .open(folder.join("lock"))?;
         lock_soon(&file, folder)?;
+        note_pid(&file)?;
         let disk = Self {
             folder: folder.to_owned(),
             writable: true,
@@ -138,10 +140,30 @@ fn lock_soon(file: &fs::File, folder: &Path) -> Result<(), OpenError> {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(LOCK_PAUSE),
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(folder.to_owned())),
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::Locked {
+                    folder: folder.to_owned(),
+                    pid: pid_in(file),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }
+}
+
+/// For the message of the next one that asks for the lock. On a full disk there is none.
+fn note_pid(file: &fs::File) -> io::Result<()> {
+    file.set_len(0)?;
+    match file.write_all_at(std::process::id().to_string().as_bytes(), 0) {
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn pid_in(file: &fs::File) -> Option<u32> {
+    let mut text = [0; 16];
+    let len = FileExt::read_at(file, &mut text, 0).ok()?;
+    std::str::from_utf8(&text[..len]).ok()?.trim().parse().ok()
 }
 
 impl Storage for Disk {

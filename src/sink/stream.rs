@@ -119,13 +119,11 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn broken(target: &Target, error: &io::Error) -> Broken {
-    Broken(
-        match target {
-            Target::Stdout => format!("standard output: {error}"),
-            Target::File(file) => format!("{}: {error}", file.path.display()),
-        }
-        .into(),
-    )
+    let why = match target {
+        Target::Stdout => format!("standard output: {error}"),
+        Target::File(file) => format!("{}: {error}", file.path.display()),
+    };
+    Broken(why.into())
 }
 
 #[cfg(test)]

@@ -340,7 +340,7 @@ pub(super) fn brokers_folder() -> PathBuf {
 }
 
 /// Asked when the test runs: clones that share a target folder share the compiled tests too.
-pub(super) fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR")
         .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
         .into()

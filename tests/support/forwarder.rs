@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::eventually;
+use super::{eventually, kept};
 
 /// A process of our binary, killed when this value goes.
 pub(crate) struct Forwarder {
@@ -121,5 +121,7 @@ impl Drop for Forwarder {
         // An error here means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        kept::keep("stdout", &self.stdout());
+        kept::keep("stderr", &self.stderr());
     }
 }

@@ -29,7 +29,25 @@ impl Answer {
 
 /// Asks, with the address as `Host` unless the headers have one.
 pub(crate) fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut stream = send(at, method, path, headers);
+    read_answer(send(at, method, path, headers))
+}
+
+/// The same, with a body of JSON.
+pub(crate) fn post_json(at: SocketAddr, path: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let length = body.len().to_string();
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", length.as_str()),
+    ];
+    let mut stream = send(at, "POST", path, &headers);
+    stream
+        .write_all(body.as_bytes())
+        .expect("the body can be sent");
+    read_answer(stream)
+}
+
+fn read_answer(mut stream: TcpStream) -> Answer {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use central_forwarder::frame::Frame;
+use central_forwarder::frame::{Frame, Stream};
 use central_forwarder::journal::{Appender, Cursor, Journal, Location, Options, Start};
+use serde_json::Value;
 use tokio::time::timeout;
 
 const BYTES: u64 = 512 << 20;
@@ -14,6 +15,7 @@ pub(crate) struct Inbox {
     journal: Journal,
     cursor: Cursor,
     waiting: VecDeque<Frame>,
+    gaps: VecDeque<Value>,
 }
 
 impl Inbox {
@@ -30,6 +32,7 @@ impl Inbox {
             journal,
             cursor: cursors.pop().unwrap(),
             waiting: VecDeque::new(),
+            gaps: VecDeque::new(),
         }
     }
 
@@ -37,22 +40,51 @@ impl Inbox {
         self.journal.appender()
     }
 
-    /// The next frame; fails the test if none comes.
+    /// The next frame of Central; fails the test if none comes.
     pub(crate) async fn next(&mut self) -> Frame {
         loop {
             if let Some(frame) = self.waiting.pop_front() {
                 return frame;
             }
-            let read = self.cursor.read(READ_BYTES);
-            let batch = timeout(Duration::from_secs(20), read)
-                .await
-                .expect("a frame arrives")
-                .unwrap();
-            self.waiting
-                .extend(batch.entries.into_iter().map(|entry| entry.frame));
+            self.read().await;
         }
     }
 
+    /// The next gap; fails the test if none comes.
+    #[allow(dead_code, reason = "not every test asks")]
+    pub(crate) async fn next_gap(&mut self) -> Value {
+        loop {
+            if let Some(gap) = self.gaps.pop_front() {
+                return gap;
+            }
+            self.read().await;
+        }
+    }
+
+    /// The gaps that were told among the frames so far.
+    #[allow(dead_code, reason = "not every test asks")]
+    pub(crate) fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    async fn read(&mut self) {
+        let read = self.cursor.read(READ_BYTES);
+        let batch = timeout(Duration::from_secs(20), read)
+            .await
+            .expect("a frame arrives")
+            .unwrap();
+        for entry in batch.entries {
+            match entry.frame.subscription.stream() {
+                Stream::Internal(_) => {
+                    let gap = serde_json::from_slice(&entry.frame.payload).unwrap();
+                    self.gaps.push_back(gap);
+                }
+                _ => self.waiting.push_back(entry.frame),
+            }
+        }
+    }
+
+    #[allow(dead_code, reason = "not every test closes it")]
     pub(crate) async fn close(self) {
         drop(self.cursor);
         self.journal.close().await.unwrap();

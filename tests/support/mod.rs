@@ -5,12 +5,14 @@ pub(crate) mod authority;
 pub(crate) mod brokers;
 pub(crate) mod console_consumer;
 pub(crate) mod forwarder;
+pub(crate) mod kept;
 pub(crate) mod http;
 pub(crate) mod kafka_stand;
 pub(crate) mod mosquitto;
 pub(crate) mod order;
 pub(crate) mod pika;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod read_back;
 pub(crate) mod stand;
 

@@ -15,6 +15,7 @@ const SILENCE = 5000; // milliseconds without a word, after which the page says 
 const TRY_AGAIN = 10000; // milliseconds until a stream that was refused is asked for again
 const OPEN_ACCOUNTS = 4; // so many are shown with all their topics
 const LISTED = 30; // lines in the list of what needs attention
+const NAMED = 6; // names in one of them
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const make = (template) => $(template).content.firstElementChild.cloneNode(true);
@@ -201,9 +202,18 @@ function showHeader() {
   }
 }
 
-// Who needs attention, and why.
+// Who needs attention, and why. One cause stops many subscriptions, and is said once.
 function troubles() {
-  const found = status.not_ready.map((it) => [`${it.what} ${it.name}`, it.why]);
+  const byCause = new Map();
+  for (const it of status.not_ready) {
+    const cause = `${it.what} ${it.why}`;
+    if (byCause.has(cause)) byCause.get(cause).names.push(it.name);
+    else byCause.set(cause, { ...it, names: [it.name] });
+  }
+  const found = [...byCause.values()].map(({ what, names, why }) => {
+    const rest = names.length > NAMED ? ` and ${count(names.length - NAMED)} more` : "";
+    return [`${what}${names.length > 1 ? "s" : ""} ${names.slice(0, NAMED).join(", ")}${rest}`, why];
+  });
   for (const { is } of sinks.values()) {
     if (is.reached && is.state !== "connected") {
       found.push([`sink ${is.name}`, `${WORDS[is.state]}${is.reason ? `: ${is.reason}` : ""}`]);
@@ -265,7 +275,7 @@ function showSinks() {
     pair("flight", many(is.in_flight_records, "record"));
     pair("last", ago(is.last_confirmed, status.now));
     pair("retries", count(Object.values(is.retried).reduce((sum, times) => sum + times, 0)));
-    pair("letters", count(Object.values(is.refused).reduce((sum, times) => sum + times, is.undecodable)));
+    pair("letters", count(Object.values(is.refused).reduce((sum, times) => sum + times, 0)));
     const error = $(".error", card);
     const why = is.reason ?? is.last_error;
     error.hidden = !why;
@@ -325,15 +335,17 @@ function showAccount(element, members) {
     samples.reduce((all, one) => all + (one[one.length - longest + index] ?? 0), 0));
   draw($("summary svg", element), sum);
   put($("summary .rate", element), `${rate(members.reduce((all, { speed }) => all + speed.now, 0))} /s`);
-  put($("summary .key", element), keyText(members.map(({ is }) => is.key).find(Boolean)));
+  put($("summary .key", element), keyText(status.accounts.find((account) => account.name === members[0].is.account)));
 }
 
 function keyText(key) {
-  if (!key) return "";
-  const age = key.created_at ? `key ${span(between(key.created_at, status.now))} old` : "key";
-  const left = key.expires_at ? between(status.now, key.expires_at) : null;
-  if (left === null) return age;
-  return left > 0 ? `${age}, ${span(left)} left` : `${age}, has ended`;
+  const words = [];
+  if (key?.issued_at) words.push(`key ${span(between(key.issued_at, status.now))} old`);
+  if (key?.expires_at) {
+    const left = between(status.now, key.expires_at);
+    words.push(left > 0 ? `${span(left)} left` : "has ended");
+  }
+  return words.join(", ");
 }
 
 // The rows of an account that is open; the others have none, so that thousands cost nothing.

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use tokio::task::JoinHandle;
 
+use crate::central;
 use crate::config::Config;
 use crate::route::foreseen;
 use crate::sink::probe::probe;
@@ -53,5 +54,13 @@ fn begin(config: &Config) -> Vec<(String, JoinHandle<Answer>)> {
         let answer = tokio::spawn(async move { probe(&sink, &destinations).await });
         (format!("sink {name}"), answer)
     });
-    sinks.collect()
+    let accounts = config.accounts.iter().map(|(name, account)| {
+        let (own_name, account, state) = (name.clone(), account.clone(), config.state_dir.clone());
+        let answer =
+            tokio::spawn(
+                async move { central::probe(&own_name, &account, state.as_deref()).await },
+            );
+        (format!("account {name}"), answer)
+    });
+    accounts.chain(sinks).collect()
 }

@@ -131,7 +131,10 @@ impl Sink for KafkaSink {
         if let Some(create) = self.target.config.create
             && let Err(NoTopic(why)) = topics::ensure(&self.target, create, topic).await?
         {
-            self.settle(ticket, Outcome::Refused(why.into()));
+            self.settle(
+                ticket,
+                Outcome::Refused(Failure::new(Cause::NoDestination, why)),
+            );
             return Ok(());
         }
         let mut pending = BaseRecord::with_opaque_to(topic, opaque(ticket))
@@ -188,17 +191,16 @@ impl KafkaSink {
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 producer.client().context().missing(topic)
             }
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Outcome::Refused(Failure::new(
-                Cause::TooLarge,
-                explain::too_large_for_client(record.payload.len()),
-            )),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                Outcome::Refused(explain::too_large_for_client(record.payload.len()))
+            }
             code => {
                 let Some(why) = code.and_then(|code| explain::refusal(code, topic)) else {
                     let fatal = producer.client().fatal_error();
                     let why = fatal.map_or_else(|| error.to_string(), |(_, why)| why);
                     return Err(Broken(format!("kafka: {why}").into()));
                 };
-                Outcome::Refused(why.into())
+                Outcome::Refused(why)
             }
         };
         self.settle(ticket, outcome);

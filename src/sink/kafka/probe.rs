@@ -119,7 +119,7 @@ impl Answers {
             match verdict {
                 Verdict::Writable => writable.push(topic.as_str()),
                 Verdict::Missing if makes => to_be_made.push(topic.as_str()),
-                Verdict::Missing => wrong.push(explain::missing(topic)),
+                Verdict::Missing => wrong.push(explain::missing(topic).why),
                 Verdict::Refused(why) => wrong.push(why.clone()),
             }
         }
@@ -234,7 +234,8 @@ fn verdict(report: Option<RDKafkaErrorCode>, topic: &str) -> Verdict {
             Verdict::Missing
         }
         Some(code) => Verdict::Refused(
-            explain::refusal(code, topic).unwrap_or_else(|| format!("{topic}: {code}")),
+            explain::refusal(code, topic)
+                .map_or_else(|| format!("{topic}: {code}"), |failure| failure.why),
         ),
         None => Verdict::Refused(format!("{topic}: no answer")),
     }

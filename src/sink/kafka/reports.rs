@@ -146,7 +146,10 @@ impl Reports {
         match *before {
             Some((at, then)) if then == confirmed && at.elapsed() < AGAIN_AFTER => {}
             Some((_, then)) if then == confirmed => {
-                let outcome = Outcome::Retry(format!("kafka: {reason}").into());
+                let outcome = Outcome::Retry(Failure::new(
+                    Cause::Unauthorized,
+                    format!("kafka: {reason}"),
+                ));
                 let _ = self.outcomes.send((NO_TICKET, outcome));
             }
             _ => *before = Some((Instant::now(), confirmed)),
@@ -161,15 +164,18 @@ impl Reports {
             }
             RDKafkaErrorCode::MessageSizeTooLarge => {
                 match self.memory.too_large(bytes(message), self.batch_bytes) {
-                    TooLarge::Record => Outcome::Refused(Failure::new(Cause::TooLarge, explain::too_large_for_broker(topic))),
-                    TooLarge::Batch => Outcome::Retry(format!(
-                        "a batch is larger than the topic {topic} takes; smaller ones will be sent"
-                    ).into()),
+                    TooLarge::Record => Outcome::Refused(explain::too_large_for_broker(topic)),
+                    TooLarge::Batch => Outcome::Retry(Failure::new(
+                        Cause::TooLarge,
+                        format!(
+                            "a batch is larger than the topic {topic} takes; smaller ones will be sent"
+                        ),
+                    )),
                 }
             }
             code => match explain::refusal(code, topic) {
-                Some(why) => Outcome::Refused(why.into()),
-                None => Outcome::Retry(self.why(code).into()),
+                Some(why) => Outcome::Refused(why),
+                None => Outcome::Retry(self.why(code)),
             },
         }
     }
@@ -177,22 +183,27 @@ impl Reports {
     /// There is no such topic, by the cluster's word.
     pub(super) fn missing(&self, topic: &str) -> Outcome {
         if self.memory.is_missing(topic, self.producer) {
-            Outcome::Refused(Failure::new(Cause::NoDestination, explain::missing(topic)))
+            Outcome::Refused(explain::missing(topic))
         } else {
-            Outcome::Retry(format!(
-                "the cluster knows no topic {topic}; it is asked once more before its records are \
-                 given up"
-            ).into())
+            Outcome::Retry(Failure::new(
+                Cause::NoDestination,
+                format!(
+                    "the cluster knows no topic {topic}; it is asked once more before its records \
+                     are given up"
+                ),
+            ))
         }
     }
 
     /// In the words of librdkafka; where those are that it gave up waiting, with what it was waiting
     /// for.
-    fn why(&self, code: RDKafkaErrorCode) -> String {
+    fn why(&self, code: RDKafkaErrorCode) -> Failure {
         let complaint = lock(&self.complaint).clone();
         match (code, complaint) {
-            (RDKafkaErrorCode::MessageTimedOut, Some(complaint)) => format!("kafka: {complaint}"),
-            _ => format!("kafka: {code}"),
+            (RDKafkaErrorCode::MessageTimedOut, Some(complaint)) => {
+                Failure::new(Cause::Timeout, format!("kafka: {complaint}"))
+            }
+            _ => format!("kafka: {code}").into(),
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The state of a sink's producer, and what all its producers have counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Statistics {
     /// Records in librdkafka's queues, under way or not.
     pub queued_records: u64,
@@ -15,7 +15,7 @@ pub struct Statistics {
     pub brokers_up: u64,
     pub brokers: u64,
     /// From a request to its answer: the largest 99th percentile of any broker.
-    pub round_trip_p99: Duration,
+    pub round_trip_p99_seconds: f64,
     /// Requests that were sent again, since the start.
     pub retries: u64,
     /// Requests that were not answered in time, since the start.
@@ -80,7 +80,7 @@ impl Statistics {
         self.brokers = sum(|broker| u64::from(broker.nodeid >= 0));
         self.brokers_up = sum(|broker| u64::from(broker.nodeid >= 0 && broker.state == "UP"));
         let p99 = brokers().map(|broker| broker.rtt.p99).max().unwrap_or(0);
-        self.round_trip_p99 = Duration::from_micros(p99);
+        self.round_trip_p99_seconds = Duration::from_micros(p99).as_secs_f64();
         self.retries += now.retries.saturating_sub(before.retries);
         self.timeouts += now.timeouts.saturating_sub(before.timeouts);
         self.disconnects += now.disconnects.saturating_sub(before.disconnects);
@@ -120,7 +120,8 @@ mod tests {
         statistics.update(&said(5, "UP"), &mut first);
         assert_eq!((statistics.retries, statistics.sent_bytes), (5, 500));
         assert_eq!((statistics.brokers_up, statistics.brokers), (1, 1));
-        assert_eq!(statistics.round_trip_p99, Duration::from_micros(1500));
+        let round_trip = Duration::from_secs_f64(statistics.round_trip_p99_seconds);
+        assert_eq!(round_trip, Duration::from_micros(1500));
         statistics.producer_is_gone();
         assert_eq!((statistics.queued_records, statistics.brokers_up), (0, 0));
         statistics.update(&said(1, "DOWN"), &mut Counted::default());

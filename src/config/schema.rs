@@ -1,0 +1,136 @@
+//! JSON Schema of the config, for editors: they complete keys and underline what is wrong while it
+//! is typed. `check` knows more, since much depends on more than one key.
+
+use std::borrow::Cow;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+use super::raw::{
+    Endpoint, Listen, Names, Parts, Raw, SecretSource, Setting, Size, Span, Topic, Topics,
+};
+use super::template::Template;
+use super::{Literal, MqttVersion, Qos};
+
+/// The schema of a whole config, without overrides from the environment.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<Raw>()
+        .to_value();
+    strip_null(&mut schema);
+    if let Value::Object(root) = &mut schema {
+        root.insert("title".to_owned(), "central-forwarder".into());
+    }
+    schema
+}
+
+/// TOML has no null: what may be left out is left out.
+fn strip_null(schema: &mut Value) {
+    let is_null = |value: &Value| value == "null" || value["type"] == "null";
+    match schema {
+        Value::Object(keywords) => {
+            if keywords.get("default").is_some_and(Value::is_null) {
+                keywords.remove("default");
+            }
+            for keyword in ["type", "anyOf"] {
+                let Some(Value::Array(choices)) = keywords.get_mut(keyword) else {
+                    continue;
+                };
+                choices.retain(|choice| !is_null(choice));
+                if choices.len() != 1 {
+                    continue;
+                }
+                match (keywords.remove(keyword), keyword) {
+                    (Some(Value::Array(mut choices)), "type") => {
+                        keywords.insert(keyword.to_owned(), choices.remove(0));
+                    }
+                    (Some(Value::Array(mut choices)), _) => {
+                        if let Value::Object(only) = choices.remove(0) {
+                            keywords.extend(only);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            keywords.values_mut().for_each(strip_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_null),
+        _ => {}
+    }
+}
+
+/// What the hand-written readers of [`super::raw`] take.
+macro_rules! taken_by {
+    ($($type:ident: $schema:expr;)*) => {$(
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let schema: fn(&mut SchemaGenerator) -> Schema = $schema;
+                schema(generator)
+            }
+        }
+    )*};
+}
+
+taken_by! {
+    Span: |_| json_schema!({
+        "type": "string",
+        "description": "a duration, such as \"30s\"",
+    });
+    Size: |_| json_schema!({
+        "type": ["string", "integer"],
+        "minimum": 0,
+        "description": "a size, such as \"64 MiB\"",
+    });
+    Endpoint: |_| json_schema!({
+        "type": "string",
+        "pattern": "^wss?://",
+        "description": "a URL, such as \"wss://HOST/streaming/api\"",
+    });
+    Listen: |_| json_schema!({
+        "type": "string",
+        "description": "an address, such as \"127.0.0.1:9600\"",
+    });
+    Template: |_| json_schema!({
+        "type": "string",
+        "description": "a template, such as \"central.{topic}\"",
+    });
+    Names: |_| json_schema!({
+        "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+    });
+    Topic: |generator| json_schema!({
+        "anyOf": [{ "type": "string" }, generator.subschema_for::<Parts>()],
+    });
+    Topics: |generator| json_schema!({
+        "anyOf": [
+            { "type": "string" },
+            { "type": "array", "items": generator.subschema_for::<Topic>() },
+        ],
+    });
+    SecretSource: |_| json_schema!({
+        "anyOf": [{ "type": "string" }, source("file"), source("env")],
+        "description": "a string, { file = \"PATH\" } or { env = \"NAME\" }",
+    });
+    Setting: |_| json_schema!({
+        "anyOf": [{ "type": ["string", "number", "boolean"] }, source("file"), source("env")],
+        "description": "a string, number or boolean, { file = \"PATH\" } or { env = \"NAME\" }",
+    });
+    Literal: |_| json_schema!({ "type": ["string", "number", "boolean"] });
+    MqttVersion: |_| json_schema!({ "enum": [3, 5] });
+    Qos: |_| json_schema!({ "enum": [0, 1, 2] });
+}
+
+fn source(key: &str) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { key: { "type": "string" } },
+        "required": [key],
+        "additionalProperties": false,
+    })
+}

@@ -1,0 +1,92 @@
+//! Python programs with packages from the package index.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+
+use super::brokers::{note, repository};
+
+/// A virtual environment under `target/`, made once and kept.
+pub(crate) struct Python(PathBuf);
+
+impl Python {
+    /// With these packages. `None`: they cannot be had here, and the test that wants them says that
+    /// it is skipped.
+    pub(crate) fn with(name: &str, packages: &[&str]) -> Option<Self> {
+        // Two tests of one program may want the same.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = MAKING.lock();
+        let folder = repository().join("target").join(name);
+        let python = Self(folder.join("bin/python"));
+        if python.has(packages) {
+            return Some(python);
+        }
+        let made = run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder))
+            && run(Command::new(&python.0)
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                ])
+                .args(packages));
+        if !made {
+            note(&format!(
+                "skipped: {} cannot be had",
+                packages.join(" and ")
+            ));
+            return None;
+        }
+        Some(python)
+    }
+
+    fn has(&self, packages: &[&str]) -> bool {
+        let freeze = Command::new(&self.0).args(["-m", "pip", "freeze"]).output();
+        let installed = freeze.map(|freeze| String::from_utf8_lossy(&freeze.stdout).into_owned());
+        let installed = installed.unwrap_or_default();
+        let is_there = |package: &&str| installed.lines().any(|line| line == *package);
+        packages.iter().all(is_there)
+    }
+
+    /// A script of `tests/support`, not started yet.
+    pub(crate) fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.0);
+        command
+            .arg(repository().join("tests/support").join(name))
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// The lines that a command has printed.
+///
+/// # Panics
+/// It failed; what it said on standard error is shown.
+pub(crate) fn lines(command: &mut Command) -> Vec<String> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the command can be run");
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{command:?}: {said}");
+    let text = String::from_utf8(stdout).expect("the output is text");
+    text.lines().map(str::to_owned).collect()
+}
+
+fn run(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Where a test may write a file for a script.
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("the folder can be written to");
+    path
+}
