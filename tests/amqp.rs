@@ -200,7 +200,7 @@ async fn a_missing_exchange_is_told_and_what_waits_arrives_once_it_is_there() {
         !is_well && said.contains("NOT_FOUND - no exchange"),
         "{said}"
     );
-    stand.wait_until_sent(COUNT);
+    stand.wait_until_journalled(COUNT);
     forwarder.terminate();
     assert_eq!(forwarder.wait(A_WHILE).code(), Some(0));
 

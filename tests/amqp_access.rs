@@ -5,9 +5,9 @@ mod support;
 use std::time::Duration;
 
 use support::brokers::RabbitMq;
+use support::fresh_name;
 use support::pika::{declared, empty_queue, numbers, read_queue};
 use support::stand::{Stand, drain, tls};
-use support::{eventually, fresh_name};
 
 const A_WHILE: Duration = Duration::from_secs(120);
 const COUNT: u64 = 300;
@@ -37,8 +37,7 @@ async fn a_certificate_stands_for_a_user(rabbitmq: &RabbitMq) {
     stand.to_amqp(&url, &sink("stranger/ca.pem"));
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "invalid peer certificate");
-    // What it has read and not yet written dies with it.
-    eventually(A_WHILE, "the frames are safe", || stand.journalled(COUNT));
+    stand.wait_until_journalled(COUNT);
     forwarder.kill();
     let (is_well, said) = stand.check();
     assert!(
@@ -65,19 +64,20 @@ async fn what_may_not_be_written_waits_until_it_may(rabbitmq: &RabbitMq) {
     rabbitmq.control(&["add_user", "reader", "secret"]);
     rabbitmq.control(&["set_permissions", "reader", ".*", "^nothing$", ".*"]);
     // Made by somebody else: to bind needs the permission to write into the queue.
-    let makes = Stand::new(&["audit"], 0, 0).await;
+    let makes = Stand::new(&["audit"], 0, 1).await;
     drain(makes.to_amqp(&rabbitmq.url(), &declared(&queue)).start());
+    empty_queue(rabbitmq, &queue);
 
     let url = format!("amqp://reader:secret@{}/%2f", rabbitmq.address);
     stand.to_amqp(&url, &format!("exchange = {{ name = \"{queue}\" }}"));
-    let (is_well, said) = stand.check();
-    assert!(!is_well && said.contains("ACCESS_REFUSED"), "{said}");
-    assert!(said.contains("rabbitmqctl set_permissions"), "{said}");
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(
         A_WHILE,
         "(grant the user the right: rabbitmqctl set_permissions)",
     );
+    let (is_well, said) = stand.check();
+    assert!(!is_well && said.contains("ACCESS_REFUSED"), "{said}");
+    assert!(said.contains("rabbitmqctl set_permissions"), "{said}");
     rabbitmq.control(&["set_permissions", "reader", ".*", ".*", ".*"]);
     let messages = read_queue(rabbitmq, &queue, usize::try_from(COUNT).unwrap());
     let said = drain(forwarder);

@@ -104,10 +104,7 @@ async fn what_the_broker_has_not_acknowledged_is_still_owed_after_a_restart_of_o
     let mut forwarder = stand.start_with(&[("CENTRAL_FORWARDER__SHUTDOWN_TIMEOUT", "1s")]);
     subscriber.wait_for_count(A_WHILE, "some records", 100);
     broker.signal("STOP");
-    stand.wait_until_sent(COUNT);
-    eventually(A_WHILE, "the last frame is in the journal", || {
-        stand.journalled(COUNT)
-    });
+    stand.wait_until_journalled(COUNT);
     forwarder.terminate();
     forwarder.wait(A_WHILE);
     let said = forwarder.stderr();
@@ -152,14 +149,15 @@ async fn records_under_load_with_a_cut_every_second_all_arrive_in_order() {
 /// Mosquitto drops for one subscriber what its queue has no room for, and takes it for the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_that_hangs_and_whose_queue_is_full_holds_up_nobody() {
-    const COUNT: u64 = 5000;
-    let settings = "allow_anonymous true\nmax_queued_messages 100\nmax_queued_bytes 0";
+    const COUNT: u64 = 6000;
+    // Seconds for the one that reads, on a machine that is busy; far less than the other one gets.
+    let settings = "allow_anonymous true\nmax_queued_messages 2000\nmax_queued_bytes 0";
     let Some(broker) = Mosquitto::start(settings) else {
         return;
     };
     let slow = Subscriber::start(&broker.address(), "central/#");
     let fast = Subscriber::start(&broker.address(), "central/#");
-    let stand = Stand::new(&[TOPIC], 1000, COUNT).await;
+    let stand = Stand::new(&[TOPIC], 500, COUNT).await;
     let sink = format!("url = \"mqtt://{}\"", broker.address());
     slow.signal("STOP");
     let forwarder = stand.to_mqtt(&sink).start();
@@ -173,7 +171,7 @@ async fn a_subscriber_that_hangs_and_whose_queue_is_full_holds_up_nobody() {
     );
     assert!(!said.contains("next try in"), "{said}");
     slow.signal("CONT");
-    slow.wait_for_count(A_WHILE, "what had room", 100);
+    slow.wait_for_count(A_WHILE, "what had room", 2000);
     assert!(
         (slow.messages().len() as u64) < COUNT,
         "its queue was never full"

@@ -123,8 +123,15 @@ impl Stand {
         dumped.lines().map(dead_letter).collect()
     }
 
-    /// Whether a frame is in the journal, by the simulator's number.
-    pub(crate) fn journalled(&self, number: u64) -> bool {
+    /// Waits until the frame of this number is in the journal, and so safe.
+    pub(crate) fn wait_until_journalled(&self, number: u64) {
+        self.wait_until_sent(number);
+        eventually(A_WHILE, "the frame is in the journal", || {
+            self.is_journalled(number)
+        });
+    }
+
+    fn is_journalled(&self, number: u64) -> bool {
         let output = self.command(&["journal", "dump"]);
         assert!(output.status.success(), "{output:?}");
         let dumped = String::from_utf8(output.stdout).expect("text");

@@ -1,7 +1,12 @@
 //! What a broker's refusal means for the operator.
 
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
 use lapin::protocol::AMQPError;
-use lapin::{Error, ErrorKind};
+use lapin::{Error, ErrorKind, Event};
+use tokio::time::timeout;
 
 use crate::sink::{Cause, Failure};
 
@@ -65,8 +70,33 @@ pub(super) fn size_limit(error: &Error) -> Option<usize> {
     limit.trim().parse().ok().filter(|_| is_over_it)
 }
 
+/// How long the broker's own word may come after what follows from it.
+const CAUSE: Duration = Duration::from_millis(500);
+
+/// What follows from a closed channel may be seen before the broker's reason for closing it.
+pub(super) async fn cause_of(
+    error: Error,
+    events: &mut Pin<Box<dyn Stream<Item = Event> + Send>>,
+) -> Error {
+    if is_the_cause(&error) {
+        return error;
+    }
+    let told = async {
+        while let Some(event) = events.next().await {
+            if let Event::Error(error) = event
+                && is_the_cause(&error)
+            {
+                return Some(error);
+            }
+        }
+        None
+    };
+    let told = timeout(CAUSE, told).await.ok().flatten();
+    told.unwrap_or(error)
+}
+
 /// Whether it is the broker's own word, rather than something that follows from it.
-pub(super) fn is_the_cause(error: &Error) -> bool {
+fn is_the_cause(error: &Error) -> bool {
     !matches!(
         error.kind(),
         ErrorKind::InvalidChannelState(..)

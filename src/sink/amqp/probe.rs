@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection};
+use lapin::{BasicProperties, Connection};
 use rustls::ClientConfig;
 
-use super::connect::{address, kind, log_in, read_tls};
-use super::explain::{explain, is_not_found};
+use super::connect::{Link, address, kind, log_in, read_tls};
+use super::explain::{cause_of, explain, is_not_found};
 use crate::config::{self, AmqpServer};
 
 /// Routing keys that are tried; of more, the first ones.
@@ -56,10 +57,13 @@ async fn try_server(
     tls: Option<Arc<ClientConfig>>,
     keys: &BTreeSet<String>,
 ) -> Result<String, String> {
-    let link = log_in(config, server, tls)
+    let mut link = log_in(config, server, tls)
         .await
         .map_err(|failure| failure.why)?;
-    let found = look_around(config, &link.connection, keys).await;
+    let mut found = look_around(config, &mut link, keys).await;
+    if let Err(error) = found {
+        found = Err(cause_of(error, &mut link.events).await);
+    }
     link.close().await;
     let found = found.map_err(|error| explain(&error).why)?;
     Ok(found.join(", "))
@@ -67,9 +71,10 @@ async fn try_server(
 
 async fn look_around(
     config: &config::Amqp,
-    connection: &Connection,
+    link: &mut Link,
     keys: &BTreeSet<String>,
 ) -> lapin::Result<Vec<String>> {
+    let connection = &link.connection;
     let mut found = Vec::new();
     let exchange = &config.exchange;
     let has_exchange = exchange.name.is_empty() || find_exchange(connection, exchange).await?;
@@ -81,8 +86,9 @@ async fn look_around(
         found.push(presence("queue", &queue.name, has_queue));
     }
     if has_exchange {
-        let channel = connection.create_channel().await?;
-        try_to_write(&channel, &exchange.name, keys).await?;
+        // What was not there, and will be made, is not why we may not write.
+        while link.events.next().now_or_never().flatten().is_some() {}
+        try_to_write(&link.connection, &exchange.name, keys).await?;
         found.push("may write".to_owned());
     }
     Ok(found)
@@ -143,10 +149,11 @@ async fn find_queue(connection: &Connection, queue: &config::Queue) -> lapin::Re
 }
 
 async fn try_to_write(
-    channel: &Channel,
+    connection: &Connection,
     exchange: &str,
     keys: &BTreeSet<String>,
 ) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
     channel.tx_select().await?;
     // The permission is the exchange's, and where there are topic permissions the key's too. Keys
     // that only events will tell are not tried.

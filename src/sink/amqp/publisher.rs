@@ -11,19 +11,16 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Event};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Link;
-use super::explain::{explain, is_the_cause, size_limit};
+use super::explain::{cause_of, explain, size_limit};
 use super::unsettled::{Answer, Identity, Unsettled};
 use super::{Broken, Cause, Failure, Message, Outcome, Outcomes, Peer, SizeLimit, Ticket};
 
 /// How often it is asked whether a confirm is overdue.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// How long the broker's own word may come after what follows from it.
-const CAUSE: Duration = Duration::from_millis(500);
 
 type Waiting = Pin<Box<dyn Future<Output = Seen> + Send>>;
 
@@ -205,24 +202,9 @@ impl Publisher {
         Err(Failure::new(Cause::Timeout, why))
     }
 
-    /// What follows from a closed channel may be seen before the broker's reason for closing it.
     async fn cause(&mut self, error: lapin::Error) -> Failure {
-        if is_the_cause(&error) {
-            return self.reason(&error);
-        }
-        let events = &mut self.link.events;
-        let told = async {
-            while let Some(event) = events.next().await {
-                if let Event::Error(error) = event
-                    && is_the_cause(&error)
-                {
-                    return Some(error);
-                }
-            }
-            None
-        };
-        let told = timeout(CAUSE, told).await.ok().flatten();
-        self.reason(&told.unwrap_or(error))
+        let error = cause_of(error, &mut self.link.events).await;
+        self.reason(&error)
     }
 }
 
