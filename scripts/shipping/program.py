@@ -49,7 +49,7 @@ def config_complaints(where: str, config: str, secrets: set[str], secrets_at: st
 def laid_out(config: str, secrets: set[str], secrets_at: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         for secret in secrets:
-            Path(folder, secret).write_text("a secret\n")
+            Path(folder, secret).write_text("0123456789abcdef0123456789abcdef\n")
         path = Path(folder, "central-forwarder.toml")
         path.write_text(config.replace(secrets_at, f"{folder}/").replace("/var/lib/", f"{folder}/"))
         yield path
