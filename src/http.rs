@@ -1,4 +1,4 @@
-//! Requests to small services beside a broker: token endpoints and schema registries.
+//! Requests to small services beside a broker: token endpoints.
 
 use std::error::Error as _;
 use std::path::Path;
