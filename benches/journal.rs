@@ -1,10 +1,7 @@
 //! What a frame costs on its way into the journal, and out again.
 
-use std::fs::File;
 use std::hint::black_box;
-use std::io::Write as _;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
@@ -18,8 +15,6 @@ const FRAME_BYTES: usize = 2400;
 /// Frames of one round.
 const FRAMES: u64 = 1000;
 const WINDOW_BYTES: usize = 1 << 20;
-/// Frames of a round that ends with a sync.
-const SYNCED_FRAMES: u64 = 500_000;
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 
 fn frame() -> Frame {
@@ -89,55 +84,5 @@ fn append_and_read(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The same bytes, synced at the same pace: through the journal, and plainly into a file.
-fn append_beside_a_plain_file(criterion: &mut Criterion) {
-    const BYTES: u64 = SYNCED_FRAMES * FRAME_BYTES as u64;
-    let runtime = Runtime::new().expect("a runtime starts");
-    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
-    let frame = frame();
-    let mut group = criterion.benchmark_group("append until synced");
-    group.sample_size(10).throughput(Throughput::Bytes(BYTES));
-    // Nobody reads: what is in a segment before the last is removed.
-    let (journal, _) = Journal::open(
-        &options(Location::Directory(folder.path().join("journal"))),
-        &[],
-    )
-    .expect("the journal opens");
-    group.bench_function("journal", |bencher| {
-        bencher.iter(|| runtime.block_on(append_until_synced(&journal, &frame)));
-    });
-    group.bench_function("plain file", |bencher| {
-        bencher.iter(|| write_until_synced(&folder.path().join("plain"), BYTES));
-    });
-    group.finish();
-}
-
-async fn append_until_synced(journal: &Journal, frame: &Frame) {
-    let appender = journal.appender();
-    for _ in 0..SYNCED_FRAMES {
-        appender.append(frame).await.expect("the journal is open");
-    }
-    let end = journal.end();
-    let mut progress = journal.progress();
-    let synced = progress.wait_for(|progress| progress.synced >= end).await;
-    synced.expect("the journal is open");
-}
-
-fn write_until_synced(path: &Path, bytes: u64) {
-    let chunk = vec![0x5A; 1 << 20];
-    let mut file = File::create(path).expect("a file can be made");
-    let (mut left, mut synced_at) = (bytes, Instant::now());
-    while left > 0 {
-        let part = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
-        file.write_all(&chunk[..part]).expect("it can be written");
-        left -= part as u64;
-        if synced_at.elapsed() >= SYNC_INTERVAL {
-            file.sync_data().expect("it can be synced");
-            synced_at = Instant::now();
-        }
-    }
-    file.sync_data().expect("it can be synced");
-}
-
-criterion_group!(benches, append_and_read, append_beside_a_plain_file);
+criterion_group!(benches, append_and_read);
 criterion_main!(benches);

@@ -411,6 +411,48 @@ async fn a_cursor_beyond_the_end_makes_the_journal_go_on_behind_it() {
     assert_eq!((batch.entries[0].offset, batch.damaged), (10, 9));
 }
 
+/// The segments go as soon as the cursor is stored; it is moved back in just that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewind_that_is_granted_finds_its_records_though_segments_are_being_removed() {
+    const ROUNDS: u64 = 400;
+    const FRAMES: u64 = 50;
+    let mut options = in_memory(64 << 20);
+    options.segment_bytes = 1;
+    options.sync_interval = Duration::from_millis(1);
+    let (journal, mut cursor) = open_one(&options, Start::End);
+    let mut committer = cursor.committer();
+    let mut granted_late = 0;
+    for round in 1..=ROUNDS {
+        let (end, begun) = (round * FRAMES, journal.end());
+        let mut progress = journal.progress();
+        for number in begun..end {
+            append(&journal.appender(), number..number + 1).await;
+            let written = progress.wait_for(|progress| progress.written > number);
+            timeout(A_WHILE, written).await.unwrap().unwrap();
+        }
+        let from = committer.committed();
+        assert_eq!(read_numbers(&mut cursor, end).await, all(from..end));
+        committer.commit(end);
+        while journal.stats().cursors[0].stored < end {}
+        for _ in 0..round * 10 {
+            std::hint::spin_loop();
+        }
+        let mut to = from;
+        while let Err(outside) = committer.rewind(to) {
+            to = outside.oldest;
+        }
+        granted_late += u64::from(to > from && to < end);
+        assert!(committer.renew());
+        cursor.seek(to);
+        if to < end {
+            let batch = timeout(A_WHILE, cursor.read(1)).await.unwrap().unwrap();
+            assert_eq!((batch.skipped, batch.entries[0].offset), (0, to));
+            cursor.seek(to);
+        }
+    }
+    println!("{granted_late} of {ROUNDS} rewinds were granted while segments were being removed");
+}
+
 #[tokio::test]
 async fn damage_costs_the_records_of_that_place_alone() {
     let folder = TempDir::new().unwrap();

@@ -6,6 +6,7 @@
 
 mod amqp;
 mod broker;
+mod journal;
 mod kafka;
 mod mqtt;
 mod report;
@@ -51,6 +52,10 @@ struct Arguments {
     /// A librdkafka property, for the forwarder and the bare client alike; may be given more than once
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
     options: Vec<(String, String)>,
+    /// Measure the journal instead: its appends, its share of the processor, and what is taken from
+    /// the socket while a sink is away
+    #[arg(long)]
+    journal: bool,
     /// What cargo says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -77,6 +82,11 @@ fn main() -> ExitCode {
         Sink::Amqp => Box::new(Amqp::new(address)),
         Sink::Mqtt => Box::new(Mqtt::new(address)),
     };
+    if arguments.journal {
+        let report = journal::measure(broker.as_ref(), arguments.frames);
+        println!("{report}\n{}", report.json());
+        return ExitCode::SUCCESS;
+    }
     let report = measure(broker.as_ref(), &arguments);
     println!("{report}");
     println!("{}", report.json());

@@ -23,16 +23,42 @@ pub(crate) struct Load {
     pub(crate) frames: u32,
     /// Frames a second; 0 is as fast as the forwarder reads.
     pub(crate) rate: u32,
+    backlog: Backlog,
+}
+
+/// What the sink has not had yet.
+#[derive(Clone, Copy)]
+enum Backlog {
+    /// As large as it becomes.
+    OnDisk,
+    /// No larger than a journal in memory may be: what does not fit waits in the socket.
+    Held { in_memory: bool },
 }
 
 impl Load {
     pub(crate) fn full(frames: u32) -> Self {
-        Self { frames, rate: 0 }
+        Self {
+            frames,
+            rate: 0,
+            backlog: Backlog::OnDisk,
+        }
+    }
+
+    /// At full speed, with a backlog of the same size on disk and in memory.
+    pub(crate) fn held(frames: u32, in_memory: bool) -> Self {
+        Self {
+            backlog: Backlog::Held { in_memory },
+            ..Self::full(frames)
+        }
     }
 
     pub(crate) fn paced(rate: u32, seconds: u32) -> Self {
         let frames = rate.saturating_mul(seconds);
-        Self { frames, rate }
+        Self {
+            frames,
+            rate,
+            backlog: Backlog::OnDisk,
+        }
     }
 }
 
@@ -68,7 +94,7 @@ pub(crate) fn run(broker: &dyn Broker, load: Load) -> Run {
     let config = folder.path().join("bench.toml");
     fs::write(
         &config,
-        toml(broker, &simulator, &destination, folder.path()),
+        toml(broker, load, &simulator, &destination, folder.path()),
     )
     .expect("the config can be written");
     let config = config.to_str().expect("the path is text");
@@ -140,9 +166,22 @@ fn end(forwarder: &mut Forwarder, frames: u64) -> Latency {
     }
 }
 
-fn toml(broker: &dyn Broker, simulator: &Simulator, destination: &str, folder: &Path) -> String {
+fn toml(
+    broker: &dyn Broker,
+    load: Load,
+    simulator: &Simulator,
+    destination: &str,
+    folder: &Path,
+) -> String {
+    let state = format!("state_dir = '{}'\n", folder.join("state").display());
+    let held = "max_backlog = \"256 MiB\"\non_full = \"block\"\n";
+    let (state, held) = match load.backlog {
+        Backlog::OnDisk => (state, ""),
+        Backlog::Held { in_memory: false } => (state, held),
+        Backlog::Held { in_memory: true } => (String::new(), held),
+    };
     format!(
-        r#"state_dir = '{}'
+        r#"{state}
 
 [log]
 format = "json"
@@ -154,7 +193,7 @@ key = "simulated-key"
 topics = ["monitoring"]
 
 [sinks.bench]
-{}
+{}{held}
 [[routes]]
 topics = ["monitoring"]
 sink = "bench"
@@ -162,7 +201,6 @@ destination = "{destination}"
 format = "json"
 json = "readable"
 {}"#,
-        folder.join("state").display(),
         simulator.endpoint,
         broker.sink(),
         broker.route(),
@@ -170,13 +208,13 @@ json = "readable"
 }
 
 /// A simulated Central in a process of its own, ended with this value.
-struct Simulator {
+pub(crate) struct Simulator {
     process: Forwarder,
-    endpoint: String,
+    pub(crate) endpoint: String,
 }
 
 impl Simulator {
-    fn start(load: Load) -> Self {
+    pub(crate) fn start(load: Load) -> Self {
         let mut process = Forwarder::start(&[
             "simulate",
             "--listen=127.0.0.1:0",

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use super::index::Segment;
 use super::registered::Registered;
 use super::writer::Writer;
 use crate::config::{Backlog, OnFull};
@@ -72,23 +73,30 @@ impl Writer {
     /// Drops the oldest segment, unless it is the last or a sink that must not skip needs it. Those
     /// that may skip do.
     fn drop_oldest(&mut self) -> io::Result<bool> {
-        let Some((oldest, end)) = self.oldest_closed() else {
+        let Some((oldest, segment)) = self.take_oldest() else {
             return Ok(false);
         };
-        {
-            let cursors = self.shared.cursors();
-            let behind = || cursors.iter().filter(|(_, at)| at.committed() < end);
-            if behind().any(|(_, cursor)| blocks(cursor).is_some()) {
-                return Ok(false);
-            }
-            for (name, cursor) in behind() {
-                self.skip(name, cursor, end);
-            }
-        }
-        self.remove(oldest)?;
+        self.remove_file(oldest, segment)?;
         let dropped = &self.shared.numbers.dropped_segments;
         dropped.fetch_add(1, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Takes the oldest segment out of the index, and has the cursors skip it that have not passed
+    /// it: no cursor comes to be in it in between.
+    fn take_oldest(&self) -> Option<(u64, Segment)> {
+        let cursors = self.shared.cursors();
+        let mut index = self.shared.index();
+        let (oldest, end) = index.oldest_closed()?;
+        let behind = || cursors.iter().filter(|(_, at)| at.committed() < end);
+        if behind().any(|(_, cursor)| blocks(cursor).is_some()) {
+            return None;
+        }
+        for (name, cursor) in behind() {
+            self.skip(name, cursor, end);
+        }
+        let segment = index.remove(oldest)?;
+        Some((oldest, segment))
     }
 
     fn skip(&self, name: &str, cursor: &Registered, base: u64) {

@@ -4,7 +4,7 @@
 //! ```text
 //!  Appender ─┐                          ┌─ Cursor "lake"
 //!  Appender ─┼─▶ queue ─▶ writer thread ┤     segments are read with their own file handles
-//!  Appender ─┘   (bytes)  write, sync   └─ Cursor "work"
+//!  Appender ─┘   (bytes)  write ─▶ sync └─ Cursor "work"
 //! ```
 //!
 //! # Layout
@@ -61,13 +61,15 @@
 //! *Append.* What [`Appender::append`] has taken is in memory. The writer thread puts everything that
 //! waits into one write; from then on readers see it, and it survives the death of the process.
 //!
-//! *Sync.* At most `sync_interval` after the first unsynced byte the segment is synced, by a timer
-//! that needs no further append; from then on it survives the loss of power. What is unsynced is
-//! kept in memory too: after a failed sync the page cache cannot be trusted, so the unsynced records
-//! are written to a fresh file, which is synced and then renamed to a segment that begins with the
-//! first of them. Until that has succeeded nothing more is written, and appenders wait.
+//! *Sync.* At most `sync_interval` after the first unsynced byte a sync of the segment begins, by a
+//! timer that needs no further append; when it has ended, what was written before it began survives
+//! the loss of power. It is done by a thread of its own: writing goes on meanwhile, and what is
+//! written then belongs to the next sync. What is unsynced is kept in memory too: after a failed
+//! sync the page cache cannot be trusted, so the unsynced records are written to a fresh file, which
+//! is synced and then renamed to a segment that begins with the first of them. Until that has
+//! succeeded nothing more is written, and appenders wait.
 //!
-//! *Cursors* are stored after the sync that covers what they have passed, never before: a stored
+//! *Cursors* are stored after a sync that covers what they have passed, never before: a stored
 //! cursor does not point past what a power cut leaves. Should one do so all the same, the journal
 //! goes on at the highest offset that any cursor has passed: no offset is given twice.
 //!
@@ -103,6 +105,7 @@ mod limits;
 mod losses;
 #[cfg(test)]
 mod model;
+mod options;
 mod queue;
 mod reader;
 mod record;
@@ -114,6 +117,7 @@ mod segment;
 mod sim;
 mod stats;
 mod storage;
+mod syncing;
 mod thread;
 mod writer;
 
@@ -122,13 +126,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
 pub use self::cursor::{Batch, Committer, Cursor, Entry, ReadError};
 pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentInfo, forget, rewind};
 pub use self::losses::{Loss, LossCause, Losses};
+pub use self::options::{Location, Options, Start};
 pub use self::queue::{AppendError, Appender};
 pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
 pub use self::recovery::{Damage, Recovery};
@@ -137,51 +141,12 @@ pub use self::rewind_to::{NoPlace, RewindTo};
 pub use self::stats::{CursorStats, Stats};
 
 use self::index::Index;
+use self::options::{Limits, QUEUE_BYTES};
 use self::queue::Queue;
 use self::registered::Registered;
 use self::stats::Numbers;
 use self::storage::{Disk, Lock, Memory, Storage};
 use self::writer::Writer;
-
-/// Bytes of encoded frames that may wait for the writer thread, before appenders wait. Each record
-/// takes at least its header, so this bounds their number too. Large enough to ride out a slow sync
-/// (a second of 3,000 frames of 2.4 KB), small enough not to matter in memory.
-const QUEUE_BYTES: u32 = 8 << 20;
-
-/// A journal with a limit is cut into at least this many segments: how much is dropped at once when
-/// it is full.
-const SEGMENTS: u64 = 8;
-
-/// How a journal is opened.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub location: Location,
-    /// Bytes at which a segment is closed and the next one begun.
-    pub segment_bytes: u64,
-    /// The longest time that an appended frame may be unsynced.
-    pub sync_interval: Duration,
-    /// Beyond so many bytes on disk the oldest segment is dropped. In memory there is always a limit.
-    pub max_bytes: Option<u64>,
-    /// How long a segment is kept that all cursors have passed.
-    pub retain: Duration,
-}
-
-#[derive(Clone, Debug)]
-pub enum Location {
-    /// The journal's own folder; made if it is not there.
-    Directory(PathBuf),
-    /// Nothing outlives the process; the oldest segment is dropped beyond `bytes`.
-    Memory { bytes: u64 },
-}
-
-/// Where a cursor begins that has no stored place yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Behind the newest record: only what is appended from now on.
-    End,
-    /// At the oldest record that is still there.
-    Oldest,
-}
 
 /// How far the journal has come: offsets of the first record that is not yet so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -408,34 +373,6 @@ impl Observer {
     #[must_use]
     pub fn inspect(&self) -> Inspector {
         Inspector::of(&self.0)
-    }
-}
-
-/// What the writer must not exceed, in bytes.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    segment: u64,
-    /// Beyond this the oldest segment is dropped, read or not.
-    total: Option<u64>,
-    queue: u32,
-    retain_micros: i64,
-}
-
-impl Limits {
-    fn new(options: &Options) -> Self {
-        let total = match options.location {
-            Location::Directory(_) => options.max_bytes,
-            Location::Memory { bytes } => Some(bytes),
-        };
-        let share = total.map_or(u64::MAX, |total| total / SEGMENTS);
-        Self {
-            segment: options.segment_bytes.min(share).max(1),
-            total,
-            queue: u32::try_from(share)
-                .unwrap_or(u32::MAX)
-                .clamp(1, QUEUE_BYTES),
-            retain_micros: i64::try_from(options.retain.as_micros()).unwrap_or(i64::MAX),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! what a cursor with a limit had to skip.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use proptest::prelude::*;
 use super::reader::{Place, Reader};
 use super::registered::Registered;
 use super::sim::{Fault, Sim};
+use super::syncing::SyncJob;
 use super::writer::Writer;
 use super::{Appender, Cursor, Limits, Progress, Shared, Start};
 use crate::config::{Backlog, OnFull};
@@ -40,6 +42,12 @@ enum Step {
     Append(usize),
     Write,
     Sync,
+    /// One that other steps may come before the end of; the disk does it at once, or only then.
+    StartSync {
+        with_cursors: bool,
+        at_once: bool,
+    },
+    EndSync,
     Store,
     Remove,
     Read {
@@ -54,6 +62,11 @@ enum Step {
     /// Back to what is done.
     Seek {
         cursor: usize,
+    },
+    /// As an operator asks for it: to that part, in percent, of what is there.
+    Rewind {
+        cursor: usize,
+        percent: u64,
     },
     Plan {
         fault: Fault,
@@ -82,12 +95,16 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0_usize..200).prop_map(Step::Append),
         8 => Just(Step::Write),
-        4 => Just(Step::Sync),
+        2 => Just(Step::Sync),
+        6 => (any::<bool>(), any::<bool>())
+            .prop_map(|(with_cursors, at_once)| Step::StartSync { with_cursors, at_once }),
+        4 => Just(Step::EndSync),
         4 => Just(Step::Store),
         2 => Just(Step::Remove),
         6 => (cursor.clone(), 1_usize..1500).prop_map(|(cursor, window)| Step::Read { cursor, window }),
         4 => (cursor.clone(), 0_u64..4).prop_map(|(cursor, but)| Step::Commit { cursor, but }),
-        1 => cursor.prop_map(|cursor| Step::Seek { cursor }),
+        1 => cursor.clone().prop_map(|cursor| Step::Seek { cursor }),
+        1 => (cursor, 0_u64..=100).prop_map(|(cursor, percent)| Step::Rewind { cursor, percent }),
         3 => (fault, 0_u32..3).prop_map(|(fault, after)| Step::Plan { fault, after }),
         1 => Just(Step::Fill),
         2 => Just(Step::Heal),
@@ -101,6 +118,8 @@ struct Model {
     disk: Sim,
     writer: Writer,
     unwritten: Option<super::queue::Batch>,
+    /// A sync that has begun, and that the disk has not done.
+    job: Option<SyncJob>,
     cursors: Vec<Cursor>,
     /// By offset, the identities of the frames that must be read.
     present: BTreeMap<u64, u64>,
@@ -108,8 +127,10 @@ struct Model {
     queued: BTreeMap<u64, u64>,
     next_offset: u64,
     next_identity: u64,
-    /// What each cursor reads next, and has done.
+    /// What each cursor reads next.
     places: [u64; NAMES.len()],
+    /// The furthest that each has done, in this process.
+    done: [u64; NAMES.len()],
 }
 
 fn frame(identity: u64, len: usize) -> Frame {
@@ -134,12 +155,14 @@ impl Model {
             disk,
             writer,
             unwritten: None,
+            job: None,
             cursors,
             present: BTreeMap::new(),
             queued: BTreeMap::new(),
             next_offset: 0,
             next_identity: 0,
             places: [0; NAMES.len()],
+            done: [0; NAMES.len()],
         }
     }
 
@@ -152,15 +175,26 @@ impl Model {
     }
 
     fn run(&mut self, step: &Step) {
+        self.take(step);
+        for (done, cursor) in self.done.iter_mut().zip(&self.cursors) {
+            *done = cursor.committer().committed().max(*done);
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
         match *step {
             Step::Append(len) => self.append(len),
             Step::Write => self.write(),
-            Step::Sync => drop(self.writer.sync()),
-            Step::Store => drop(
-                self.writer
-                    .sync()
-                    .and_then(|()| self.writer.store_cursors()),
-            ),
+            Step::Sync => drop(self.sync()),
+            Step::StartSync {
+                with_cursors,
+                at_once,
+            } => self.start_sync(with_cursors, at_once),
+            Step::EndSync => {
+                self.do_job();
+                self.writer.poll_sync();
+            }
+            Step::Store => drop(self.sync().and_then(|()| self.writer.store_cursors())),
             Step::Remove => drop(self.writer.remove_passed()),
             Step::Read { cursor, window } => drop(self.read(cursor, window)),
             Step::Commit { cursor, but } => {
@@ -172,12 +206,47 @@ impl Model {
                 self.cursors[cursor].seek(done);
                 self.places[cursor] = done;
             }
+            Step::Rewind { cursor, percent } => self.rewind(cursor, percent),
             Step::Plan { fault, after } => self.disk.plan(fault, after),
             Step::Fill => self.disk.fill(),
             Step::Heal => self.disk.heal(),
             Step::Kill => self.restart(None),
             Step::LosePower { seed } => self.restart(Some(seed)),
         }
+    }
+
+    fn start_sync(&mut self, with_cursors: bool, at_once: bool) {
+        if !self.writer.is_syncing() && !self.writer.is_suspect() {
+            self.job = Some(self.writer.start_sync(with_cursors));
+        }
+        if at_once {
+            self.do_job();
+        }
+    }
+
+    fn do_job(&mut self) {
+        if let Some(job) = self.job.take() {
+            job.run();
+        }
+    }
+
+    /// It waits for the one that has begun.
+    fn sync(&mut self) -> io::Result<()> {
+        self.do_job();
+        self.writer.sync()
+    }
+
+    /// What was promised to be there is, until the cursor has passed it again.
+    fn rewind(&mut self, cursor: usize, percent: u64) {
+        let (oldest, end) = {
+            let index = self.shared().index();
+            (index.oldest().unwrap(), index.end)
+        };
+        let offset = oldest + (end - oldest) * percent / 100;
+        let cursor_of = &mut self.cursors[cursor];
+        cursor_of.committer().rewind(offset).unwrap();
+        cursor_of.seek(offset);
+        self.places[cursor] = offset;
     }
 
     fn append(&mut self, len: usize) {
@@ -200,6 +269,9 @@ impl Model {
                 .batch
         });
         let Some(batch) = batch else { return };
+        if self.writer.needs_file() {
+            self.do_job();
+        }
         let end = batch.end_offset;
         let before = self.slow().committed();
         match self.writer.write(batch) {
@@ -271,7 +343,7 @@ impl Model {
             self.disk = self.disk.after_power_loss(seed);
         }
         self.disk.heal();
-        self.unwritten = None;
+        (self.unwritten, self.job) = (None, None);
         (self.writer, self.cursors) = open(&self.disk);
 
         let mut maybe = self.present.split_off(&safe);
@@ -280,23 +352,19 @@ impl Model {
         let end = self.shared().index().end;
         self.next_offset = end;
         assert!(self.next_offset >= safe, "an offset is given twice");
-        for (number, (stored, committed)) in bounds.into_iter().enumerate() {
+        for (number, least) in bounds.into_iter().enumerate() {
             let now = self.cursors[number].committer().committed();
-            assert!(
-                (stored..=committed).contains(&now),
-                "{now} of {stored}..={committed}"
-            );
+            let most = self.done[number];
+            assert!((least..=most).contains(&now), "{now} of {least}..={most}");
             self.places[number] = now;
+            self.done[number] = now;
         }
     }
 
-    /// What a cursor may be at after a restart: not behind what was stored, nor before what was done.
-    fn cursor_bounds(&self) -> Vec<(u64, u64)> {
+    /// What no cursor may be behind of after a restart: what is stored, unless it was moved back.
+    fn cursor_bounds(&self) -> Vec<u64> {
         let cursors = self.shared().cursors();
-        NAMES
-            .iter()
-            .map(|name| (cursors[*name].stored(), cursors[*name].committed()))
-            .collect()
+        NAMES.iter().map(|name| cursors[*name].needed()).collect()
     }
 
     /// What was not synced may be lost or not, but must be what was appended if it is there.
@@ -324,10 +392,11 @@ impl Model {
     /// Once the disk is well again, everything is.
     fn finish(&mut self) {
         self.disk.heal();
+        self.run(&Step::EndSync);
         while !self.queued.is_empty() {
             self.write();
         }
-        self.writer.sync().unwrap();
+        self.sync().unwrap();
         assert_eq!(self.progress().synced, self.next_offset);
         for cursor in 0..NAMES.len() {
             while self.read(cursor, 1000) {}
@@ -345,6 +414,33 @@ fn open(disk: &Sim) -> (Writer, Vec<Cursor>) {
     let cursors: Vec<_> = NAMES.iter().map(register).collect();
     cursors[SLOW].committer().limit(BACKLOG);
     (writer, cursors)
+}
+
+/// A write that has failed may have reached the file all the same.
+#[test]
+fn a_cursor_that_was_moved_back_after_it_could_not_be_stored_is_stored_again() {
+    let mut model = Model::new();
+    for _ in 0..5 {
+        model.run(&Step::Append(100));
+    }
+    let (cursor, window) = (0, 1000);
+    for step in [
+        Step::Write,
+        Step::Read { cursor, window },
+        Step::Commit { cursor, but: 0 },
+        Step::Sync,
+        Step::Plan {
+            fault: Fault::FailedWrite,
+            after: 0,
+        },
+        Step::Store,
+        Step::Rewind { cursor, percent: 0 },
+        Step::Store,
+        Step::Kill,
+    ] {
+        model.run(&step);
+    }
+    assert_eq!(model.cursors[cursor].committer().committed(), 0);
 }
 
 proptest! {

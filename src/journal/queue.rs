@@ -69,6 +69,8 @@ struct State {
     next_offset: u64,
     /// A cursor has moved since the thread last looked.
     committed: bool,
+    /// A sync has ended since then.
+    synced: bool,
     closing: bool,
 }
 
@@ -102,6 +104,7 @@ impl Queue {
                 batch: Batch::starting(Vec::new(), next_offset),
                 next_offset,
                 committed: false,
+                synced: false,
                 closing: false,
             }),
             wake: Condvar::new(),
@@ -158,6 +161,12 @@ impl Queue {
         }
     }
 
+    /// The writer thread should look at the sync that was under way.
+    pub(super) fn note_sync(&self) {
+        lock(&self.state).synced = true;
+        self.wake.notify_one();
+    }
+
     /// Takes no more frames; those that wait are still written.
     pub(super) fn close(&self) {
         self.room.close();
@@ -172,8 +181,9 @@ impl Queue {
         loop {
             let ready = spare.is_some() && !state.batch.bytes.is_empty();
             let now = Instant::now();
-            if ready || state.committed || state.closing || until.is_some_and(|until| until <= now)
-            {
+            let synced = std::mem::take(&mut state.synced);
+            let woken = synced || state.committed || state.closing;
+            if ready || woken || until.is_some_and(|until| until <= now) {
                 return Wake {
                     batch: ready.then(|| state.take(spare.take().unwrap_or_default())),
                     committed: std::mem::take(&mut state.committed),

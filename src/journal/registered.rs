@@ -29,6 +29,8 @@ pub(super) struct Registered {
     pub(super) backlog: Mutex<Option<Backlog>>,
     /// The offset in the cursor's file.
     stored: AtomicU64,
+    /// Writing the file has begun and not ended well: it may hold another offset.
+    unsure: AtomicBool,
     file: Mutex<CursorFile>,
     pub(super) skipped: AtomicU64,
     pub(super) damaged: AtomicU64,
@@ -106,6 +108,7 @@ impl Registered {
             floor: AtomicU64::new(0),
             backlog: Mutex::default(),
             stored: AtomicU64::new(stored.offset),
+            unsure: AtomicBool::new(false),
             file: Mutex::new(file),
             skipped: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
@@ -312,21 +315,24 @@ impl Registered {
         true
     }
 
-    /// Stores the cursor, if it has moved. Nothing beyond `synced` must have been read, or it waits.
-    pub(super) fn store(&self, synced: u64) -> io::Result<bool> {
-        let stored = {
-            let committed = lock(&self.committed);
-            Stored {
-                offset: committed.offset,
-                near: committed.near,
-            }
-        };
-        if stored.offset == self.stored() || stored.offset > synced {
-            return Ok(false);
-        }
-        lock(&self.file).write(&stored)?;
-        self.stored.store(stored.offset, Ordering::Release);
-        Ok(true)
+    /// What is to be stored, if the cursor has moved since.
+    pub(super) fn moved(&self) -> Option<Stored> {
+        let committed = lock(&self.committed);
+        let moved = committed.offset != self.stored() || self.unsure.load(Ordering::Acquire);
+        moved.then(|| Stored {
+            offset: committed.offset,
+            near: committed.near,
+        })
+    }
+
+    /// Durable when it returns. What it has passed must be synced.
+    pub(super) fn store(&self, to: &Stored) -> io::Result<()> {
+        let mut file = lock(&self.file);
+        self.unsure.store(true, Ordering::Release);
+        file.write(to)?;
+        self.stored.store(to.offset, Ordering::Release);
+        self.unsure.store(false, Ordering::Release);
+        Ok(())
     }
 }
 

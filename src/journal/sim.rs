@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::lock;
 use super::storage::{File, Storage};
@@ -44,6 +44,34 @@ struct World {
     capacity: Option<usize>,
     /// Bytes of every file that cannot be read.
     unreadable: Option<Range<usize>>,
+    gate: Arc<Gate>,
+}
+
+/// Where syncs wait while they are held.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    is_shut: bool,
+    waiting: u32,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut state = lock(&self.state);
+        state.waiting += 1;
+        let passed = self.changed.wait_while(state, |state| state.is_shut);
+        passed.unwrap_or_else(PoisonError::into_inner).waiting -= 1;
+    }
+
+    fn set(&self, is_shut: bool) {
+        lock(&self.state).is_shut = is_shut;
+        self.changed.notify_all();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +103,16 @@ impl Sim {
 
     pub(super) fn spoil(&self, bytes: Range<usize>) {
         lock(&self.0).unreadable = Some(bytes);
+    }
+
+    /// Syncs take until this is taken back.
+    pub(super) fn hold_syncs(&self, held: bool) {
+        lock(&self.0).gate.set(held);
+    }
+
+    pub(super) fn is_syncing(&self) -> bool {
+        let gate = Arc::clone(&lock(&self.0).gate);
+        lock(&gate.state).waiting > 0
     }
 
     pub(super) fn heal(&self) {
@@ -312,6 +350,8 @@ impl File for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let gate = Arc::clone(&lock(&self.world).gate);
+        gate.pass();
         let failed = lock(&self.world).check(Fault::FailedSync);
         let mut inode = lock(&self.inode);
         if failed.is_err() {

@@ -1,4 +1,8 @@
-//! The writer thread: waits for work or the next timer, and never ends because a disk fails.
+//! The writer thread: waits for work or the next timer, and never ends because a disk fails. Syncs
+//! are done by another thread, so that readers see what comes meanwhile.
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -6,20 +10,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::queue::{Batch, Wake};
+use super::syncing::Syncer;
 use super::writer::Writer;
 use super::{CloseError, Shared};
 
 /// After a failure the disk is left alone for so long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Storing cursors may take at most one part in so many of the writer's time: on a slow disk they
-/// are stored less often, which costs repeats after a crash, never frames.
+/// Storing cursors may take at most one part in so many of the time, since no sync is begun
+/// meanwhile: on a slow disk they are stored less often, which costs repeats after a crash, never frames.
 const CURSOR_SHARE: u32 = 10;
 
 #[derive(Debug)]
 struct Thread {
     shared: Arc<Shared>,
     writer: Writer,
+    syncer: Syncer,
     sync_interval: Duration,
     /// A batch that could not be written yet.
     unwritten: Option<Batch>,
@@ -40,6 +46,7 @@ pub(super) fn spawn(
     let thread = Thread {
         shared: Arc::clone(writer.shared()),
         writer,
+        syncer: Syncer::spawn()?,
         sync_interval,
         unwritten: None,
         sync_at: None,
@@ -75,7 +82,10 @@ impl Thread {
         loop {
             let mut none = None;
             let blocked = self.is_blocked();
-            let wanted = self.unwritten.is_none() && self.paused_until.is_none() && !blocked;
+            let wanted = self.unwritten.is_none()
+                && self.paused_until.is_none()
+                && !blocked
+                && !self.writer.is_full();
             let room = if wanted { &mut spare } else { &mut none };
             let wake = shared.queue.wait(self.next_timer(), room);
             let closing = wake.closing;
@@ -106,7 +116,11 @@ impl Thread {
         blocked
     }
 
+    /// The end of a sync wakes us too; no other is begun before.
     fn next_timer(&self) -> Option<Instant> {
+        if self.paused_until.is_none() && self.writer.is_syncing() {
+            return None;
+        }
         self.paused_until.or(match (self.sync_at, self.cursors_at) {
             (Some(sync), Some(cursors)) => Some(sync.min(cursors)),
             (sync, cursors) => sync.or(cursors),
@@ -123,20 +137,26 @@ impl Thread {
         }
     }
 
-    /// Does what is due. A full disk fails the write, and is healed by the cursors: they go on.
-    fn work(&mut self) -> io::Result<()> {
+    /// Does what is due, and tells whether a sync has ended well. A full disk fails the write, and is
+    /// healed by the cursors: they go on.
+    fn work(&mut self) -> io::Result<bool> {
+        let ended = self.end_sync();
         let written = self.write();
-        let synced = if due(self.sync_at) || self.writer.must_sync() {
-            self.sync()
-        } else {
-            Ok(())
+        let synced = self.sync();
+        let ended_well = ended?;
+        written.and(synced).map(|()| ended_well)
+    }
+
+    fn end_sync(&mut self) -> io::Result<bool> {
+        let Some(ended) = self.writer.poll_sync() else {
+            return Ok(false);
         };
-        let stored = if due(self.cursors_at) {
-            self.store_cursors()
-        } else {
-            Ok(())
-        };
-        written.and(synced).and(stored)
+        if !ended.storing.is_zero() {
+            self.cursors_rest_until = Instant::now() + ended.storing * CURSOR_SHARE;
+        }
+        ended.result?;
+        self.writer.remove_passed()?;
+        Ok(true)
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -159,34 +179,40 @@ impl Thread {
         Ok(())
     }
 
+    /// Begins a sync, if one is due and none is under way. After one that has failed it is waited for.
     fn sync(&mut self) -> io::Result<()> {
-        self.writer.sync()?;
-        self.sync_at = None;
-        Ok(())
-    }
-
-    /// A cursor is stored only up to what is synced, so the sync comes first.
-    fn store_cursors(&mut self) -> io::Result<()> {
-        self.sync()?;
-        let start = Instant::now();
-        self.writer.store_cursors()?;
-        self.writer.remove_passed()?;
-        self.cursors_at = None;
-        self.cursors_rest_until = Instant::now() + start.elapsed() * CURSOR_SHARE;
+        if self.writer.is_syncing() {
+            return Ok(());
+        }
+        if self.writer.is_suspect() {
+            return self.writer.sync();
+        }
+        let with_cursors = due(self.cursors_at);
+        if with_cursors || due(self.sync_at) || self.writer.must_sync() {
+            self.syncer.start(self.writer.start_sync(with_cursors));
+            self.sync_at = None;
+            if with_cursors {
+                self.cursors_at = None;
+            }
+        }
         Ok(())
     }
 
     /// Says what stands in the way, once, and when it is gone.
-    fn after(&mut self, done: io::Result<()>) {
+    fn after(&mut self, done: io::Result<bool>) {
         match done {
-            Ok(()) => {
+            Ok(ended_well) => {
                 self.paused_until = None;
-                if self.shared.numbers.set_trouble(None) {
+                if ended_well && self.shared.numbers.set_trouble(None) {
                     tracing::info!("the journal can be written again");
                 }
             }
             Err(error) => {
-                self.paused_until = Some(Instant::now() + PAUSE);
+                let now = Instant::now();
+                self.paused_until = Some(now + PAUSE);
+                // Only a sync shows that all is well again.
+                self.sync_at.get_or_insert(now);
+                self.cursors_at.get_or_insert(now);
                 if self.shared.numbers.set_trouble(Some(error.to_string())) {
                     tracing::error!(%error, "the journal cannot be written, trying again");
                 }
@@ -207,7 +233,9 @@ impl Thread {
         let mut spare = Some(Vec::new());
         self.unwritten = self.shared.queue.wait(None, &mut spare).batch;
         self.write()?;
-        self.store_cursors()
+        self.writer.sync()?;
+        self.writer.store_cursors()?;
+        self.writer.remove_passed()
     }
 
     fn unsafe_records(&self) -> u64 {
@@ -220,196 +248,4 @@ impl Thread {
 
 fn due(at: Option<Instant>) -> bool {
     at.is_some_and(|at| at <= Instant::now())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use bytes::Bytes;
-    use tokio::time::timeout;
-
-    use super::super::sim::{Fault, Sim};
-    use super::super::{Appender, Cursor, Journal, Location, Options, QUEUE_BYTES, Start};
-    use super::*;
-    use crate::config::{Backlog, OnFull};
-    use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
-
-    const A_WHILE: Duration = Duration::from_secs(30);
-
-    fn open(disk: &Sim) -> (Journal, Cursor) {
-        open_with_segments_of(disk, 1 << 20)
-    }
-
-    fn open_with_segments_of(disk: &Sim, segment_bytes: u64) -> (Journal, Cursor) {
-        let options = Options {
-            location: Location::Directory(PathBuf::new()),
-            segment_bytes,
-            sync_interval: Duration::from_millis(1),
-            max_bytes: None,
-            retain: Duration::ZERO,
-        };
-        let names = [("lake", Start::End)];
-        let storage = Arc::new(disk.clone());
-        let (journal, mut cursors) = Journal::start(storage, None, &options, &names).unwrap();
-        (journal, cursors.remove(0))
-    }
-
-    async fn append(appender: &Appender, len: usize) {
-        let frame = Frame {
-            subscription: SubscriptionId::new("acme", Stream::parse("classic/x").unwrap()),
-            received_at: Timestamp(0),
-            payload: Bytes::from(vec![0; len]),
-        };
-        appender.append(&frame).await.unwrap();
-    }
-
-    async fn synced(journal: &Journal, offset: u64) {
-        let mut progress = journal.progress();
-        let done = progress.wait_for(|progress| progress.synced >= offset);
-        timeout(A_WHILE, done).await.unwrap().unwrap();
-    }
-
-    async fn in_trouble(journal: &Journal) {
-        let looking = async {
-            while journal.stats().trouble.is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(A_WHILE, looking).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_bad_sector_costs_the_record_in_it_after_some_tries() {
-        let disk = Sim::default();
-        let (journal, mut cursor) = open(&disk);
-        let appender = journal.appender();
-        for _ in 0..3 {
-            append(&appender, 10_000).await;
-        }
-        synced(&journal, 3).await;
-        disk.spoil(15_000..15_001);
-        let (mut offsets, mut failures, mut damaged) = (Vec::new(), 0, 0);
-        while offsets.last() != Some(&2) {
-            match timeout(A_WHILE, cursor.read(1 << 20)).await.unwrap() {
-                Ok(batch) => {
-                    damaged += batch.damaged;
-                    offsets.extend(batch.entries.iter().map(|entry| entry.offset));
-                }
-                Err(_) => failures += 1,
-            }
-        }
-        assert_eq!((offsets, damaged), (vec![0, 2], 1));
-        assert!(failures >= 5, "it is asked for {failures} times");
-        assert_eq!(journal.stats().cursors[0].damaged, 1);
-        journal.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_makes_appenders_wait_and_loses_nothing() {
-        let disk = Sim::default();
-        let (journal, mut cursor) = open(&disk);
-        let appender = journal.appender();
-        disk.fill();
-        let full = QUEUE_BYTES as usize - 200;
-        append(&appender, full).await;
-        in_trouble(&journal).await;
-        let waiting = tokio::spawn({
-            let appender = appender.clone();
-            async move { append(&appender, 200).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-
-        disk.heal();
-        waiting.await.unwrap();
-        synced(&journal, 2).await;
-        let stats = journal.stats();
-        assert_eq!(stats.trouble, None);
-        assert!(stats.append_wait > Duration::ZERO);
-        for (offset, len) in [(0, full), (1, 200)] {
-            let batch = cursor.read(1).await.unwrap();
-            assert_eq!(batch.entries[0].offset, offset);
-            assert_eq!(batch.entries[0].frame.payload.len(), len);
-        }
-        journal.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn on_a_disk_that_stays_full_the_oldest_is_skipped() {
-        const FRAMES: u64 = 100;
-        let disk = Sim::default();
-        disk.limit(30_000);
-        let (journal, mut cursor) = open_with_segments_of(&disk, 2000);
-        for number in 0..FRAMES {
-            append(&journal.appender(), 500).await;
-            synced(&journal, number + 1).await;
-        }
-        let first = cursor.read(1).await.unwrap();
-        assert!(first.skipped > 0);
-        assert_eq!(first.entries[0].offset, first.skipped);
-        let mut last = first.skipped;
-        while last + 1 < FRAMES {
-            let batch = cursor.read(1000).await.unwrap();
-            last = batch.entries.last().unwrap().offset;
-        }
-        assert!(journal.stats().dropped_segments > 0);
-        journal.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn on_a_disk_that_stays_full_a_sink_that_must_not_skip_is_waited_for() {
-        const FRAMES: u64 = 100;
-        let disk = Sim::default();
-        disk.limit(30_000);
-        let (journal, mut cursor) = open_with_segments_of(&disk, 2000);
-        cursor.committer().limit(Backlog {
-            max_bytes: 1 << 20,
-            on_full: OnFull::Block,
-        });
-        let (appender, mut progress) = (journal.appender(), journal.progress());
-        let appending = tokio::spawn(async move {
-            for number in 0..FRAMES {
-                append(&appender, 500).await;
-                let written = progress.wait_for(|progress| progress.written > number);
-                written.await.unwrap();
-            }
-        });
-        in_trouble(&journal).await;
-        let mut next = 0;
-        while next < FRAMES {
-            let read = timeout(A_WHILE, cursor.read(1000));
-            let batch = read.await.unwrap().unwrap();
-            assert_eq!((batch.skipped, batch.entries[0].offset), (0, next));
-            next += batch.entries.len() as u64;
-            cursor.committer().commit(next);
-        }
-        appending.await.unwrap();
-        journal.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_failed_sync_is_made_good() {
-        let disk = Sim::default();
-        let (journal, mut cursor) = open(&disk);
-        disk.plan(Fault::FailedSync, 0);
-        append(&journal.appender(), 100).await;
-        synced(&journal, 1).await;
-
-        drop((journal, cursor));
-        (_, cursor) = open(&disk.after_power_loss(0));
-        assert_eq!(cursor.read(1).await.unwrap().entries[0].offset, 0);
-    }
-
-    #[tokio::test]
-    async fn closing_a_journal_on_a_full_disk_says_what_is_lost() {
-        let disk = Sim::default();
-        let (journal, _cursor) = open(&disk);
-        let appender = journal.appender();
-        disk.fill();
-        append(&appender, 100).await;
-        in_trouble(&journal).await;
-        append(&appender, 100).await;
-        assert_eq!(journal.close().await.unwrap_err().unsynced, 2);
-    }
 }

@@ -4,20 +4,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cursor_file::Stored;
 use super::index::Segment;
 use super::queue::Batch;
 use super::recovery::{Active, Recovery, recover};
+use super::registered::Registered;
 use super::storage::{Storage, write_all_at};
+use super::syncing::{Ended, SyncJob, Syncing};
 use super::{Limits, MAX_PAYLOAD_BYTES, QUEUE_BYTES, Shared, segment};
 use crate::frame::Timestamp;
 
-/// Written batches are kept until they are synced; with this much a sync is due at once. Bounds
-/// memory beside the queue.
-const UNSYNCED_BYTES: usize = 16 << 20;
+/// With this much unsynced a sync is due at once.
+const UNSYNCED_BYTES: usize = 12 << 20;
 
-/// More than this is never unsynced: what makes a sync due, and a batch of one record of the largest
+/// Written batches are kept until they are synced. While a sync is under way and so much is kept,
+/// nothing more is written. Bounds memory beside the queue.
+const KEPT_BYTES: usize = 2 * UNSYNCED_BYTES;
+
+/// More than this is never unsynced: what may be kept, and a batch of one record of the largest
 /// size. A batch of several is smaller.
-pub(super) const MOST_UNSYNCED_BYTES: u64 = (UNSYNCED_BYTES + 2 * MAX_PAYLOAD_BYTES) as u64;
+pub(super) const MOST_UNSYNCED_BYTES: u64 = (KEPT_BYTES + 2 * MAX_PAYLOAD_BYTES) as u64;
 
 /// Buffers of synced batches are kept for the next ones up to so many bytes, all together: fresh
 /// memory costs a page fault every four kibibytes.
@@ -31,8 +37,11 @@ pub(super) struct Writer {
     /// The active segment's length when it was last synced.
     synced_len: u64,
     synced: u64,
-    /// Written since then, in order.
+    /// Written, and covered by no sync that has begun, in order.
     unsynced: Vec<Batch>,
+    unsynced_bytes: usize,
+    /// A sync that is under way.
+    syncing: Option<Syncing>,
     /// A sync has failed: the active file's unsynced bytes may never reach the disk.
     suspect: bool,
     spare: Vec<Vec<u8>>,
@@ -49,6 +58,8 @@ impl Writer {
             active,
             synced: end,
             unsynced: Vec::new(),
+            unsynced_bytes: 0,
+            syncing: None,
             suspect: false,
             spare: Vec::new(),
         };
@@ -65,14 +76,24 @@ impl Writer {
         self.spare.pop().unwrap_or_default()
     }
 
-    pub(super) fn has_unsynced(&self) -> bool {
-        !self.unsynced.is_empty()
-    }
-
     /// So much is unsynced that the timer should not be waited for.
     pub(super) fn must_sync(&self) -> bool {
-        let bytes: usize = self.unsynced.iter().map(|batch| batch.bytes.len()).sum();
-        bytes >= UNSYNCED_BYTES
+        self.unsynced_bytes >= UNSYNCED_BYTES
+    }
+
+    /// Whether nothing more is to be written before the sync that is under way has ended.
+    pub(super) fn is_full(&self) -> bool {
+        let syncing = self.syncing.as_ref();
+        syncing.is_some_and(|syncing| syncing.bytes + self.unsynced_bytes >= KEPT_BYTES)
+    }
+
+    pub(super) fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
+    }
+
+    /// A sync has failed: only [`Writer::sync`] helps.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Records that were written and not synced.
@@ -103,14 +124,20 @@ impl Writer {
         self.shared
             .progress
             .send_modify(|progress| progress.written = batch.end_offset);
+        self.unsynced_bytes += batch.bytes.len();
         self.unsynced.push(batch);
         self.keep_limits();
         Ok(())
     }
 
+    /// Whether the next write needs another file first, and so the end of every sync.
+    pub(super) fn needs_file(&self) -> bool {
+        self.suspect || self.active.len >= self.limits.segment
+    }
+
     /// Sees to a file that can be written to.
     fn prepare(&mut self) -> io::Result<()> {
-        if self.suspect || self.active.len >= self.limits.segment {
+        if self.needs_file() {
             self.sync()?;
         }
         if self.active.len >= self.limits.segment {
@@ -131,32 +158,90 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes all that is written survive the loss of power. After an error it can be repeated.
+    /// Begins to make all that is written survive the loss of power, and then to store the cursors
+    /// that have moved, if that is asked for. Writing may go on meanwhile. There must be no sync under
+    /// way, nor one that has failed.
+    pub(super) fn start_sync(&mut self, with_cursors: bool) -> SyncJob {
+        let cursors = if with_cursors {
+            // What they have passed was read, so it is written, and covered.
+            self.moved_cursors().collect()
+        } else {
+            Vec::new()
+        };
+        let batches = std::mem::take(&mut self.unsynced);
+        let file = (!batches.is_empty()).then(|| Arc::clone(&self.active.file));
+        let bytes = std::mem::take(&mut self.unsynced_bytes);
+        let shared = Arc::clone(&self.shared);
+        let (job, syncing) = SyncJob::new(file, cursors, shared, batches, bytes, self.active.len);
+        self.syncing = Some(syncing);
+        job
+    }
+
+    /// Takes notice of the end of the sync that is under way, if it has ended.
+    pub(super) fn poll_sync(&mut self) -> Option<Ended> {
+        let ended = self.syncing.as_ref()?.try_wait()?;
+        Some(self.end_sync(ended))
+    }
+
+    /// Waits for the sync that is under way, and tells whether the cursors were stored; that it has
+    /// failed is made good by the next one.
+    fn wait_for_sync(&mut self) -> io::Result<()> {
+        let Some(syncing) = &self.syncing else {
+            return Ok(());
+        };
+        let ended = syncing.wait();
+        let Ended { synced, result, .. } = self.end_sync(ended);
+        synced.map_or(Ok(()), |_| result)
+    }
+
+    fn end_sync(&mut self, ended: Ended) -> Ended {
+        let Some(syncing) = self.syncing.take() else {
+            return ended;
+        };
+        if let Some(took) = ended.synced {
+            if !syncing.batches.is_empty() {
+                self.shared.numbers.synced(took);
+            }
+            self.note_synced(syncing.batches, syncing.len);
+        } else {
+            self.suspect = true;
+            self.unsynced_bytes += syncing.bytes;
+            self.unsynced.splice(0..0, syncing.batches);
+        }
+        ended
+    }
+
+    /// Makes all that is written survive the loss of power before it returns. After an error it can
+    /// be repeated.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        let stored = self.wait_for_sync();
         let start = Instant::now();
         if self.suspect {
             self.begin_anew()?;
-        } else if self.has_unsynced() {
+        } else if !self.unsynced.is_empty() {
             self.active
                 .file
                 .sync()
                 .inspect_err(|_| self.suspect = true)?;
         } else {
-            return Ok(());
+            return stored;
         }
         self.shared.numbers.synced(start.elapsed());
-        self.note_synced();
-        Ok(())
+        let batches = std::mem::take(&mut self.unsynced);
+        self.unsynced_bytes = 0;
+        self.note_synced(batches, self.active.len);
+        stored
     }
 
-    fn note_synced(&mut self) {
+    /// `len`: of the active segment.
+    fn note_synced(&mut self, batches: Vec<Batch>, len: u64) {
         self.suspect = false;
-        self.synced_len = self.active.len;
-        if let Some(last) = self.unsynced.last() {
+        self.synced_len = len;
+        if let Some(last) = batches.last() {
             self.synced = last.end_offset;
         }
         let mut kept: usize = self.spare.iter().map(Vec::capacity).sum();
-        for mut batch in self.unsynced.drain(..) {
+        for mut batch in batches {
             kept += batch.bytes.capacity();
             if kept > SPARE_BYTES {
                 break;
@@ -209,11 +294,21 @@ impl Writer {
 
     /// Stores the cursors that have moved, as far as what they have passed is synced.
     pub(super) fn store_cursors(&mut self) -> io::Result<()> {
-        let registered: Vec<_> = self.shared.cursors().values().cloned().collect();
-        for cursor in registered {
-            cursor.store(self.synced)?;
+        let synced = self.synced;
+        let moved: Vec<_> = self.moved_cursors().collect();
+        for (cursor, to) in moved {
+            if to.offset <= synced {
+                cursor.store(&to)?;
+            }
         }
         Ok(())
+    }
+
+    fn moved_cursors(&self) -> impl Iterator<Item = (Arc<Registered>, Stored)> {
+        let registered: Vec<_> = self.shared.cursors().values().cloned().collect();
+        registered
+            .into_iter()
+            .filter_map(|cursor| cursor.moved().map(|to| (cursor, to)))
     }
 
     /// Removes the segments that every cursor has passed in its stored form, and that need not be
@@ -225,16 +320,9 @@ impl Writer {
 
     /// The same for frames that were received before `keep_from`, in microseconds.
     pub(super) fn remove_passed_before(&mut self, keep_from: i64) -> io::Result<()> {
-        let cursors = self.shared.cursors();
-        let passed = cursors.values().map(|cursor| cursor.needed()).min();
-        drop(cursors);
-        let passed = passed.unwrap_or(self.synced);
         let mut removed = false;
-        while let Some((base, end)) = self.oldest_closed()
-            && end <= passed
-            && self.received_before(end, keep_from)
-        {
-            self.remove(base)?;
+        while let Some((base, segment)) = self.take_passed(keep_from) {
+            self.remove_file(base, segment)?;
             removed = true;
         }
         if removed {
@@ -243,26 +331,32 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the frame that the segment `base` begins with came no later than a time: those of the
-    /// segment before it came earlier still.
-    fn received_before(&self, base: u64, micros: i64) -> bool {
-        let segment = self.shared.index().get(base);
-        let received_at = segment.and_then(|segment| segment.received_at);
-        received_at.is_none_or(|received_at| received_at.0 <= micros)
+    /// Takes the oldest segment out of the index, if it need not be kept. A cursor that is moved back
+    /// meanwhile is so before, and keeps it, or after, and does not find it.
+    fn take_passed(&self, keep_from: i64) -> Option<(u64, Segment)> {
+        let cursors = self.shared.cursors();
+        let mut index = self.shared.index();
+        let needed = cursors.values().map(|cursor| cursor.needed()).min();
+        let (base, end) = index.oldest_closed()?;
+        // The frames of the segment before came earlier than the first of the next one.
+        let received_at = index.get(end).and_then(|next| next.received_at);
+        let is_passed = end <= needed.unwrap_or(self.synced);
+        let is_old = received_at.is_none_or(|received_at| received_at.0 <= keep_from);
+        let segment = (is_passed && is_old).then(|| index.remove(base))??;
+        Some((base, segment))
     }
 
     pub(super) fn oldest_closed(&self) -> Option<(u64, u64)> {
         self.shared.index().oldest_closed()
     }
 
-    /// Readers that look for the segment go on at the next; those that have it open keep it.
-    pub(super) fn remove(&mut self, base: u64) -> io::Result<()> {
-        let segment = self.shared.index().remove(base);
-        match self.shared.storage.remove(&segment::name(base)) {
+    /// Removes a segment that was taken out of the index, or puts it back. Readers that look for it
+    /// go on at the next; those that have it open keep it.
+    pub(super) fn remove_file(&mut self, base: u64, segment: Segment) -> io::Result<()> {
+        let removed = self.shared.storage.remove(&segment::name(base));
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                if let Some(segment) = segment {
-                    self.shared.index().insert(base, segment);
-                }
+                self.shared.index().insert(base, segment);
                 Err(error)
             }
             _ => Ok(()),
