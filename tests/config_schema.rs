@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use central_forwarder::config;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Whether a value fits a schema, by the keywords that our schema uses; an unknown one is an error
 /// of this test.
@@ -146,7 +146,7 @@ fn nothing_in_it_is_null() {
     let text = config::schema().to_string();
     assert!(!text.contains("null"), "{text}");
     assert_eq!(
-        config::schema()["properties"]["state_dir"],
-        json!({ "type": "string" })
+        config::schema()["properties"]["state_dir"]["type"],
+        "string"
     );
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::raw::{
     Endpoint, Listen, Names, Parts, Raw, SecretSource, Setting, Size, Span, Topic, Topics,
@@ -20,20 +20,25 @@ pub fn schema() -> Value {
         .into_generator()
         .into_root_schema_for::<Raw>()
         .to_value();
-    strip_null(&mut schema);
+    tidy(&mut schema);
     if let Value::Object(root) = &mut schema {
         root.insert("title".to_owned(), "central-forwarder".into());
     }
     schema
 }
 
-/// TOML has no null: what may be left out is left out.
-fn strip_null(schema: &mut Value) {
+/// TOML has no null: what may be left out is left out. That nothing is there by default goes without
+/// saying. Descriptions are one line each: editors wrap them by themselves.
+fn tidy(schema: &mut Value) {
     let is_null = |value: &Value| value == "null" || value["type"] == "null";
+    let is_nothing = |value: &Value| value.is_null() || *value == json!({}) || *value == json!([]);
     match schema {
         Value::Object(keywords) => {
-            if keywords.get("default").is_some_and(Value::is_null) {
+            if keywords.get("default").is_some_and(is_nothing) {
                 keywords.remove("default");
+            }
+            if let Some(Value::String(text)) = keywords.get_mut("description") {
+                *text = text.replace('\n', " ");
             }
             for keyword in ["type", "anyOf"] {
                 let Some(Value::Array(choices)) = keywords.get_mut(keyword) else {
@@ -55,9 +60,9 @@ fn strip_null(schema: &mut Value) {
                     _ => {}
                 }
             }
-            keywords.values_mut().for_each(strip_null);
+            keywords.values_mut().for_each(tidy);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_null),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
     }
 }
@@ -81,28 +86,35 @@ macro_rules! taken_by {
 taken_by! {
     Span: |_| json_schema!({
         "type": "string",
+        "title": "duration",
         "description": "a duration, such as \"30s\"",
     });
     Size: |_| json_schema!({
         "type": ["string", "integer"],
         "minimum": 0,
+        "title": "size",
         "description": "a size, such as \"64 MiB\"",
     });
     Endpoint: |_| json_schema!({
         "type": "string",
         "pattern": "^wss?://",
+        "title": "URL",
         "description": "a URL, such as \"wss://HOST/streaming/api\"",
     });
     Listen: |_| json_schema!({
         "type": "string",
+        "title": "address",
         "description": "an address, such as \"127.0.0.1:9600\"",
     });
     Template: |_| json_schema!({
         "type": "string",
+        "title": "template",
         "description": "a template, such as \"central.{topic}\"",
     });
     Names: |_| json_schema!({
         "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+        "title": "list of strings",
+        "description": "a list of strings; one alone may stand without brackets",
     });
     Topic: |generator| json_schema!({
         "anyOf": [{ "type": "string" }, generator.subschema_for::<Parts>()],
@@ -112,16 +124,19 @@ taken_by! {
             { "type": "string" },
             { "type": "array", "items": generator.subschema_for::<Topic>() },
         ],
+        "title": "list of topics",
+        "description": "a list of topics; one alone may stand without brackets",
     });
     SecretSource: |_| json_schema!({
         "anyOf": [{ "type": "string" }, source("file"), source("env")],
+        "title": "secret",
         "description": "a string, { file = \"PATH\" } or { env = \"NAME\" }",
     });
     Setting: |_| json_schema!({
         "anyOf": [{ "type": ["string", "number", "boolean"] }, source("file"), source("env")],
         "description": "a string, number or boolean, { file = \"PATH\" } or { env = \"NAME\" }",
     });
-    Literal: |_| json_schema!({ "type": ["string", "number", "boolean"] });
+    Literal: |_| json_schema!({ "type": ["string", "number", "boolean"], "title": "literal" });
     MqttVersion: |_| json_schema!({ "enum": [3, 5] });
     Qos: |_| json_schema!({ "enum": [0, 1, 2] });
 }

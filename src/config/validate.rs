@@ -54,8 +54,8 @@ pub(super) fn config(
     let admin = raw.admin.map(|admin| tables.admin(admin));
     let accounts = tables.accounts(raw.accounts);
     let backlogs = tables.backlogs(&raw.sinks, journal.segment_bytes);
-    let given = raw.sinks.iter();
-    let starts = given.filter_map(|(name, sink)| Some((name.clone(), sink.start?)));
+    let starts = raw.sinks.iter();
+    let starts = starts.map(|(name, sink)| (name.clone(), sink.start.unwrap_or_default()));
     let starts = starts.collect();
     let sinks = tables.sinks(raw.sinks);
     let (messages, events) = (tables.messages, tables.events);
