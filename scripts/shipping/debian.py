@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,22 @@ UNIT = Path(f"/lib/systemd/system/{NAME}.service")
 NOTIFY_RELOAD = 253
 # Of ten; in tenths.
 EXPOSURE_AT_MOST = 20
+SECONDS = 30
+CONFIG = Path("/etc/central-forwarder/central-forwarder.toml")
+GOOD_CONFIG = """
+state_dir = "{folder}/state"
+[accounts.acme]
+generation = "classic"
+endpoint = "ws://127.0.0.1:1/streaming/api"
+key = "k"
+topics = ["audit"]
+[sinks.out]
+type = "file"
+path = "{folder}/out"
+[[routes]]
+topics = "*"
+sink = "out"
+"""
 
 
 def check() -> Iterator[str]:
@@ -27,6 +44,7 @@ def check() -> Iterator[str]:
         yield from said("apt-get install", apt)
         yield from installed()
         yield from unit()
+        yield from reload()
     finally:
         run(["dpkg", "--purge", NAME])
     if UNIT.exists() or shutil.which(NAME, path="/usr/bin") or Path("/etc/central-forwarder").exists():
@@ -61,6 +79,45 @@ def unit() -> Iterator[str]:
         yield from said("systemd-analyze verify", ["systemd-analyze", "verify", path], silent=True)
         security = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_AT_MOST}", path]
         yield from said("systemd-analyze security", security)
+
+
+def reload() -> Iterator[str]:
+    """The unit's ExecReload= commands, one after the other as systemd runs them, around a good and a bad config."""
+    with tempfile.TemporaryDirectory() as folder:
+        good = GOOD_CONFIG.format(folder=folder)
+        CONFIG.write_text(good)
+        log = Path(folder, "log")
+        with log.open("w") as output:
+            daemon = subprocess.Popen([f"/usr/bin/{NAME}", "run"], stdout=output, stderr=output)
+        try:
+            yield from waited_for("ready: ", log)
+            if not reloads(daemon.pid):
+                yield "ExecReload= fails with a good config"
+            yield from waited_for("reloaded: ", log)
+            before = log.read_text()
+            CONFIG.write_text(good.replace("[sinks.out]", "[sinks.out]\ncolour = 1"))
+            if reloads(daemon.pid):
+                yield "ExecReload= succeeds with a bad config"
+            if log.read_text() != before:
+                yield f"the daemon heard of a bad config: {log.read_text()[len(before):]}"
+        finally:
+            daemon.terminate()
+            daemon.wait(SECONDS)
+
+
+def reloads(pid: int) -> bool:
+    commands = re.findall(r"^ExecReload=(.+)$", UNIT.read_text(), re.M)
+    return bool(commands) and all(
+        run(command.replace("$MAINPID", str(pid)).split()).returncode == 0 for command in commands
+    )
+
+
+def waited_for(text: str, log: Path) -> Iterator[str]:
+    deadline = time.monotonic() + SECONDS
+    while text not in log.read_text():
+        if time.monotonic() > deadline:
+            return (yield f"the daemon does not say {text!r}: {log.read_text()[-1000:]}")
+        time.sleep(0.05)
 
 
 def systemd_version() -> int:
