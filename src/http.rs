@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Client;
 use rustls::ClientConfig;
 
-use crate::config::Tls;
+use crate::config::{PemFile, Tls};
 use crate::tls;
 
 /// A client that believes the authority in `ca_file` beside the system's, and gives up after
@@ -17,7 +17,7 @@ use crate::tls;
 /// The file cannot be read.
 pub(crate) fn client(ca_file: Option<&Path>, patience: Duration) -> Result<Client, String> {
     let tls = Tls {
-        ca_file: ca_file.map(Path::to_owned),
+        ca_file: ca_file.map(PemFile::new),
         insecure: false,
     };
     let tls = tls::client_config(&tls, None, &[b"http/1.1"]).map_err(|error| error.to_string())?;

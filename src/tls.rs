@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::config::Tls;
+use crate::config::{PemFile, Tls};
 
 /// The system's authorities: read once, since a store of them is large and accounts are many.
 static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
@@ -40,7 +40,7 @@ pub enum Unusable {
 /// What a connection is made with; `alpn` names the protocol that is spoken inside.
 pub(crate) fn client_config(
     tls: &Tls,
-    identity: Option<&(PathBuf, PathBuf)>,
+    identity: Option<&(PemFile, PemFile)>,
     alpn: &[&[u8]],
 ) -> Result<Arc<ClientConfig>, Unusable> {
     let provider = Arc::new(ring::default_provider());
@@ -52,11 +52,11 @@ pub(crate) fn client_config(
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(BelieveAll(algorithms)))
     } else {
-        builder.with_root_certificates(roots(tls.ca_file.as_deref())?)
+        builder.with_root_certificates(roots(tls.ca_file.as_ref().map(PemFile::path))?)
     };
     let mut config = match identity {
         Some((certificate, key)) => {
-            let (chain, key) = read_identity(certificate, key)?;
+            let (chain, key) = read_identity(certificate.path(), key.path())?;
             builder.with_client_auth_cert(chain, key)?
         }
         None => builder.with_no_client_auth(),
@@ -161,7 +161,7 @@ mod tests {
         let path = folder.path().join("ca.pem");
         std::fs::write(&path, "nothing").unwrap();
         let tls = Tls {
-            ca_file: Some(path.clone()),
+            ca_file: Some(PemFile::new(path)),
             insecure: false,
         };
         let error = client_config(&tls, None, &[]).unwrap_err().to_string();

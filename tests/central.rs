@@ -12,7 +12,7 @@ use std::time::Duration;
 use central_forwarder::central::subscription::{Ended, Leave, State};
 use central_forwarder::central::{Cause, Central, Settings};
 use central_forwarder::config::secret::Secret;
-use central_forwarder::config::{Access, Account, ClassicAccess, Proxy, Tls, Topic};
+use central_forwarder::config::{Access, Account, ClassicAccess, PemFile, Proxy, Tls, Topic};
 use central_forwarder::frame::{Frame, Timestamp};
 use central_forwarder::simulator::{Options, Simulator, TOPICS, sequence_of_frame};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -517,7 +517,7 @@ async fn a_certificate_of_ones_own_needs_its_ca_file() {
     running.stop().await;
 
     let trusting = Tls {
-        ca_file: Some(ca_file),
+        ca_file: Some(PemFile::new(ca_file)),
         insecure: false,
     };
     let running = start(&with(trusting), "audit", &settings(), &inbox);

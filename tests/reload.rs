@@ -11,6 +11,7 @@ use std::time::Duration;
 use central_forwarder::simulator::{Options, Simulator, sequence_of};
 use serde_json::Value;
 
+use support::authority::Authority;
 use support::eventually;
 use support::forwarder::Forwarder;
 
@@ -160,6 +161,46 @@ async fn a_hundred_reloads_under_load_lose_nothing_and_repeat_nothing_that_did_n
         different.len(),
         moving.len() - different.len(),
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_was_replaced_in_its_file_is_believed_after_a_reload() {
+    let simulator = Simulator::start(Options {
+        tls: true,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    fs::write(&ca_file, Authority::new().pem).unwrap();
+    let text = format!(
+        r#"
+        [accounts.acme]
+        generation = "classic"
+        endpoint = "{endpoint}"
+        key = "simulated-key"
+        topics = ["audit"]
+        tls = {{ ca_file = "{ca_file}" }}
+        [sinks.screen]
+        type = "stdout"
+        [[routes]]
+        topics = "*"
+        sink = "screen"
+        "#,
+        endpoint = simulator.endpoint(),
+        ca_file = ca_file.display(),
+    );
+    let file = folder.path().join("config.toml");
+    fs::write(&file, text).unwrap();
+    let mut forwarder = Forwarder::start(&["run", "-c", file.to_str().unwrap()]);
+    forwarder.wait_for_stderr(A_WHILE, "is not trusted");
+    reload(&mut forwarder, "reloaded: nothing differs");
+
+    fs::write(&ca_file, simulator.certificate().unwrap()).unwrap();
+    reload(&mut forwarder, "reloaded: accounts.acme (changed)");
+    forwarder.wait_for_stderr(A_WHILE, " connected");
+    simulator.stop().await;
 }
 
 /// SIGHUP, and waits until the log has said once more how it went.

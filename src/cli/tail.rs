@@ -14,7 +14,8 @@ use crate::central::subscription::{self, Leave, State};
 use crate::central::{Central, Settings, Source};
 use crate::config::secret::Secret;
 use crate::config::{
-    Access, Account, ClassicAccess, Config, NewAccess, Proxy, Schemas, TOKEN_URL, Tls, Topic,
+    Access, Account, ClassicAccess, Config, NewAccess, PemFile, Proxy, Schemas, TOKEN_URL, Tls,
+    Topic,
 };
 use crate::frame::Stream;
 use crate::journal::{Batch, Cursor, Journal, Location, Options, Start};
@@ -192,7 +193,7 @@ fn of_arguments(args: &Args) -> Result<Account, Failure> {
         access,
         topics: [Topic::all_of(known)].into(),
         tls: Tls {
-            ca_file: args.ca_file.clone(),
+            ca_file: args.ca_file.as_ref().map(PemFile::new),
             insecure: args.no_verify,
         },
         proxy: Proxy::Environment,

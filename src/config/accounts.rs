@@ -9,7 +9,7 @@ use super::layers::join;
 use super::raw::{self, Generation, SecretSource, Span};
 use super::secret::{Origin, Secret};
 use super::validate::{Tables, collect};
-use super::{Account, Proxy, Tls};
+use super::{Account, PemFile, Proxy, Tls};
 
 impl Tables<'_> {
     pub(super) fn accounts(
@@ -110,7 +110,7 @@ impl Tables<'_> {
             self.report.mistake(&join(path, "ca_file"), why);
         }
         Tls {
-            ca_file: raw.ca_file,
+            ca_file: raw.ca_file.map(PemFile::new),
             insecure: raw.verify == Some(false),
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::accounts::check_certificates;
 use super::layers::join;
 use super::validate::Tables;
-use super::{ClientTls, raw};
+use super::{ClientTls, PemFile, raw};
 
 impl Tables<'_> {
     pub(super) fn client_tls(&mut self, path: &str, raw: raw::ClientTls) -> ClientTls {
@@ -26,7 +26,7 @@ impl Tables<'_> {
             self.report.mistake(&join(path, "key_file"), why);
         }
         let identity = match (raw.certificate_file, raw.key_file) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(certificate), Some(key)) => Some((PemFile::new(certificate), PemFile::new(key))),
             (None, None) => None,
             (Some(_), None) => {
                 let text = "comes without its key (write key_file = \"PATH\")";
@@ -40,7 +40,7 @@ impl Tables<'_> {
             }
         };
         ClientTls {
-            ca_file: raw.ca_file,
+            ca_file: raw.ca_file.map(PemFile::new),
             identity,
         }
     }

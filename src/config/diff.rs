@@ -165,6 +165,7 @@ impl fmt::Display for AccountChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::of_text;
 
     const CONFIG: &str = r#"
         state_dir = "/tmp/state"
@@ -194,14 +195,6 @@ mod tests {
         sink = "iot"
     "#;
 
-    fn parse(text: &str) -> Config {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config.toml");
-        std::fs::write(&file, text).unwrap();
-        let loaded = crate::config::load(&[file], std::iter::empty(), |_, _| Ok(()));
-        loaded.unwrap().config
-    }
-
     /// What differs after these texts were replaced.
     fn diff(replaced: &[(&str, &str)]) -> Diff {
         let mut text = CONFIG.to_owned();
@@ -209,7 +202,7 @@ mod tests {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
         }
-        Diff::between(&parse(CONFIG), &parse(&text))
+        Diff::between(&of_text(CONFIG), &of_text(&text))
     }
 
     #[test]
@@ -241,6 +234,47 @@ mod tests {
             let diff = diff(&[(from, to)]);
             assert_eq!(diff.changes(), [expected]);
             assert!(diff.after_restart.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_certificate_file_is_part_of_the_config() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let write = |name: &str, content: &str| {
+            let pem = format!("-----BEGIN CERTIFICATE-----\n{content}\n");
+            std::fs::write(file(name), pem).unwrap();
+        };
+        let kafka = format!(
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntls = {{ ca_file = '{}', certificate_file = '{}', \
+             key_file = '{}' }}",
+            file("ca"),
+            file("certificate"),
+            file("key"),
+        );
+        let text = CONFIG
+            .replace(
+                "\"audit\"]",
+                &format!("\"audit\"]\ntls = {{ ca_file = '{}' }}", file("ca")),
+            )
+            .replace("type = \"file\"\n        path = \"/tmp/lake\"", &kafka)
+            .replace("sink = \"lake\"", "sink = \"lake\"\ndestination = \"a\"");
+        for name in ["ca", "certificate", "key"] {
+            write(name, "old");
+        }
+        let old = of_text(&text);
+        assert_eq!(Diff::between(&old, &of_text(&text)), Diff::default());
+        for (name, expected) in [
+            (
+                "ca",
+                &["accounts.acme (changed)", "sinks.lake (changed)"][..],
+            ),
+            ("certificate", &["sinks.lake (changed)"]),
+            ("key", &["sinks.lake (changed)"]),
+        ] {
+            write(name, "new");
+            assert_eq!(Diff::between(&old, &of_text(&text)).changes(), expected);
+            write(name, "old");
         }
     }
 

@@ -57,6 +57,18 @@ pub fn load(
     }
 }
 
+/// For tests: a config of this text, without environment, its librdkafka options unchecked.
+#[cfg(test)]
+pub(crate) fn of_text(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    let loaded = load(&[file], std::iter::empty(), |_, _| Ok(()));
+    loaded
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        .config
+}
+
 fn read(report: &mut Report) -> Raw {
     let (raw, misfits) = report.tree.read();
     for misfit in misfits {

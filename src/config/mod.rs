@@ -14,6 +14,7 @@ mod load;
 mod misfit;
 pub(crate) mod mqtt;
 mod overrides;
+mod pem;
 mod pick;
 mod raw;
 mod remark;
@@ -40,8 +41,11 @@ use url::Url;
 pub use self::admin::Admin;
 pub use self::diff::{AccountChange, Change, Diff};
 pub use self::kafka::{Compression, Create, Kafka, PasswordMechanism, Sasl};
+#[cfg(test)]
+pub(crate) use self::load::of_text;
 pub use self::load::{Loaded, OptionCheck, load};
 pub use self::mqtt::{Mqtt, MqttVersion, Qos};
+pub use self::pem::PemFile;
 pub use self::pick::{Condition, Literal, Pick, Test};
 pub use self::remark::{Mistakes, Place, Remark};
 pub use self::schema::schema;
@@ -255,8 +259,8 @@ pub enum Proxy {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// PEM; trusted beside the system's authorities.
-    pub ca_file: Option<PathBuf>,
+    /// Trusted beside the system's authorities.
+    pub ca_file: Option<PemFile>,
     /// `true` is warned about at every start.
     pub insecure: bool,
 }
@@ -302,10 +306,10 @@ pub enum OnFull {
 /// Whom a client believes, and who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTls {
-    /// PEM; trusted beside the system's authorities.
-    pub ca_file: Option<PathBuf>,
-    /// Certificate and key, both PEM.
-    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Trusted beside the system's authorities.
+    pub ca_file: Option<PemFile>,
+    /// Certificate and key.
+    pub identity: Option<(PemFile, PemFile)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

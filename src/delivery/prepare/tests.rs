@@ -1,7 +1,6 @@
 //! Frames in, records out: what routes can ask for.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,8 +40,6 @@ impl Made {
 
 /// Loads a config of one route with these lines, as an operator would write it.
 fn config(route: &str) -> Config {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("c.toml");
     let mut text = "[accounts.acme]\ngeneration = \"classic\"\nkey = \"k\"\n\
                     endpoint = \"ws://localhost\"\ntopics = [\"monitoring\"]\n\
                     [sinks.lake]\ntype = \"kafka\"\nbrokers = [\"k:1\"]\n\
@@ -55,11 +52,7 @@ fn config(route: &str) -> Config {
         text.push_str("topics = \"*\"\n");
     }
     writeln!(text, "{route}").unwrap();
-    fs::write(&file, text).unwrap();
-    let loaded = config::load(&[file], [].into_iter(), |_, _| Ok(()));
-    loaded
-        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
-        .config
+    config::of_text(&text)
 }
 
 fn preparer(route: &str) -> Preparer {

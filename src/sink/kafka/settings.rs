@@ -59,12 +59,15 @@ fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) {
     // OpenSSL is built in and knows no folder of the system's: the usual ones are looked through.
     let authorities = tls.ca_file.as_ref().map_or_else(
         || "probe".to_owned(),
-        |file| file.to_string_lossy().into_owned(),
+        |file| file.path().to_string_lossy().into_owned(),
     );
     client.set("ssl.ca.location", authorities);
     if let Some((certificate, key)) = &tls.identity {
-        client.set("ssl.certificate.location", certificate.to_string_lossy());
-        client.set("ssl.key.location", key.to_string_lossy());
+        client.set(
+            "ssl.certificate.location",
+            certificate.path().to_string_lossy(),
+        );
+        client.set("ssl.key.location", key.path().to_string_lossy());
     }
 }
 
