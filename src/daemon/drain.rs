@@ -72,7 +72,8 @@ async fn settle(
 
 fn log_summary(sink: &str, summary: &Summary, end: u64) {
     let millis = |quantile| {
-        Duration::from_micros(summary.latency.value_at_quantile(quantile)).as_secs_f64() * 1000.0
+        let latency = Duration::from_micros(summary.latency.value_at_quantile(quantile));
+        (latency.as_secs_f64() * 10_000.0).round() / 10.0
     };
     tracing::info!(
         sink,

@@ -37,7 +37,7 @@ use self::journals::Journals;
 use self::service::{Service, first_tries};
 use self::subscriptions::Subscriptions;
 use crate::central::{self, Central, Settings};
-use crate::config::{Config, Mistakes};
+use crate::config::{Config, Mistakes, Qos, Route, Sink};
 use crate::delivery::{Plan, Summary};
 use crate::frame::Timestamp;
 use crate::journal;
@@ -247,11 +247,52 @@ fn log_start(config: &Config) {
         routes = config.routes.len(),
         "central-forwarder starts"
     );
-    let class = match config.state_dir {
-        Some(_) => "at least once: frames are safe in the journal on disk",
-        None => "at most once: there is no state_dir, frames are in memory only",
-    };
     for route in &config.routes {
+        let class = class(config, route);
         tracing::info!(sink = route.sink, destination = %route.destination, "route: {class}");
+    }
+}
+
+/// How often an event arrives that a route takes, and why.
+fn class(config: &Config, route: &Route) -> &'static str {
+    match (&config.state_dir, config.sinks.get(&route.sink)) {
+        (None, _) => "at most once: there is no state_dir, frames are in memory only",
+        (Some(_), Some(Sink::Mqtt(mqtt))) if mqtt.qos == Qos::AtMostOnce => {
+            "at most once: with qos = 0 the broker confirms nothing"
+        }
+        (Some(_), _) => "at least once: frames are safe in the journal on disk",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::of_text;
+
+    #[test]
+    fn a_route_is_at_least_once_with_a_journal_on_disk_and_a_broker_that_confirms() {
+        let text = r#"
+            state_dir = "/tmp/state"
+            [accounts.acme]
+            generation = "classic"
+            endpoint = "ws://127.0.0.1:1/a"
+            key = "k"
+            topics = ["audit"]
+            [sinks.iot]
+            type = "mqtt"
+            url = "mqtt://127.0.0.1"
+            qos = 1
+            [[routes]]
+            topics = "*"
+            sink = "iot"
+            destination = "a"
+        "#;
+        let class = |text: &str| {
+            let config = of_text(text);
+            super::class(&config, &config.routes[0])
+        };
+        assert!(class(text).starts_with("at least once"));
+        assert!(class(&text.replace("qos = 1", "qos = 0")).starts_with("at most once: with qos"));
+        let in_memory = text.replace("state_dir = \"/tmp/state\"", "");
+        assert!(class(&in_memory).starts_with("at most once: there is no state_dir"));
     }
 }
