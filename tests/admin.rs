@@ -36,12 +36,8 @@ impl Stand {
         fs::write(&config, Self::config(&folder, central)).unwrap();
         let arguments = ["run", "-c", config.to_str().unwrap()];
         let mut forwarder = Forwarder::start(&arguments);
-        forwarder.wait_for_stderr(A_WHILE, "admin endpoint: http://");
-        let log = forwarder.stderr();
-        let (_, rest) = log.split_once("admin endpoint: http://").unwrap();
-        let (address, _) = rest.split_once('/').unwrap();
         Self {
-            at: address.parse().unwrap(),
+            at: forwarder.admin(A_WHILE),
             folder,
             forwarder,
         }

@@ -1,6 +1,7 @@
 //! The binary as a user runs it: started, signalled, ended, and read.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -113,6 +114,18 @@ impl Forwarder {
             );
             found
         });
+    }
+
+    /// Where its admin endpoint listens, once it says so.
+    pub(crate) fn admin(&mut self, within: Duration) -> SocketAddr {
+        const SAID: &str = "admin endpoint: http://";
+        self.wait_for_stderr(within, SAID);
+        let log = self.stderr();
+        let address = log
+            .split_once(SAID)
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .map(|(address, _)| address.parse());
+        address.expect("an address").expect("IP:PORT")
     }
 
     fn read(&self, name: &str) -> String {

@@ -1,0 +1,102 @@
+"""What the README tells a new operator to type, typed: from the program to records in a real Kafka."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from shipping.program import PROGRAM, free_port
+from testbed.machine import REPOSITORY, kafka_jars, need_java
+
+README = Path("README.md")
+HEADING = "## Ten minutes to a first record"
+INSTANCE = "walk"
+# As the README and config/quickstart.toml have them.
+SIMULATOR = "127.0.0.1:9443"
+KAFKA = "127.0.0.1:9092"
+CONSUMER = "kafka-console-consumer.sh"
+SECONDS = 120
+
+
+def check() -> Iterator[str]:
+    up = subprocess.run(["scripts/brokers", "up", "kafka", "--instance", INSTANCE], stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"(127\.0\.0\.1:\d+), pid", up.stdout)
+        if not address:
+            return print(f"walk: not walked, there is no Kafka: {up.stdout.strip()}")
+        with tempfile.TemporaryDirectory() as folder:
+            yield from walk(Path(folder), address[1])
+    finally:
+        subprocess.run(["scripts/brokers", "down", "--instance", INSTANCE], stdout=subprocess.DEVNULL)
+
+
+def walk(folder: Path, kafka: str) -> Iterator[str]:
+    """On ports that are free here, in a folder of its own; all else is as it stands in the README."""
+    simulator = f"127.0.0.1:{free_port()}"
+    lay_out(folder, kafka)
+    commands = typed(block(), simulator)
+    environment = {
+        **os.environ,
+        "PATH": f"{folder}/bin:{os.environ['PATH']}",
+        "CENTRAL_FORWARDER__ACCOUNTS__DEMO__ENDPOINT": f"ws://{simulator}/streaming/api",
+        "CENTRAL_FORWARDER__SINKS__KAFKA__BROKERS": kafka,
+    }
+    started = time.monotonic()
+    output = folder / "said"
+    with output.open("w") as said:
+        shell = subprocess.Popen(
+            ["bash", "-ec", commands],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        code = shell.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        code = "no end"
+    finally:
+        # Those that it has left in the background, too.
+        os.killpg(shell.pid, signal.SIGKILL)
+    said = output.read_text()
+    records = [line for line in said.splitlines() if line.startswith("{") and '"topic":"monitoring"' in line]
+    if code != 0 or len(records) != 5:
+        return (yield f"README: {len(records)} records, exit {code}: {said[-3000:]}")
+    print(f"walk: from the program to {len(records)} records read back in {time.monotonic() - started:.1f} s")
+
+
+def lay_out(folder: Path, kafka: str) -> None:
+    """The repository as the README's commands see it, with the program built and a Kafka client on the PATH."""
+    (folder / "bin").mkdir()
+    (folder / "config").symlink_to(REPOSITORY / "config")
+    (folder / "target").mkdir()
+    (folder / "target/release").mkdir()
+    (folder / "target/release" / PROGRAM.name).symlink_to(PROGRAM)
+    consumer = folder / "bin" / CONSUMER
+    consumer.write_text(
+        f'#!/bin/bash\nexec {need_java()} -cp "{kafka_jars()}/*" '
+        f'org.apache.kafka.tools.consumer.ConsoleConsumer "${{@/{KAFKA}/{kafka}}}"\n'
+    )
+    consumer.chmod(0o755)
+
+
+def typed(commands: str, simulator: str) -> str:
+    """As a person types them, who sees that the simulator is there before the next one."""
+    host, port = simulator.split(":")
+    wait = f"until (exec 3<>/dev/tcp/{host}/{port}) 2>/dev/null; do sleep 0.1; done\n"
+    lines = commands.replace(SIMULATOR, simulator).splitlines(True)
+    return "".join(line + wait if "simulate" in line else line for line in lines)
+
+
+def block() -> str:
+    """The commands under the heading, but for the build, which scripts/package has done."""
+    text = README.read_text()
+    _, _, rest = text.partition(f"\n{HEADING}\n")
+    commands = re.search(r"^```sh\n(.*?)^```", rest, re.M | re.S)[1]
+    return "".join(line for line in commands.splitlines(True) if not line.startswith("cargo build"))
