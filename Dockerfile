@@ -24,7 +24,8 @@ LABEL org.opencontainers.image.title="central-forwarder" \
 COPY --from=build /image /
 USER 65532:65532
 VOLUME /var/lib/central-forwarder
-# /metrics, /healthz and the page, where [admin] listens beyond the container.
+# /metrics, /healthz and the page, where [admin] listens beyond the container. A config without [admin] has
+# nobody to be asked whether all is well: run it with --no-healthcheck.
 EXPOSE 9600
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["/usr/bin/central-forwarder", "healthcheck"]

@@ -12,6 +12,9 @@ use super::input_json::Customer;
 /// Far more than any key or certificate bundle; a secret file that is larger is a mistake.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
+/// Where systemd puts what a unit is given by `LoadCredential=`.
+const CREDENTIALS: &str = "/run/credentials";
+
 /// A value that no log, error or `Debug` output shows.
 #[derive(Clone)]
 pub struct Secret {
@@ -58,6 +61,9 @@ impl Unreadable {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
+            Self::File { path, .. } if path.starts_with(CREDENTIALS) => {
+                "systemd lays it there while the unit runs: check again then"
+            }
             Self::File { .. } | Self::InputJson(_) => "correct the path or the permissions",
             Self::EmptyFile(_) | Self::LargeFile(_) => "write the secret alone into it",
             Self::NotSet(_) | Self::EmptyVariable(_) => "set it, or name another",
@@ -242,6 +248,9 @@ mod tests {
                 .to_string()
                 .ends_with("is empty")
         );
+        assert_eq!(missing.advice(), "correct the path or the permissions");
+        let credential = Secret::from_file("/run/credentials/no.service/key").unwrap_err();
+        assert!(credential.advice().contains("while the unit runs"));
         assert_eq!(endless, "the file /dev/zero is larger than 65536 bytes");
         assert_eq!(
             Secret::from_env("A", None).unwrap_err().to_string(),

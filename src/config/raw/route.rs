@@ -25,7 +25,7 @@ pub(crate) struct Route {
     #[schemars(extend("default" = "json"))]
     pub(crate) format: Option<Format>,
     /// How the payload is written: `readable`, with addresses, numbers and text as people read them;
-    /// `canonical`, exactly as Google's `ProtoJSON`.
+    /// `canonical`, exactly as Google's ProtoJSON.
     #[schemars(extend("default" = "readable"))]
     pub(crate) json: Option<JsonStyle>,
     /// `true` makes a record of each element of the payload's repeated messages.
