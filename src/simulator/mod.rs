@@ -72,19 +72,7 @@ pub use self::faults::{Fault, Kind, Order, Unreadable};
 pub use self::handshakes::Handshake;
 pub use self::ledger::Sent;
 pub use self::sequence::{sequence_of, sequence_of_frame};
-pub use crate::config::CLASSIC_TOPICS as TOPICS;
-
-/// The paths of New Central's events, as they are known (seen in clients).
-pub const EVENTS: [&str; 8] = [
-    "network-services/v1alpha1/audit-trail-events",
-    "network-services/v1alpha1/location",
-    "network-services/v1alpha1/rssi-events",
-    "network-services/v1alpha1/geofence",
-    "network-monitoring/v1alpha1/ap-events",
-    "network-monitoring/v1/clients-events",
-    "network-monitoring/v1/switch-events",
-    "network-notifications/v1/alert-events",
-];
+pub use crate::streams::{CLASSIC_TOPICS as TOPICS, NEW_PATHS as EVENTS};
 
 /// How long Central keeps events for a subscriber that is away (documented by HPE).
 const QUEUE_TIME: Duration = Duration::from_secs(15 * 60);
