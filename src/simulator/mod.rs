@@ -232,6 +232,13 @@ impl Simulator {
         self.http(routes::TOKEN_PATH)
     }
 
+    /// Where a provider's access token is exchanged for that of a tenant, whose workspace stands in
+    /// place of `{tenant}`.
+    #[must_use]
+    pub fn tenant_token_url(&self) -> String {
+        self.http(&routes::WORKSPACE_TOKEN_PATH.replace("workspace", "tenant"))
+    }
+
     fn http(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme("http"), self.addr)
     }
@@ -285,6 +292,12 @@ impl Simulator {
     #[must_use]
     pub fn handshakes(&self) -> Vec<Handshake> {
         self.central.handshakes.all()
+    }
+
+    /// How many access tokens were given.
+    #[must_use]
+    pub fn tokens_issued(&self) -> u64 {
+        self.central.tokens.issued()
     }
 
     /// Sends nothing more, but for what is just being written; connections stay open.

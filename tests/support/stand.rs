@@ -203,6 +203,14 @@ pub(crate) fn number_of(record: &Value) -> u64 {
     sequence_of(topic, &record["data"]).expect("it is one of the simulator's")
 }
 
+/// What a sink of type `file` has written, but for lines that are half written: the last one, or one
+/// at which the forwarder was killed.
+pub(crate) fn records(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().flat_map(serde_json::from_str).collect()
+}
+
 /// A sink's `tls` table.
 pub(crate) fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> String {
     let mut files = vec![("ca_file", ca)];
