@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::http::glance;
 use super::{eventually, kept};
 
 /// A process of our binary, killed when this value goes.
@@ -47,12 +48,14 @@ impl Forwarder {
 
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> ExitStatus {
+        self.keep_pages();
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for")
     }
 
     /// SIGTERM, which asks it to drain; see [`Self::wait`].
     pub(crate) fn terminate(&self) {
+        self.keep_pages();
         self.signal("TERM");
     }
 
@@ -113,6 +116,24 @@ impl Forwarder {
             );
             found
         });
+    }
+
+    /// Keeps what the admin endpoint says, where there is one that answers.
+    fn keep_pages(&self) {
+        let said = self.stderr();
+        let address = said
+            .split_once("admin endpoint: http://")
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .and_then(|(address, _)| address.parse().ok());
+        let Some(address) = address.filter(|_| kept::is_wanted()) else {
+            return;
+        };
+        for path in ["/metrics", "/api/status", "/readyz"] {
+            // It may be stuck, which is what some tests are about.
+            if let Some(answer) = glance(address, path) {
+                kept::keep(&path.replace('/', "-"), &answer);
+            }
+        }
     }
 
     fn read(&self, name: &str) -> String {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::eventually;
 use super::forwarder::Forwarder;
+use super::kept::keep_output;
 
 const A_WHILE: Duration = Duration::from_secs(180);
 
@@ -111,7 +112,7 @@ impl Stand {
 
     /// `check --connect`: whether all is well, and what it prints.
     pub(crate) fn check(&self) -> (bool, String) {
-        let output = self.command(&["check", "--connect"]);
+        let output = keep_output(self.command(&["check", "--connect"]));
         let said = String::from_utf8(output.stdout).expect("text");
         (output.status.success(), said)
     }
