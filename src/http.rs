@@ -1,17 +1,20 @@
-//! Requests to small services beside a broker: token endpoints.
+//! Requests to the services beside a stream or a broker: token endpoints, registries.
 
 use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
 use rustls::ClientConfig;
 
-use crate::config::{PemFile, Tls};
+use crate::config::{PemFile, Proxy, Tls};
 use crate::tls;
 
-/// A client that believes the authority in `ca_file` beside the system's, and gives up after
-/// `patience`.
+pub(crate) const OUR_NAME: &str = concat!("central-forwarder/", env!("CARGO_PKG_VERSION"));
+
+/// A client that believes the authority in `ca_file` beside the system's, goes through the proxy of
+/// the environment where there is one, and gives up after `patience`.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -20,13 +23,29 @@ pub(crate) fn client(ca_file: Option<&Path>, patience: Duration) -> Result<Clien
         ca_file: ca_file.map(PemFile::new),
         insecure: false,
     };
-    let tls = tls::client_config(&tls, None, &[b"http/1.1"]).map_err(|error| error.to_string())?;
-    Client::builder()
+    let builder = builder(&tls, &Proxy::Environment)?.timeout(patience);
+    builder.build().map_err(|error| explain(&error))
+}
+
+/// What all our clients have in common. They follow no redirects: those would carry secrets to a
+/// place that nobody has written down.
+///
+/// # Errors
+/// The CA file or the proxy cannot be used.
+pub(crate) fn builder(tls: &Tls, proxy: &Proxy) -> Result<ClientBuilder, String> {
+    let tls = tls::client_config(tls, None, &[b"http/1.1"]).map_err(|error| error.to_string())?;
+    let builder = Client::builder()
         .tls_backend_preconfigured(ClientConfig::clone(&tls))
-        .timeout(patience)
-        .user_agent(concat!("central-forwarder/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| explain(&error))
+        .redirect(Policy::none())
+        .user_agent(OUR_NAME);
+    Ok(match proxy {
+        Proxy::Environment => builder,
+        Proxy::None => builder.no_proxy(),
+        Proxy::Url(url) => {
+            let proxy = reqwest::Proxy::all(url.expose()).map_err(|error| explain(&error))?;
+            builder.proxy(proxy)
+        }
+    })
 }
 
 /// What happened, down to the cause, without the URL: it may hold a secret.

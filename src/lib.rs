@@ -35,5 +35,6 @@ mod http;
 pub mod notify;
 pub mod rfc3339;
 pub mod signals;
+pub mod streams;
 pub mod tls;
 pub mod wire;

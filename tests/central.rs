@@ -7,7 +7,9 @@ mod servers;
 #[path = "support/subscribe.rs"]
 mod subscribe;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use central_forwarder::central::subscription::{Ended, Leave, State};
 use central_forwarder::central::{Cause, Central, Settings};
@@ -17,14 +19,17 @@ use central_forwarder::frame::{Frame, Timestamp};
 use central_forwarder::simulator::{Options, Simulator, TOPICS, sequence_of_frame};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{accept_async, accept_hdr_async};
 
 use self::inbox::Inbox;
-use self::servers::{answer_http, serve_tcp, serve_websocket};
+use self::servers::{answer_http, serve_bytes, serve_tcp, serve_websocket};
 use self::subscribe::{PATIENCE, Running, settings};
 
 const KEY: &str = "simulated-key";
@@ -110,6 +115,8 @@ async fn the_handshake_says_what_central_wants() {
         let times = request.lines().filter(|found| *found == line).count();
         assert_eq!(times, 1, "{line} in {request}");
     }
+    let offered = request.to_ascii_lowercase();
+    assert!(!offered.contains("sec-websocket-extensions"), "{request}");
     running.stop().await;
 }
 
@@ -489,6 +496,181 @@ async fn a_frame_of_40_mib_passes_and_a_larger_one_than_allowed_is_named() {
     let why = running.failed(Cause::Protocol).await.to_string();
     assert!(why.contains("too large"), "{why}");
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_in_fragments_is_stored_whole_whatever_comes_between_them() {
+    let (pongs, mut pong) = mpsc::unbounded_channel();
+    let endpoint = serve_bytes(
+        &[
+            b"\x02\x03one",
+            b"\x89\x02hi",
+            b"\x00\x00",
+            b"\x00\x03two",
+            b"\x8a\x00",
+            b"\x80\x05three",
+            b"\x82\x04next",
+        ],
+        pongs,
+    )
+    .await;
+    let mut inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
+    assert_eq!(inbox.next().await.payload, "onetwothree");
+    assert_eq!(inbox.next().await.payload, "next");
+    assert_eq!(running.handle.counts().frames, 2);
+    let answer = pong.recv().await.unwrap();
+    let (mask, masked) = (&answer[2..6], &answer[6..]);
+    let said: Vec<u8> = masked.iter().zip(mask).map(|(a, b)| a ^ b).collect();
+    assert_eq!((answer[0], said.as_slice()), (0x8a, &b"hi"[..]));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn fragments_that_are_too_large_together_are_named() {
+    let (pongs, _) = mpsc::unbounded_channel();
+    let endpoint = serve_bytes(&[b"\x02\x04four", b"\x00\x04four", b"\x80\x04four"], pongs).await;
+    let inbox = Inbox::new();
+    let settings = Settings {
+        max_frame_bytes: 11,
+        ..settings()
+    };
+    let running = start(&account(&endpoint), "audit", &settings, &inbox);
+    let why = running.failed(Cause::Protocol).await.to_string();
+    assert!(why.contains("too large"), "{why}");
+    running.stop().await;
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::result_large_err,
+    reason = "the library wants it so"
+)]
+fn compress(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let extension = HeaderValue::from_static("permessage-deflate");
+    let headers = response.headers_mut();
+    headers.insert("sec-websocket-extensions", extension);
+    Ok(response)
+}
+
+#[tokio::test]
+async fn compression_that_was_not_offered_is_named() {
+    let endpoint = serve_tcp(|stream| async move {
+        if let Ok(mut socket) = accept_hdr_async(stream, compress).await {
+            while socket.next().await.is_some() {}
+        }
+    })
+    .await;
+    let inbox = Inbox::new();
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
+    let why = running.failed(Cause::Handshake).await.to_string();
+    assert!(why.contains("permessage-deflate"), "{why}");
+    running.stop().await;
+
+    // The bit of a compressed frame, where nothing was said of compression.
+    let (pongs, _) = mpsc::unbounded_channel();
+    let endpoint = serve_bytes(&[b"\xc2\x01x"], pongs).await;
+    let running = start(&account(&endpoint), "audit", &settings(), &inbox);
+    let why = running.failed(Cause::Protocol).await.to_string();
+    assert!(why.contains("nonsense"), "{why}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn our_own_backpressure_is_not_taken_for_a_dead_peer() {
+    const FRAMES: u64 = 60_000;
+    const IDLE: Duration = Duration::from_millis(200);
+    let simulator = Simulator::start(Options {
+        rate: 0,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let mut inbox = Inbox::holding(1 << 20);
+    let settings = Settings {
+        ping_interval: IDLE / 10,
+        pong_timeout: IDLE / 2,
+        idle_timeout: Some(IDLE),
+        close_timeout: Duration::from_millis(50),
+        ..settings()
+    };
+    let running = start(
+        &account(&simulator.endpoint()),
+        "monitoring",
+        &settings,
+        &inbox,
+    );
+    let mut frames = 0;
+    let mut quiet_since = Instant::now();
+    // As long as every limit together, and that several times: what is waited for is that nothing
+    // happens.
+    while quiet_since.elapsed() < 5 * IDLE {
+        tokio::time::sleep(IDLE / 20).await;
+        let counts = running.handle.counts();
+        if counts.frames > frames {
+            (frames, quiet_since) = (counts.frames, Instant::now());
+        }
+    }
+    assert!(frames > 0 && frames < FRAMES, "{frames} found room");
+    assert_eq!(running.handle.turns(), None, "it waits for the journal");
+    for expected in 1..=FRAMES {
+        assert_eq!(number(&inbox.next().await), expected);
+    }
+    let counts = running.handle.counts();
+    assert_eq!((counts.connections, counts.failures.len()), (1, 0));
+    assert_eq!(inbox.gaps(), 0);
+    running.stop().await;
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn so_many_handshakes_are_under_way_with_a_host_and_hold_up_no_other() {
+    const LIMIT: usize = 3;
+    let (under_way, mut waiting) = watch::channel(0);
+    let (under_way, most) = (Arc::new(under_way), Arc::new(AtomicUsize::new(0)));
+    let (release, released) = watch::channel(false);
+    let highest = Arc::clone(&most);
+    let endpoint = serve_tcp(move |stream| {
+        let (under_way, most) = (Arc::clone(&under_way), Arc::clone(&most));
+        let mut released = released.clone();
+        async move {
+            under_way.send_modify(|under_way| *under_way += 1);
+            most.fetch_max(*under_way.borrow(), Ordering::Relaxed);
+            released.wait_for(|released| *released).await.unwrap();
+            under_way.send_modify(|under_way| *under_way -= 1);
+            if let Ok(mut socket) = accept_async(stream).await {
+                while socket.next().await.is_some() {}
+            }
+        }
+    })
+    .await;
+    let settings = Settings {
+        handshakes: LIMIT,
+        spread: Duration::from_millis(1),
+        ..settings()
+    };
+    let central = Central::new(None, None, settings);
+    let inbox = Inbox::new();
+    let busy = account(&endpoint);
+    let start = |account| Running::start(&central, account, Topic::classic("audit"), &inbox);
+    let all: Vec<Running> = (0..20).map(|_| start(&busy)).collect();
+    waiting
+        .wait_for(|under_way| *under_way == LIMIT)
+        .await
+        .unwrap();
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let other = account(&simulator.endpoint());
+    let other = start(&other);
+    other.connected().await;
+    release.send_replace(true);
+    for running in &all {
+        running.connected().await;
+    }
+    assert_eq!(highest.load(Ordering::Relaxed), LIMIT);
+    for running in all.into_iter().chain([other]) {
+        running.stop().await;
+    }
+    simulator.stop().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use support::eventually;
 use support::forwarder::Forwarder;
+use support::kept::keep_output;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -35,7 +36,7 @@ fn run(arguments: &[&str], input: &[u8]) -> Output {
     let output = child.wait_with_output().expect("it ends");
     // A command that does not read its input closes it.
     let _ = writer.join().expect("the writer does not panic");
-    output
+    keep_output(output)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -407,7 +408,7 @@ fn the_demo_loses_nothing() {
     let summary = said.lines().last().expect("a summary");
     assert_eq!(
         summary,
-        "sent 600, forwarded 600, read back 600, lost 0",
+        "sent 1400, forwarded 1400, read back 1400, lost 0",
         "{}",
         text(&output.stderr)
     );

@@ -275,7 +275,7 @@ topics = ["ap-event", "wids", { version = "v1" }, { event = "w/x", service = "s"
             "c.toml:10:1: accounts.acme.subscriber_id: is not a UUID (write one, or leave it out to have one made)",
             "c.toml:11:1: accounts.acme.proxy: is not the URL of an HTTP proxy (write http://HOST:PORT, or none)",
             "c.toml:12:11: accounts.acme.topics[0]: unknown topic `ap-event` (did you mean `ap-events`?)",
-            "c.toml:12:23: accounts.acme.topics[1]: unknown topic `wids` (New Central has clients-events, switch-events, ap-events, alert-events, audit-trail-events, geofence, location, rssi-events; write others as { service = \"...\", version = \"...\", event = \"wids\" })",
+            "c.toml:12:23: accounts.acme.topics[1]: unknown topic `wids` (New Central has audit-trail-events, location, rssi-events, geofence, ap-events, clients-events, switch-events, alert-events; write others as { service = \"...\", version = \"...\", event = \"wids\" })",
             "c.toml:12:31: accounts.acme.topics[2].event: is missing (write event = \"ap-events\")",
             "c.toml:12:51: accounts.acme.topics[3].version: is missing (write version = \"v1\")",
             "c.toml:12:97: accounts.acme.topics[5]: `location` stands here twice (leave one out)",
@@ -310,8 +310,8 @@ topics = ["ap-events", { service = "network-services", version = "v1", event = "
             "c.toml:15:23: routes[0].topics[1]: unknown topic `wid` (did you mean `wids`?)",
             "c.toml:15:30: routes[0].topics[2]: unknown topic `monitring` (did you mean `monitoring`?)",
             "c.toml:15:43: routes[0].topics[3]: unknown topic `x` (Classic Central has apprf, audit, \
-             location, monitoring, presence, security; New Central clients-events, switch-events, \
-             ap-events, alert-events, audit-trail-events, geofence, location, rssi-events; others \
+             location, monitoring, presence, security; New Central audit-trail-events, location, \
+             rssi-events, geofence, ap-events, clients-events, switch-events, alert-events; others \
              must be topics of an account)",
         ],
     );

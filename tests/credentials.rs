@@ -5,6 +5,8 @@
 mod inbox;
 #[path = "support/subscribe.rs"]
 mod subscribe;
+#[path = "support/tunnel.rs"]
+mod tunnel;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -31,6 +33,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 
 use self::inbox::Inbox;
 use self::subscribe::{PATIENCE, Running, settings};
+use self::tunnel::Tunnels;
 
 fn classic(endpoint: &str, key: &str) -> Account {
     let key = Secret::literal(key);
@@ -223,6 +226,29 @@ async fn a_wrong_client_secret_is_said_and_not_shown() {
     simulator.stop().await;
 }
 
+#[tokio::test]
+async fn a_token_is_not_asked_of_a_server_that_is_not_trusted() {
+    let simulator = Simulator::start(Options {
+        tls: true,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let account = new_central(&simulator);
+    let inbox = Inbox::new();
+    let topic = account.topics.first().unwrap().clone();
+    let central = central(None, &settings());
+    let running = Running::start(&central, &account, topic, &inbox);
+    let why = running.failed(Cause::Refused).await.to_string();
+    assert!(
+        why.contains("is not trusted") && why.contains("tls.ca_file"),
+        "{why}"
+    );
+    assert_eq!(simulator.tokens_issued(), 0);
+    running.stop().await;
+    simulator.stop().await;
+}
+
 /// A Classic Central that sends the same frames to all its connections, and has a new key from the
 /// first question on.
 struct Broadcast {
@@ -386,38 +412,6 @@ async fn a_renewed_key_is_written_into_the_input_json() {
     assert_eq!(written, input.replace("an-old-key", NEW_KEY));
 }
 
-/// A proxy that wants `ops:pw`, and counts its tunnels.
-async fn proxy(tunnels: Arc<AtomicUsize>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let tunnels = Arc::clone(&tunnels);
-            tokio::spawn(async move {
-                let mut request = [0; 4096];
-                let length = client.read(&mut request).await.unwrap();
-                let request = String::from_utf8_lossy(&request[..length]).into_owned();
-                let target = request.strip_prefix("CONNECT ").unwrap();
-                let target = target.split(' ').next().unwrap();
-                if !request.contains("\r\nProxy-Authorization: Basic b3BzOnB3\r\n") {
-                    let refusal =
-                        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
-                    let _ = client.write_all(refusal.as_bytes()).await;
-                    return;
-                }
-                tunnels.fetch_add(1, Ordering::Relaxed);
-                let mut server = TcpStream::connect(target).await.unwrap();
-                client
-                    .write_all(b"HTTP/1.1 200 Connected\r\n\r\n")
-                    .await
-                    .unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    address
-}
-
 #[tokio::test]
 async fn streams_and_tokens_go_through_a_proxy_with_credentials() {
     let simulator = Simulator::start(Options {
@@ -426,34 +420,45 @@ async fn streams_and_tokens_go_through_a_proxy_with_credentials() {
     })
     .await
     .unwrap();
-    let tunnels = Arc::new(AtomicUsize::new(0));
-    let address = proxy(Arc::clone(&tunnels)).await;
+    let tunnels = Tunnels::start().await;
     let with = |user: &str| Account {
         tls: Tls {
             ca_file: None,
             insecure: true,
         },
-        proxy: Proxy::Url(Secret::literal(format!("http://{user}@{address}"))),
+        proxy: Proxy::Url(Secret::literal(tunnels.url_for(user))),
         ..new_central(&simulator)
     };
     let mut inbox = Inbox::new();
     let central = central(None, &settings());
-    let account = with("ops:pw");
+    let account = with("ops:s3cret-pw");
     let topic = account.topics.first().unwrap();
     let running = Running::start(&central, &account, topic.clone(), &inbox);
     inbox.next().await;
+    let target = simulator.addr().to_string();
     assert_eq!(
-        tunnels.load(Ordering::Relaxed),
-        2,
+        tunnels.opened(),
+        [target.clone(), target],
         "one for the token, one for the stream"
     );
     running.stop().await;
 
-    let running = Running::start(&central, &with("ops:wr0ng"), topic.clone(), &inbox);
-    let why = running.failed(Cause::Refused).await.to_string();
-    assert!(why.contains("407") && why.contains(&address), "{why}");
-    assert!(!format!("{why} {:?}", running.handle).contains("wr0ng"));
-    running.stop().await;
+    let wrong = with("ops:wr0ng");
+    let by_key = Account {
+        tls: wrong.tls.clone(),
+        proxy: wrong.proxy.clone(),
+        ..classic(&simulator.endpoint(), "simulated-key")
+    };
+    for (account, topic) in [(wrong, topic.clone()), (by_key, Topic::classic("audit"))] {
+        let running = Running::start(&central, &account, topic, &inbox);
+        let why = running.failed(Cause::Refused).await.to_string();
+        assert!(
+            why.contains("407") && why.contains("write proxy = "),
+            "{why}"
+        );
+        assert!(!format!("{why} {:?}", running.handle).contains("wr0ng"));
+        running.stop().await;
+    }
     simulator.stop().await;
 }
 

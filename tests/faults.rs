@@ -1,19 +1,43 @@
 //! What goes wrong at Central, one after the other: what the forwarder does then, and that nothing
 //! which reached the socket is missing in a file.
+//!
+//! | fault | what the forwarder does | test |
+//! |---|---|---|
+//! | `refuse=STATUS` | waits (429, 5xx), or says what an operator must do (403), and tries again | `a_server_that_*`, `new_central_wants_no_one_now`, `new_central_forbids_the_stream` |
+//! | `unsubscribed-topic` | says where the topic is enabled, and tries again | `a_topic_that_is_not_enabled` |
+//! | `refuse-renewal=STATUS` | tries again, with the key or token that there is | `a_key_that_cannot_*`, `a_token_that_cannot_*` |
+//! | `expired-key` | renews the key or token, and connects | `a_key_that_expires`, `a_token_that_expires` |
+//! | `drop`, `close=CODE`, `truncated-frame` | connects again, tells of the gap | `a_dropped_connection`, `a_close_frame`, `a_truncated_frame`, `new_central_*` |
+//! | `half-open` | gives it up after `idle_timeout` | `a_connection_on_which_nothing_comes_any_more`, `new_central_falls_silent` |
+//! | `half-open`, on which pings were answered | gives it up after the pong's time | `central.rs`: `a_peer_that_answered_a_ping_and_then_none_is_given_up` |
+//! | `slow` | reads on | `bytes_that_come_slowly` |
+//! | `text-frame` | counts it | `text_between_the_frames` |
+//! | `garbage-frame`, `oversized-frame` | a dead letter | `frames_that_cannot_be_decoded` |
+//! | `oversized-frame`, over 64 MiB; `unknown-frame` | connects again | `a_frame_that_is_larger_than_is_accepted`, `a_frame_of_a_kind_*` |
+//! | `duplicate` | Classic: keeps each; New Central: once | `a_frame_that_comes_again`, `new_central_sends_an_event_again_*` |
+//! | `burst` | keeps up | `many_frames_at_once`, `new_central_sends_many_*` |
+//!
+//! Besides: the forwarder is killed (`a_kill_is_told_*`); a mistake of its own (`panics.rs`); a full
+//! journal (`central.rs`, `our_own_backpressure_*`); a server that restarts under a thousand
+//! subscriptions, ten lifetimes of a key (`credentials.rs`).
 
 #[path = "support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-use central_forwarder::simulator::{Options, Simulator, sequence_of};
+use central_forwarder::event;
+use central_forwarder::frame::Timestamp;
+use central_forwarder::simulator::{Options, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use support::eventually;
 use support::forwarder::Forwarder;
+use support::stand::{number_of, records};
 
 /// What of each generation is streamed.
 const TOPIC: &str = "audit";
@@ -69,21 +93,26 @@ impl Stand {
             [sinks.file]
             type = "file"
             path = "{out}"
+            [sinks.gaps]
+            type = "file"
+            path = "{gaps}"
             [[routes]]
             topics = "*"
             sink = "file"
+            [[routes]]
+            topics = ["@gaps"]
+            sink = "gaps"
             "#,
             state = path.join("state").display(),
             account = account(generation, &simulator),
             out = path.join("out").display(),
+            gaps = path.join("gaps").display(),
         );
-        let config_path = path.join("config.toml");
-        fs::write(&config_path, config).unwrap();
-        let forwarder = Forwarder::start(&["run", "-c", config_path.to_str().unwrap()]);
+        fs::write(path.join("config.toml"), config).unwrap();
         let stand = Self {
             generation,
             simulator,
-            forwarder,
+            forwarder: run(path),
             folder,
         };
         stand.more_arrive();
@@ -92,17 +121,22 @@ impl Stand {
 
     /// The numbers of the records in the file, in its order.
     fn numbers(&self) -> Vec<u64> {
-        let Ok(text) = fs::read_to_string(self.folder.path().join("out")) else {
-            return Vec::new();
-        };
-        // The last line may be half written.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let number = |line: &str| {
-            let record: Value = serde_json::from_str(line).unwrap();
-            let topic = record["topic"].as_str().unwrap();
-            sequence_of(topic, &record["data"]).expect("a record of the simulator's")
-        };
-        whole.lines().map(number).collect()
+        self.records("out").iter().map(number_of).collect()
+    }
+
+    /// The gaps that were told.
+    fn gaps(&self) -> Vec<Value> {
+        let gaps = self.records("gaps");
+        gaps.into_iter().map(|mut gap| gap["data"].take()).collect()
+    }
+
+    fn records(&self, file: &str) -> Vec<Value> {
+        records(&self.folder.path().join(file))
+    }
+
+    /// Once more.
+    fn start(&mut self) {
+        self.forwarder = run(self.folder.path());
     }
 
     fn more_arrive(&self) {
@@ -143,7 +177,7 @@ impl Stand {
 
     /// Frames go on, and in the end each that was sent is in the file, in order; gives back how many
     /// were there more than once.
-    async fn nothing_is_lost(mut self) -> usize {
+    async fn nothing_is_lost(self) -> usize {
         self.more_arrive();
         self.simulator.be_quiet();
         let mut numbers = Vec::new();
@@ -156,11 +190,20 @@ impl Stand {
         let all = (1..=*numbers.last().unwrap()).collect();
         let missing: Vec<_> = BTreeSet::difference(&all, &different).collect();
         assert!(missing.is_empty(), "{missing:?} are missing");
+        self.end().await;
+        numbers.len() - different.len()
+    }
+
+    async fn end(mut self) {
         self.forwarder.terminate();
         assert!(self.forwarder.wait(PATIENCE).success());
         self.simulator.stop().await;
-        numbers.len() - different.len()
     }
+}
+
+fn run(folder: &Path) -> Forwarder {
+    let config = folder.join("config.toml");
+    Forwarder::start(&["run", "-c", config.to_str().unwrap()])
 }
 
 fn account(generation: Generation, simulator: &Simulator) -> String {
@@ -196,6 +239,11 @@ async fn a_connection_that_ends(generation: Generation, fault: &str, said: &str)
     eventually(PATIENCE, "it is connected again", || {
         stand.handshakes(101) == 2
     });
+    if generation == Classic {
+        eventually(PATIENCE, "the gap is told", || stand.gaps().len() == 1);
+        let gap = stand.gaps().remove(0);
+        assert!(gap["why"].as_str().unwrap().contains(said), "{gap}");
+    }
     assert_eq!(stand.nothing_is_lost().await, 0);
 }
 
@@ -244,13 +292,17 @@ async fn a_truncated_frame() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_of_a_kind_that_websocket_does_not_know() {
-    a_connection_that_ends(Classic, "unknown-frame", "Central sent nonsense").await;
+    for generation in [Classic, New] {
+        a_connection_that_ends(generation, "unknown-frame", "Central sent nonsense").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_is_larger_than_is_accepted() {
     let said = "Central sent a frame that is too large";
-    a_connection_that_ends(Classic, "oversized-frame=67108865", said).await;
+    for generation in [Classic, New] {
+        a_connection_that_ends(generation, "oversized-frame=67108865", said).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,25 +338,31 @@ async fn a_topic_that_is_not_enabled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_come_slowly() {
-    let (stand, _) = a_connection_that_lasts(Classic, "slow=5").await;
-    assert_eq!(stand.nothing_is_lost().await, 0);
+    for generation in [Classic, New] {
+        let (stand, _) = a_connection_that_lasts(generation, "slow=5").await;
+        assert_eq!(stand.nothing_is_lost().await, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn text_between_the_frames() {
-    let (stand, _) = a_connection_that_lasts(Classic, "text-frame").await;
-    assert_eq!(stand.nothing_is_lost().await, 0);
+    for generation in [Classic, New] {
+        let (stand, _) = a_connection_that_lasts(generation, "text-frame").await;
+        assert_eq!(stand.nothing_is_lost().await, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_cannot_be_decoded() {
-    let (stand, _) = a_connection_that_lasts(Classic, "garbage-frame").await;
-    stand.order("oversized-frame=1048576");
-    eventually(PATIENCE, "both are dead letters", || {
-        letters(&stand).lines().count() == 2
-    });
-    assert_eq!(stand.handshakes(101), 1);
-    assert_eq!(stand.nothing_is_lost().await, 0);
+    for generation in [Classic, New] {
+        let (stand, _) = a_connection_that_lasts(generation, "garbage-frame").await;
+        stand.order("oversized-frame=1048576");
+        eventually(PATIENCE, "both are dead letters", || {
+            letters(&stand).lines().count() == 2
+        });
+        assert_eq!(stand.handshakes(101), 1);
+        assert_eq!(stand.nothing_is_lost().await, 0);
+    }
 }
 
 /// What `dead-letters list` says.
@@ -370,6 +428,46 @@ async fn a_token_that_cannot_be_renewed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kill_is_told_as_a_gap_and_nothing_is_missing_but_in_it() {
+    let mut stand = Stand::new(Classic).await;
+    stand.forwarder.kill();
+    let killed = event::time(Timestamp::now());
+    stand.order("refuse=503,times=2");
+    stand.start();
+    eventually(PATIENCE, "the gap is told", || stand.gaps().len() == 1);
+    stand.more_arrive();
+
+    let gap = stand.gaps().remove(0);
+    let text = |name: &str| gap[name].as_str().unwrap().to_owned();
+    assert_eq!(
+        (text("account"), text("topic")),
+        ("acme".into(), TOPIC.into())
+    );
+    assert_eq!(gap["attempts"], 3, "two were refused");
+    assert!(text("why").contains("without a goodbye"), "{gap}");
+    let (from, until) = (text("from"), text("until"));
+    assert!(
+        from <= killed && killed < until,
+        "{gap}, killed at {killed}"
+    );
+
+    let records = stand.records("out");
+    let received = |record: &Value| record["received_at"].as_str().unwrap().to_owned();
+    let numbers = |in_it: &dyn Fn(&String) -> bool| -> BTreeSet<u64> {
+        let records = records.iter().filter(|record| in_it(&received(record)));
+        records.map(number_of).collect()
+    };
+    let before = numbers(&|at| *at <= from);
+    let after = numbers(&|at| *at >= until);
+    assert!(numbers(&|at| *at > from && *at < until).is_empty());
+    assert_eq!(before, (1..=*before.last().unwrap()).collect());
+    let range = *after.first().unwrap()..=*after.last().unwrap();
+    assert_eq!(after, range.collect());
+    assert!(before.len() >= SOME && after.len() >= SOME);
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn new_central_drops_the_connection() {
     let said = "the connection ended: without a close frame";
     a_connection_that_ends(New, "drop", said).await;
@@ -400,6 +498,12 @@ async fn new_central_falls_silent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_central_wants_no_one_now() {
     a_refusal(New, "refuse=503", 503, "503").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_central_forbids_the_stream() {
+    let said = "does not let this client stream";
+    a_refusal(New, "refuse=403", 403, said).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,6 +156,25 @@ fn a_broken_schema_is_a_mistake_with_its_place_in_the_schema() {
     );
 }
 
+#[test]
+fn a_message_that_a_topic_names_is_a_mistake_where_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let account = "\n[accounts.globex]\ngeneration = \"new\"\nendpoint = \"wss://h\"\n\
+                   client_id = \"i\"\nclient_secret = \"s\"\n\
+                   topics = [{ event = \"alert-events\", type = \"network_notifications.Alrt\" }]\n";
+    let said = check(folder.path(), account);
+    let [mistake] = &said[..] else {
+        panic!("{said:#?}")
+    };
+    assert!(
+        mistake.starts_with(
+            "c.toml:20:37: accounts.globex.topics[0].type: there is no message \
+             `network_notifications.Alrt` ("
+        ),
+        "{mistake}"
+    );
+}
+
 fn decode(arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("frames");

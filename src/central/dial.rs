@@ -40,26 +40,22 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// For `ws`, `wss`, `http` and `https`.
+    /// For `ws` and `wss`.
     pub(crate) fn new(url: &Url, tls: &Tls, proxy: &Proxy) -> Result<Self, tls::Unusable> {
         let host = url
             .host()
             .map_or_else(|| Host::Domain(String::new()), |host| host.to_owned());
-        let secure = matches!(url.scheme(), "wss" | "https");
+        let secure = url.scheme() == "wss";
         let connector = if secure {
             let connector = TlsConnector::from(tls::client_config(tls, None, &[b"http/1.1"])?);
             Some((connector, server_name(&host)?))
         } else {
             None
         };
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_string(),
-        };
         Ok(Self {
             host,
             port: url.port().unwrap_or(if secure { 443 } else { 80 }),
-            authority,
+            authority: authority(url),
             proxy: Tunnel::to(url, proxy).map_err(tls::Unusable::Proxy)?,
             connector,
         })
@@ -80,7 +76,10 @@ impl Endpoint {
         let handshake = connector.connect(server_name.clone(), tcp);
         match timeout(settings.tls_timeout, handshake).await {
             Ok(Ok(stream)) => Ok(MaybeTlsStream::Rustls(stream)),
-            Ok(Err(error)) => Err(self.tls_failed(&error)),
+            Ok(Err(error)) => {
+                let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+                Err(tls_failed(&self.authority, inner, &error.to_string()))
+            }
             Err(_) => Err(Error::broken(
                 Cause::Tls,
                 format!("{}: no answer to the TLS handshake", self.authority),
@@ -108,21 +107,6 @@ impl Endpoint {
             Err(Error::broken(Cause::Unreachable, text))
         })
     }
-
-    fn tls_failed(&self, error: &io::Error) -> Error {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-        match inner {
-            Some(rustls::Error::InvalidCertificate(reason)) => Error::refused(format!(
-                "the certificate of {} is not trusted: {reason}; if it comes from an authority of \
-                 your own, name that in tls.ca_file",
-                self.authority
-            )),
-            _ => Error::broken(
-                Cause::Tls,
-                format!("{}: the TLS handshake failed: {error}", self.authority),
-            ),
-        }
-    }
 }
 
 impl fmt::Debug for Endpoint {
@@ -132,6 +116,28 @@ impl fmt::Debug for Endpoint {
             .field("proxy", &self.proxy)
             .field("tls", &self.connector.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// Host and port of a URL, as the `Host` header has them: without the port that is the scheme's own.
+pub(super) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+pub(super) fn tls_failed(authority: &str, error: Option<&rustls::Error>, text: &str) -> Error {
+    match error {
+        Some(rustls::Error::InvalidCertificate(reason)) => Error::refused(format!(
+            "the certificate of {authority} is not trusted: {reason}; if it comes from an authority \
+             of your own, name that in tls.ca_file"
+        )),
+        _ => Error::broken(
+            Cause::Tls,
+            format!("{authority}: the TLS handshake failed: {text}"),
+        ),
     }
 }
 

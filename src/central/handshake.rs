@@ -6,8 +6,8 @@
 
 use hyper::client::conn::http1;
 use hyper::http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use hyper::http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::dial::Stream;
-use super::http::{self, Failure};
+use super::http::{self, Failure, NoBody};
+use crate::http::OUR_NAME;
 
 /// One read of the socket: larger buffers gain little, and each idle connection holds one.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
@@ -67,29 +68,36 @@ fn request(
     target: &str,
     headers: HeaderMap,
     nonce: &str,
-) -> Result<Request<http::Body>, Failure> {
+) -> Result<Request<NoBody>, Failure> {
     let mut request = Request::get(target)
         .header(HOST, host)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, nonce)
-        .header(USER_AGENT, http::OUR_NAME)
-        .body(http::Body::default())
+        .header(USER_AGENT, OUR_NAME)
+        .body(NoBody::default())
         .map_err(|error| unfit(&format!("the endpoint: {error}")))?;
     request.headers_mut().extend(headers);
     Ok(request)
 }
 
+/// An extension changes what frames mean. We offer none, so none may be in use (RFC 6455, section
+/// 4.1).
 fn verify<B>(response: &Response<B>, nonce: &str) -> Result<(), Failure> {
-    let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT);
-    if accept.map(HeaderValue::as_bytes) == Some(derive_accept_key(nonce.as_bytes()).as_bytes()) {
-        Ok(())
-    } else {
-        Err(unfit(
+    let headers = response.headers();
+    let accept = headers.get(SEC_WEBSOCKET_ACCEPT);
+    if accept.map(HeaderValue::as_bytes) != Some(derive_accept_key(nonce.as_bytes()).as_bytes()) {
+        return Err(unfit(
             "the server switched protocols, but not to this WebSocket",
-        ))
+        ));
     }
+    if let Some(extensions) = headers.get(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(unfit(&format!(
+            "the server uses extensions that were not offered: {extensions:?}"
+        )));
+    }
+    Ok(())
 }
 
 fn unfit(reason: &str) -> Failure {

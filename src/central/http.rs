@@ -1,22 +1,23 @@
-//! One HTTP request over a connection of its own: for tokens, which are asked for seldom. The parts
-//! that the WebSocket handshake and proxies need too are here.
+//! Requests for keys and tokens. How an answer is read is also what the WebSocket handshake and
+//! proxies need.
 
+use std::error::Error as StdError;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Collected, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper::http::header::{CONNECTION, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::http::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
+use hyper::body::Body;
+use hyper::http::header::RETRY_AFTER;
+use hyper::http::{Response, StatusCode};
+use reqwest::{Client, RequestBuilder};
+use url::Url;
 
-use super::dial::Endpoint;
+use super::dial::{authority, tls_failed};
 use super::error::{Cause, Error};
 use super::settings::Settings;
-
-pub(crate) const OUR_NAME: &str = concat!("central-forwarder/", env!("CARGO_PKG_VERSION"));
+use crate::config::{Proxy, Tls};
+use crate::http;
 
 /// Enough for every token, and for a refusal to say why.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -24,10 +25,16 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// What of a refusal's body is shown.
 const MAX_SAID_CHARS: usize = 200;
 
+/// How the HTTP client says that a proxy answered 407; it has no type for that.
+const PROXY_REFUSES: &str = "proxy authorization required";
+
+/// What an operator does then.
+pub(super) const WRITE_PROXY: &str = "write proxy = \"http://USER:PASSWORD@HOST:PORT\"";
+
 /// What stands in a message where a secret stood.
 const REDACTED: &str = "***";
 
-pub(crate) type Body = Full<Bytes>;
+pub(crate) type NoBody = Empty<Bytes>;
 
 /// An answer, with as much of its body as we take.
 #[derive(Debug)]
@@ -63,50 +70,77 @@ pub(crate) enum Failure {
 
 impl From<hyper::Error> for Failure {
     fn from(error: hyper::Error) -> Self {
-        let cause =
-            std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
+        let cause = error
+            .source()
+            .map_or(String::new(), |source| format!(": {source}"));
         Self::Broken(format!("{error}{cause}"))
     }
 }
 
-/// Sends a request, whose target is a path, and reads the answer whatever its status is. `Host` and
-/// the like are added.
-///
-/// # Errors
-/// There is no connection, or no answer in time.
-pub(crate) async fn exchange(
-    endpoint: &Endpoint,
-    settings: &Settings,
-    mut request: Request<Body>,
-) -> Result<Answer, Error> {
-    let broken = |why: &str| {
-        let text = format!("{}: no answer to a request: {why}", endpoint.authority());
-        Error::broken(Cause::Handshake, text)
-    };
-    let host = HeaderValue::from_str(endpoint.authority());
-    let host = host.map_err(|error| Error::refused(format!("the endpoint: {error}")))?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, host);
-    headers.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let stream = endpoint.dial(settings).await?;
-    let answer = async {
-        let io = TokioIo::new(stream);
-        let (mut sender, connection) = http1::Builder::new()
-            .title_case_headers(true)
-            .handshake(io)
-            .await?;
-        let exchange = async {
-            let response = sender.send_request(request).await?;
-            Ok(read_answer(response).await)
-        };
-        drive(exchange, connection).await
-    };
-    match timeout(settings.handshake_timeout, answer).await {
-        Ok(Ok(answer) | Err(Failure::Rejected(answer))) => Ok(answer),
-        Ok(Err(Failure::Broken(why))) => Err(broken(&why)),
-        Err(_) => Err(broken("it took too long")),
+/// Whom the connections of an account believe, and through what they go.
+#[derive(Clone, Debug)]
+pub(super) struct Transport {
+    pub(super) tls: Tls,
+    pub(super) proxy: Proxy,
+}
+
+impl Transport {
+    /// Sends a request to `url`, over a connection of its own since tokens are asked for seldom, and
+    /// reads the answer whatever its status is.
+    ///
+    /// # Errors
+    /// There is no connection, or no answer in time.
+    pub(super) async fn send(
+        &self,
+        settings: &Settings,
+        url: &Url,
+        request: impl FnOnce(&Client) -> RequestBuilder,
+    ) -> Result<Answer, Error> {
+        let host = authority(url);
+        let client = http::builder(&self.tls, &self.proxy).and_then(|builder| {
+            let dialled = settings.connect_timeout + settings.tls_timeout;
+            let builder = builder
+                .connect_timeout(dialled)
+                .timeout(dialled + settings.handshake_timeout);
+            builder.build().map_err(|error| http::explain(&error))
+        });
+        let client = client.map_err(|why| Error::refused(format!("{host}: {why}")))?;
+        let response = request(&client).send().await;
+        let response = response.map_err(|error| failed(&host, &error))?;
+        Ok(read_answer(response.into()).await)
     }
+}
+
+fn failed(host: &str, error: &reqwest::Error) -> Error {
+    let why = http::explain(error);
+    if let Some(error) = tls_error(error) {
+        return tls_failed(host, Some(error), &why);
+    }
+    if why.contains(PROXY_REFUSES) {
+        return Error::refused(format!(
+            "{host}: the proxy refused our credentials (407): {WRITE_PROXY}"
+        ));
+    }
+    if error.is_connect() {
+        let text = format!("cannot connect to {host}: {why}");
+        return Error::broken(Cause::Unreachable, text);
+    }
+    let text = format!("{host}: no answer to a request: {why}");
+    Error::broken(Cause::Handshake, text)
+}
+
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    let inner = match error.downcast_ref::<io::Error>() {
+        // Its source is that of the error in it.
+        Some(error) => error
+            .get_ref()
+            .map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    };
+    tls_error(inner?)
 }
 
 /// Waits for an exchange while the connection does the work for it.
@@ -122,7 +156,10 @@ pub(crate) async fn drive<T>(
     }
 }
 
-pub(crate) async fn read_answer(response: Response<Incoming>) -> Answer {
+pub(crate) async fn read_answer<B>(response: Response<B>) -> Answer
+where
+    B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>,
+{
     let status = response.status();
     let retry_after = response
         .headers()

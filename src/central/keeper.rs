@@ -15,7 +15,7 @@ use super::error::Error;
 use super::key::KeyRenewer;
 use super::settings::Settings;
 use super::token::TokenRenewer;
-use crate::backoff::Backoff;
+use super::waits::Waits;
 use crate::config::secret::Secret;
 use crate::frame::Timestamp;
 
@@ -67,7 +67,7 @@ pub(super) struct Renewed {
 
 #[derive(Debug)]
 pub(super) enum Renewer {
-    Key(KeyRenewer),
+    Key(Box<KeyRenewer>),
     Token(Box<TokenRenewer>),
 }
 
@@ -101,8 +101,7 @@ pub(crate) struct Keeper {
 
 #[derive(Debug)]
 struct Pace {
-    ordinary: Backoff,
-    refused: Backoff,
+    waits: Waits,
     not_before: Option<Instant>,
 }
 
@@ -129,8 +128,7 @@ impl Keeper {
             settings: *settings,
             held: watch::Sender::new(held),
             pace: Mutex::new(Pace {
-                ordinary: Backoff::new(settings.backoff),
-                refused: Backoff::new(settings.refused_backoff),
+                waits: Waits::new(settings),
                 not_before: None,
             }),
         })
@@ -234,13 +232,12 @@ impl Keeper {
         };
         match renewed {
             Ok(renewed) => {
-                pace.ordinary.got_on();
-                pace.refused.got_on();
+                pace.waits.got_on();
                 pace.not_before = Some(Instant::now() + SHORTEST_PAUSE);
                 Ok(self.hold(&renewed, held.credential))
             }
             Err(why) => {
-                let pause = pace.after(&why);
+                let pause = pace.waits.after(&why);
                 pace.not_before = Some(Instant::now() + pause);
                 self.failed(&why, pause);
                 Err(why)
@@ -276,17 +273,6 @@ impl Keeper {
             held.due = Some(SystemTime::now() + pause);
             held.failure = Some(why.clone());
         });
-    }
-}
-
-impl Pace {
-    fn after(&mut self, why: &Error) -> Duration {
-        let (backoff, asked) = match why {
-            Error::Refused { .. } => (&mut self.refused, None),
-            Error::Later { retry_after, .. } => (&mut self.ordinary, *retry_after),
-            Error::Broken { .. } => (&mut self.ordinary, None),
-        };
-        backoff.pause(asked, &mut rand::rng())
     }
 }
 

@@ -6,18 +6,18 @@
 //! end comes near.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::http::StatusCode;
 use hyper::http::header::AUTHORIZATION;
-use hyper::http::{Request, StatusCode};
 use rand::{Rng, RngExt as _};
+use url::Url;
 
-use super::dial::Endpoint;
+use super::dial::authority;
 use super::error::{Cause, Error};
-use super::http::{self, Answer};
+use super::http::{Answer, Transport};
 use super::keeper::{Credential, Renewed};
 use super::settings::Settings;
 use super::store::KeyStore;
@@ -34,14 +34,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(super) struct KeyRenewer {
-    endpoint: Arc<Endpoint>,
+    /// Where the current key is asked for.
+    url: Url,
+    transport: Transport,
     store: KeyStore,
 }
 
 impl KeyRenewer {
-    /// Also the key to begin with: the newer of the seed and what was kept of it.
+    /// For streams at `endpoint`. Also the key to begin with: the newer of the seed and what was kept
+    /// of it.
     pub(super) fn new(
-        endpoint: Arc<Endpoint>,
+        endpoint: &Url,
+        transport: Transport,
         seed: &Secret,
         state_dir: Option<&Path>,
         settings: &Settings,
@@ -56,7 +60,12 @@ impl KeyRenewer {
             _ => seed.clone(),
         };
         let first = described(key, settings.key_lifetime, SystemTime::now());
-        (Self { endpoint, store }, first)
+        let renewer = Self {
+            url: beside(endpoint),
+            transport,
+            store,
+        };
+        (renewer, first)
     }
 
     pub(super) async fn renew(
@@ -67,11 +76,12 @@ impl KeyRenewer {
         let Some(current) = current else {
             return Err(Error::refused("there is no key to begin with"));
         };
-        let request = Request::get(VALIDATE)
-            .header(AUTHORIZATION, current.header("")?)
-            .body(http::Body::default())
-            .map_err(|error| Error::refused(format!("the endpoint: {error}")))?;
-        let answer = http::exchange(&self.endpoint, settings, request).await?;
+        let authorization = current.header("")?;
+        let ask = self.transport.send(settings, &self.url, |client| {
+            let request = client.get(self.url.clone());
+            request.header(AUTHORIZATION, authorization)
+        });
+        let answer = ask.await?;
         let key = read(&answer, current.expose())?;
         let now = SystemTime::now();
         if key.expose() == current.expose() {
@@ -82,10 +92,7 @@ impl KeyRenewer {
             ));
         }
         self.keep(&key).await;
-        tracing::info!(
-            host = self.endpoint.authority(),
-            "Central has renewed the key"
-        );
+        tracing::info!(host = authority(&self.url), "Central has renewed the key");
         Ok(described(key, settings.key_lifetime, now))
     }
 
@@ -102,6 +109,21 @@ impl KeyRenewer {
             "the renewed key cannot be kept, so that the next start has to ask for it again: {failure}"
         );
     }
+}
+
+/// Where the host of an endpoint gives keys.
+fn beside(endpoint: &Url) -> Url {
+    let mut url = endpoint.clone();
+    let scheme = if url.scheme() == "wss" {
+        "https"
+    } else {
+        "http"
+    };
+    url.set_scheme(scheme)
+        .expect("one scheme of the web may take another's place");
+    url.set_path(VALIDATE);
+    url.set_query(None);
+    url
 }
 
 fn read(answer: &Answer, old: &str) -> Result<Secret, Error> {
@@ -137,7 +159,7 @@ fn read(answer: &Answer, old: &str) -> Result<Secret, Error> {
 
 fn described(key: Secret, lifetime: Duration, now: SystemTime) -> Renewed {
     let issued = issued(key.expose());
-    let expires = issued.map(|issued| issued + lifetime);
+    let expires = issued.and_then(|issued| issued.checked_add(lifetime));
     let rng = &mut rand::rng();
     let due = match expires {
         Some(expires) => due(now, expires, lifetime, rng),
@@ -200,6 +222,7 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
+    use crate::config::{Proxy, Tls};
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -233,6 +256,13 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_the_far_future_has_no_end_that_is_known() {
+        let secret = Secret::literal(key(r#"{"creation_date":9223372036854774784}"#));
+        let described = described(secret, 7 * DAY, SystemTime::now());
+        assert!(described.issued.is_some() && described.expires.is_none());
+    }
+
+    #[test]
     fn the_next_key_is_asked_for_in_the_seventh_day_and_right_after_its_end() {
         let rng = &mut SmallRng::seed_from_u64(7);
         let issued = UNIX_EPOCH + 1000 * DAY;
@@ -256,13 +286,19 @@ mod tests {
     fn the_newer_of_two_keys_is_used() {
         let settings = Settings::default();
         let folder = tempfile::tempdir().unwrap();
-        let url = "https://central.example/".parse().unwrap();
-        let tls = crate::config::Tls::default();
-        let endpoint = Endpoint::new(&url, &tls, &crate::config::Proxy::None).unwrap();
-        let endpoint = Arc::new(endpoint);
+        let endpoint = "wss://central.example/streaming/api?x".parse().unwrap();
+        let transport = Transport {
+            tls: Tls::default(),
+            proxy: Proxy::None,
+        };
         let begin = |seed: &Secret| {
-            let seed = KeyRenewer::new(Arc::clone(&endpoint), seed, Some(folder.path()), &settings);
-            seed.1.secret.expose().to_owned()
+            let transport = transport.clone();
+            let state_dir = Some(folder.path());
+            let (renewer, first) =
+                KeyRenewer::new(&endpoint, transport, seed, state_dir, &settings);
+            let url = "https://central.example/streaming/token/validate";
+            assert_eq!(renewer.url.as_str(), url);
+            first.secret.expose().to_owned()
         };
         let of = |day: u64| key(&format!("{{\"creation_date\":{}}}", day * 86_400));
         let seed = Secret::literal(of(10));

@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! Source ─┬─ keeper        the key or token, taken anew for each connect, renewed before it ends
-//!         │    └ key, token ▶ http ▶ dial
-//!         └─ dial (proxy) ▶ handshake (classic, new: headers, refusals) ▶ session (liveness) ▶ feed ▶ Appender
+//!         │    └ key, token ▶ http
+//!         └─ dial (proxy) ▶ handshake (classic, new: headers, refusals)
+//!                └─▶ session (liveness, succession) ▶ feed ▶ Appender
 //! ```
 
 mod classic;
@@ -15,6 +16,7 @@ mod counters;
 mod dial;
 mod error;
 mod feed;
+mod handle;
 mod handshake;
 mod http;
 mod keeper;
@@ -31,7 +33,9 @@ mod source;
 mod stop;
 mod store;
 pub mod subscription;
+mod succession;
 mod token;
+mod waits;
 mod window;
 
 pub use self::error::{Cause, Error};

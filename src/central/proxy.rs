@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::error::{Cause, Error};
-use super::http::{self, Failure};
+use super::http::{self, Failure, NoBody, WRITE_PROXY};
 use crate::config::Proxy;
+use crate::http::OUR_NAME;
 
 /// Where the tunnels of one host begin.
 #[derive(Debug)]
@@ -88,16 +89,16 @@ impl Tunnel {
         }
     }
 
-    fn request(&self, target: &str) -> Result<Request<http::Body>, Error> {
+    fn request(&self, target: &str) -> Result<Request<NoBody>, Error> {
         let mut request = Request::builder()
             .method(Method::CONNECT)
             .uri(target)
             .header(HOST, target)
-            .header(USER_AGENT, http::OUR_NAME);
+            .header(USER_AGENT, OUR_NAME);
         if let Some(value) = &self.authorization {
             request = request.header(PROXY_AUTHORIZATION, value);
         }
-        let request = request.body(http::Body::default());
+        let request = request.body(NoBody::default());
         request.map_err(|error| Error::refused(format!("the endpoint: {error}")))
     }
 
@@ -106,8 +107,7 @@ impl Tunnel {
         let proxy = &self.authority;
         match answer.status {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Error::refused(format!(
-                "the proxy {proxy} refused our credentials ({said}): write proxy = \
-                 \"http://USER:PASSWORD@HOST:PORT\""
+                "the proxy {proxy} refused our credentials ({said}): {WRITE_PROXY}"
             )),
             status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
                 Error::refused(format!(

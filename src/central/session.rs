@@ -1,15 +1,13 @@
 //! One connection, from the first frame to its end or to its successor.
 //!
-//! A connection is replaced on purpose when there is a new key or a new config for it. Central sends
-//! nothing twice, so the successor is up before this one is closed. While that goes on, this one notes
-//! the hashes of what it delivers, and the successor is told them: what both deliver is stored once.
+//! While a connection is being replaced (see `succession`), it notes the hashes of what it delivers, and
+//! the successor is told them: what both deliver is stored once.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -21,6 +19,7 @@ use super::feed::{Feed, JournalClosed};
 use super::liveness::{Due, Liveness};
 use super::source::Connection;
 use super::stop::{Leave, Stop};
+use super::succession::{Step, Succession};
 use super::window::Window;
 
 /// Frames that a connection notes while it is being replaced: beyond, a few may be stored twice.
@@ -50,17 +49,6 @@ impl From<JournalClosed> for End {
     }
 }
 
-pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// How far the replacement of a connection has come.
-pub(crate) enum Succession {
-    /// Ready when the connection should be replaced; then, what connects the next one.
-    Waiting(Boxed<()>, Box<dyn FnOnce() -> Boxed<Connection> + Send>),
-    Connecting(Boxed<Connection>),
-    /// Until then this one is read on.
-    Lingering(Box<Connection>, Instant),
-}
-
 pub(crate) struct Session<'a> {
     pub(crate) socket: WebSocketStream<Stream>,
     pub(crate) liveness: Liveness,
@@ -87,9 +75,9 @@ impl Session<'_> {
             };
             self.leave(code).await;
         }
-        match (end, self.succession) {
+        match (end, self.succession.into_next()) {
             // The next one has frames to give, whatever this one ended by.
-            (End::Stopped | End::Failed(_), Succession::Lingering(next, _)) => {
+            (End::Stopped | End::Failed(_), Some(next)) => {
                 End::Replaced(next, self.noted.unwrap_or_else(|| Window::new(1)))
             }
             (end, _) => end,
@@ -106,7 +94,7 @@ impl Session<'_> {
                 biased;
                 () = &mut stopped => return Err(End::Stopped),
                 message = self.socket.next() => self.take(message).await?,
-                next = advance(&mut self.succession) => self.succeed(next).await?,
+                next = self.succession.step() => self.succeed(next).await?,
                 () = sleep_until(self.liveness.deadline()) => self.look().await?,
             }
         }
@@ -160,34 +148,22 @@ impl Session<'_> {
 
     async fn succeed(&mut self, step: Step) -> Result<(), End> {
         match step {
-            Step::Wanted => {
+            Step::Wanted(connect) => {
                 self.noted = Some(Window::new(NOTED_FRAMES));
-                let before = std::mem::replace(
-                    &mut self.succession,
-                    Succession::Connecting(Box::pin(std::future::pending())),
-                );
-                if let Succession::Waiting(_, connect) = before {
-                    self.succession = Succession::Connecting(connect());
-                }
+                self.succession = Succession::Connecting(connect());
                 Ok(())
             }
             Step::Connected(next) => {
-                self.succession = Succession::Lingering(next, Instant::now() + self.overlap);
+                self.succession = Succession::Lingering {
+                    next: Some(next),
+                    until: Instant::now() + self.overlap,
+                };
                 Ok(())
             }
-            Step::Over => {
+            Step::Over(next) => {
                 self.leave(CloseCode::Away).await;
-                let before = std::mem::replace(
-                    &mut self.succession,
-                    Succession::Connecting(Box::pin(std::future::pending())),
-                );
-                match before {
-                    Succession::Lingering(next, _) => {
-                        let noted = self.noted.take().unwrap_or_else(|| Window::new(1));
-                        Err(End::Replaced(next, noted))
-                    }
-                    _ => Ok(()),
-                }
+                let noted = self.noted.take().unwrap_or_else(|| Window::new(1));
+                Err(End::Replaced(next, noted))
             }
         }
     }
@@ -246,27 +222,6 @@ impl Session<'_> {
         };
         // Central does not have to answer, and we do not wait for it any longer.
         let _ = timeout(self.close_timeout, farewell).await;
-    }
-}
-
-/// What the next step of a replacement is.
-enum Step {
-    Wanted,
-    Connected(Box<Connection>),
-    Over,
-}
-
-async fn advance(succession: &mut Succession) -> Step {
-    match succession {
-        Succession::Waiting(wanted, _) => {
-            wanted.await;
-            Step::Wanted
-        }
-        Succession::Connecting(connecting) => Step::Connected(Box::new(connecting.await)),
-        Succession::Lingering(_, until) => {
-            sleep(until.saturating_duration_since(Instant::now())).await;
-            Step::Over
-        }
     }
 }
 

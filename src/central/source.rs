@@ -9,25 +9,26 @@ use hyper::http::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use url::Url;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::dial::{Endpoint, Stream};
+use super::dial::{Endpoint, Stream, authority};
 use super::error::{Cause, Error};
-use super::http::{Answer, Failure};
+use super::http::{Answer, Failure, Transport};
 use super::keeper::{Credential, CredentialStatus, Keeper, Renewer};
 use super::key::KeyRenewer;
 use super::settings::{Settings, idle_timeout};
 use super::shared::Central;
-use super::token::{TokenEndpoint, TokenRenewer};
+use super::token::{Client, TokenRenewer};
 use super::{classic, handshake, new, store};
 use crate::config::secret::Secret;
-use crate::config::{self, Access, Account, NewAccess, Proxy, Tls, Topic};
+use crate::config::{self, Access, Account, NewAccess, Proxy, Topic};
 use crate::tls::Unusable;
 
 /// One account of Central: where it is, how it is entered, how long things may take.
 pub struct Source {
     central: Arc<Central>,
-    endpoint: Arc<Endpoint>,
+    endpoint: Endpoint,
     generation: Generation,
     handshakes: Arc<Semaphore>,
     idle_timeout: Option<Duration>,
@@ -48,15 +49,8 @@ struct Classic {
     /// The config's key, and who keeps what became of it.
     key: Mutex<(Secret, Arc<Keeper>)>,
     /// For another key in the file.
-    identity: Identity,
-}
-
-/// What accounts must have in common to share a keeper, besides the secret itself.
-#[derive(Clone, Debug)]
-struct Identity {
-    authority: String,
-    tls: Tls,
-    proxy: Proxy,
+    endpoint: Url,
+    transport: Transport,
 }
 
 /// A WebSocket of Central.
@@ -82,9 +76,7 @@ impl Source {
                 "tls.verify = false: whoever answers is taken for Central and gets the key"
             );
         }
-        let endpoint = Arc::new(endpoint);
-        let identity = Identity {
-            authority: endpoint.authority().to_owned(),
+        let transport = Transport {
             tls: account.tls.clone(),
             proxy: account.proxy.clone(),
         };
@@ -94,12 +86,13 @@ impl Source {
                 user_name: access.username.clone(),
                 key: Mutex::new((
                     access.key.clone(),
-                    key_keeper(central, &endpoint, &identity, &access.key),
+                    key_keeper(central, &account.endpoint, &transport, &access.key),
                 )),
-                identity,
+                endpoint: account.endpoint.clone(),
+                transport,
             })),
             Access::New(access) => Generation::New {
-                token: token_keeper(central, &identity, access)?,
+                token: token_keeper(central, &transport, access),
                 subscriber_id: subscriber_id(central, name, access),
             },
         };
@@ -221,11 +214,11 @@ impl Source {
     /// Who keeps the credential. A key that stands in a file is read again, so that a new one needs
     /// no restart.
     async fn keeper(&self) -> Result<Arc<Keeper>, Error> {
-        let (key, identity) = match &self.generation {
+        let classic = match &self.generation {
             Generation::New { token, .. } => return Ok(Arc::clone(token)),
-            Generation::Classic(classic) => (&classic.key, &classic.identity),
+            Generation::Classic(classic) => classic,
         };
-        let (known, keeper) = lock(key).clone();
+        let (known, keeper) = lock(&classic.key).clone();
         let before = known.clone();
         let seed = tokio::task::spawn_blocking(move || known.read_again())
             .await
@@ -238,9 +231,9 @@ impl Source {
         let keeper = if keeper.holds(seed.expose().trim()) {
             keeper
         } else {
-            key_keeper(&self.central, &self.endpoint, identity, &seed)
+            key_keeper(&self.central, &classic.endpoint, &classic.transport, &seed)
         };
-        *lock(key) = (seed, Arc::clone(&keeper));
+        *lock(&classic.key) = (seed, Arc::clone(&keeper));
         Ok(keeper)
     }
 }
@@ -249,59 +242,69 @@ fn lock(key: &Mutex<(Secret, Arc<Keeper>)>) -> std::sync::MutexGuard<'_, (Secret
     key.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn target(url: &url::Url) -> String {
+fn target(url: &Url) -> String {
     match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     }
 }
 
+/// Accounts share a keeper that have the secret in common, and where and how it is renewed.
 fn key_keeper(
     central: &Central,
-    endpoint: &Arc<Endpoint>,
-    identity: &Identity,
+    endpoint: &Url,
+    transport: &Transport,
     seed: &Secret,
 ) -> Arc<Keeper> {
-    central.keeper(identity.hash(&["key", seed.expose().trim()]), || {
+    let who = [&authority(endpoint), seed.expose().trim()];
+    central.keeper(identity(transport, "key", &who), || {
         let settings = central.settings();
-        let (renewer, first) =
-            KeyRenewer::new(Arc::clone(endpoint), seed, central.state_dir(), settings);
-        Keeper::new(Renewer::Key(renewer), Some(first), settings)
+        let (renewer, first) = KeyRenewer::new(
+            endpoint,
+            transport.clone(),
+            seed,
+            central.state_dir(),
+            settings,
+        );
+        Keeper::new(Renewer::Key(Box::new(renewer)), Some(first), settings)
     })
 }
 
-fn token_keeper(
-    central: &Central,
-    identity: &Identity,
-    access: &NewAccess,
-) -> Result<Arc<Keeper>, Unusable> {
-    let at = |url: &url::Url| {
-        let endpoint = Endpoint::new(url, &identity.tls, &identity.proxy)?;
-        Ok::<_, Unusable>(TokenEndpoint::new(endpoint, url))
+fn token_keeper(central: &Central, transport: &Transport, access: &NewAccess) -> Arc<Keeper> {
+    let client = |url: &Url| Client {
+        url: url.clone(),
+        transport: transport.clone(),
+        id: access.client_id.clone(),
+        secret: access.client_secret.clone(),
     };
-    let (id, secret) = (&access.client_id, &access.client_secret);
-    let client = TokenRenewer::Client {
-        at: at(&access.token_url)?,
-        id: id.clone(),
-        secret: secret.clone(),
+    let keeper = |url: &Url, renewer: TokenRenewer| {
+        let (id, secret) = (&access.client_id, &access.client_secret);
+        let who = [url.as_str(), id.expose().trim(), secret.expose().trim()];
+        central.keeper(identity(transport, "token", &who), || {
+            let renewer = Renewer::Token(Box::new(renewer));
+            Keeper::new(renewer, None, central.settings())
+        })
     };
-    let who = [
-        access.token_url.as_str(),
-        id.expose().trim(),
-        secret.expose().trim(),
-    ];
-    let settings = central.settings();
-    let make = |token| Keeper::new(Renewer::Token(Box::new(token)), None, settings);
-    let provider = central.keeper(identity.hash(&who), || make(client));
+    let url = &access.token_url;
+    let provider = keeper(url, TokenRenewer::Own(client(url)));
     let Some(url) = &access.tenant_token_url else {
-        return Ok(provider);
+        return provider;
     };
-    let tenant = TokenRenewer::Tenant {
-        at: at(url)?,
-        provider,
-    };
-    let who = [url.as_str(), who[0], who[1], who[2]];
-    Ok(central.keeper(identity.hash(&who), || make(tenant)))
+    let client = client(url);
+    keeper(url, TokenRenewer::Tenant { client, provider })
+}
+
+fn identity(transport: &Transport, kind: &str, parts: &[&str]) -> u128 {
+    let mut hash = Xxh3Default::new();
+    hash.write(format!("{kind} {transport:?}").as_bytes());
+    if let Proxy::Url(url) = &transport.proxy {
+        hash.update(url.expose().as_bytes());
+    }
+    for part in parts {
+        hash.update(&[0]);
+        hash.update(part.as_bytes());
+    }
+    hash.digest128()
 }
 
 /// An id that cannot be kept would silently take part of the feed at each start.
@@ -320,25 +323,6 @@ fn subscriber_id(central: &Central, account: &str, access: &config::NewAccess) -
         tracing::error!(account, %error, "the subscriber id cannot be kept");
         store::new_subscriber_id()
     })
-}
-
-impl Identity {
-    fn hash(&self, parts: &[&str]) -> u128 {
-        let mut hash = Xxh3Default::new();
-        // The client and the token URL say where a token is from; the key's host is its own.
-        if parts[0] == "key" {
-            hash.update(self.authority.as_bytes());
-        }
-        hash.write(format!("{:?}", self.tls).as_bytes());
-        if let Proxy::Url(url) = &self.proxy {
-            hash.update(url.expose().as_bytes());
-        }
-        for part in parts {
-            hash.update(&[0]);
-            hash.update(part.as_bytes());
-        }
-        hash.digest128()
-    }
 }
 
 impl fmt::Debug for Source {

@@ -18,107 +18,20 @@ use super::error::{Cause, Error};
 use super::feed::Feed;
 use super::liveness::Liveness;
 use super::outage::Outages;
-use super::session::{Boxed, End, Session, Succession};
+use super::session::{End, Session};
 use super::shared::Central;
 use super::source::{Connection, Source};
 use super::stop::Stop;
-use crate::backoff::Backoff;
+use super::succession::{Succession, changed};
+use super::waits::Waits;
 use crate::config::Topic;
-use crate::frame::{Stream, SubscriptionId, Timestamp};
+use crate::frame::{SubscriptionId, Timestamp};
 use crate::journal::Appender;
 
 pub use super::counters::Counts;
+pub use super::handle::{Ended, Handle, State};
 pub use super::keeper::CredentialStatus;
 pub use super::stop::Leave;
-
-/// What a subscription is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Connecting,
-    Connected {
-        since: Timestamp,
-    },
-    /// The last try failed, or the last connection ended.
-    BackingOff {
-        until: Timestamp,
-        why: Error,
-    },
-    Stopped,
-}
-
-impl State {
-    /// Why Central refuses us, if an operator must act.
-    #[must_use]
-    pub fn refusal(&self) -> Option<&Error> {
-        match self {
-            Self::BackingOff { why, .. } => {
-                Some(why).filter(|why| matches!(why, Error::Refused { .. }))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Why a task has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    Stopped,
-    /// There is nowhere to put frames any more.
-    JournalClosed,
-}
-
-/// What others may ask of a subscription. Dropping it does not stop the task.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    id: SubscriptionId,
-    state: watch::Receiver<State>,
-    counters: Arc<Counters>,
-    source: watch::Sender<Arc<Source>>,
-    stop: Arc<Stop>,
-}
-
-impl Handle {
-    #[must_use]
-    pub fn id(&self) -> &SubscriptionId {
-        &self.id
-    }
-
-    /// The state, and each change of it.
-    #[must_use]
-    pub fn state(&self) -> watch::Receiver<State> {
-        self.state.clone()
-    }
-
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counters.snapshot()
-    }
-
-    /// How the key or token fares. With a `failure` the subscription may be up, and is still not
-    /// ready for long.
-    #[must_use]
-    pub fn credential(&self) -> CredentialStatus {
-        self.source.borrow().credential()
-    }
-
-    /// The account has changed. A connection that is up is replaced: the next one is up before it is
-    /// closed.
-    pub fn replace(&self, source: Arc<Source>) {
-        self.source.send_replace(source);
-    }
-
-    /// Goes up while it is connected, with each frame and at least with each ping; `None` while it
-    /// waits for room in the journal.
-    #[must_use]
-    pub fn turns(&self) -> Option<u64> {
-        self.counters.turns()
-    }
-
-    /// Asks the task to close its connection and end.
-    pub fn stop(&self, leave: Leave) {
-        self.stop.ask(leave);
-    }
-}
 
 /// One subscription: to be run on a task of its own.
 #[derive(Debug)]
@@ -169,7 +82,7 @@ impl Task {
     /// Connects, reads and connects again, for ever.
     pub async fn run(mut self) -> Ended {
         let central = Arc::clone(self.source.borrow().central());
-        let mut waits = Waits::new(&central);
+        let mut waits = Waits::new(central.settings());
         let mut wait = central.spread();
         let ended = loop {
             if !wait.is_zero() && !self.wait(wait).await {
@@ -193,7 +106,8 @@ impl Task {
             let held = self.held(began);
             let last_heard = held.map(|_| self.feed.last_heard());
             self.outages.failed(&why, last_heard).await;
-            wait = waits.after(&why, held.unwrap_or_default()) + central.spread();
+            waits.worked(held.unwrap_or_default());
+            wait = waits.after(&why) + central.spread();
             self.report(&why, wait);
         };
         self.end().await;
@@ -262,7 +176,8 @@ impl Task {
         let settings = *connection.source.settings();
         let idle_timeout = connection.source.idle_timeout(self.topic.name());
         let began = connection.source.central().began();
-        let succession = self.succession(&connection);
+        let id = self.feed.id();
+        let succession = Succession::of(&connection, &self.source, &self.topic, id);
         let session = Session {
             socket: connection.socket,
             liveness: Liveness::new(&settings, idle_timeout, began, Instant::now()),
@@ -275,37 +190,6 @@ impl Task {
             write_timeout: settings.pong_timeout,
         };
         session.run().await
-    }
-
-    /// The connection is to be replaced when there is another key for it, or another config.
-    fn succession(&self, connection: &Connection) -> Succession {
-        let keeper = Arc::clone(&connection.keeper);
-        let serial = connection.credential.serial;
-        // A token is renewed every few minutes, and outlives its connection: New Central keeps its
-        // events while we reconnect.
-        let is_token = matches!(self.topic.stream, Stream::New { .. });
-        let another_key = async move {
-            let mut serial = serial;
-            loop {
-                keeper.attend(serial).await;
-                if !is_token {
-                    return;
-                }
-                serial = keeper.serial();
-            }
-        };
-        let another_config = changed(self.source.clone(), Arc::clone(&connection.source));
-        let wanted = async move {
-            tokio::select! {
-                () = another_key => {}
-                () = another_config => {}
-            }
-        };
-        let (sources, topic) = (self.source.clone(), self.topic.clone());
-        let id = self.feed.id().clone();
-        // Made when it is wanted: it is large, and every connection has one of these.
-        let connect = Box::new(move || -> Boxed<_> { Box::pin(reach(sources, topic, id)) });
-        Succession::Waiting(Box::pin(wanted), connect)
     }
 
     /// How long the connection held; `None`: there was none.
@@ -331,38 +215,6 @@ impl Task {
     }
 }
 
-/// Ready when there is another source than this one; never, when nobody can bring one any more.
-async fn changed(mut sources: watch::Receiver<Arc<Source>>, known: Arc<Source>) {
-    while Arc::ptr_eq(&sources.borrow_and_update(), &known) {
-        if sources.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Tries until there is a connection, while the one before goes on.
-async fn reach(
-    sources: watch::Receiver<Arc<Source>>,
-    topic: Topic,
-    subscription: SubscriptionId,
-) -> Connection {
-    tracing::info!(%subscription, "the connection is being replaced");
-    let central = Arc::clone(sources.borrow().central());
-    let mut waits = Waits::new(&central);
-    loop {
-        sleep(central.spread()).await;
-        let source = Arc::clone(&sources.borrow());
-        match source.connect(&topic).await {
-            Ok(connection) => return connection,
-            Err(why) => {
-                let wait = waits.after(&why, Duration::ZERO);
-                tracing::warn!(%subscription, ?wait, "the connection is not replaced yet: {why}");
-                sleep(wait).await;
-            }
-        }
-    }
-}
-
 fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -375,33 +227,6 @@ fn panicked(panic: &(dyn Any + Send)) -> Error {
     )
 }
 
-/// Refusals have a slower curve of their own.
-struct Waits {
-    ordinary: Backoff,
-    refused: Backoff,
-}
-
-impl Waits {
-    fn new(central: &Central) -> Self {
-        let settings = central.settings();
-        Self {
-            ordinary: Backoff::new(settings.backoff),
-            refused: Backoff::new(settings.refused_backoff),
-        }
-    }
-
-    fn after(&mut self, why: &Error, held: Duration) -> Duration {
-        self.ordinary.worked(held);
-        self.refused.worked(held);
-        let (backoff, asked) = match why {
-            Error::Refused { .. } => (&mut self.refused, None),
-            Error::Later { retry_after, .. } => (&mut self.ordinary, *retry_after),
-            Error::Broken { .. } => (&mut self.ordinary, None),
-        };
-        backoff.pause(asked, &mut rand::rng())
-    }
-}
-
 /// One of the subscriptions whose tries are spread.
 #[derive(Debug)]
 struct Member(Arc<Central>);
@@ -411,9 +236,7 @@ impl Member {
         central.joined();
         Self(central)
     }
-}
 
-impl Member {
     fn central(&self) -> &Central {
         &self.0
     }

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::http::header::{ACCEPT, CONTENT_TYPE};
-use hyper::http::{Request, StatusCode};
+use hyper::http::StatusCode;
+use hyper::http::header::ACCEPT;
+use reqwest::RequestBuilder;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
-use super::dial::Endpoint;
+use super::dial::authority;
 use super::error::{Cause, Error};
-use super::http::{self, Answer};
+use super::http::{Answer, Transport};
 use super::keeper::{Keeper, Renewed};
 use super::settings::Settings;
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, Unreadable};
 
 /// Where an answer does not say how long its token lasts: the shorter of the two that were seen.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -22,32 +22,22 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Of a token's lifetime, after this part it is renewed.
 const RENEWED_AFTER: f64 = 0.8;
 
-/// Where tokens are asked for.
-#[derive(Debug)]
-pub(super) struct TokenEndpoint {
-    pub(super) endpoint: Endpoint,
-    pub(super) target: String,
-}
-
-impl TokenEndpoint {
-    pub(super) fn new(endpoint: Endpoint, url: &Url) -> Self {
-        let target = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
-        Self { endpoint, target }
-    }
+/// Where tokens are asked for, and by whom.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) url: Url,
+    pub(super) transport: Transport,
+    pub(super) id: Secret,
+    pub(super) secret: Secret,
 }
 
 #[derive(Debug)]
 pub(super) enum TokenRenewer {
-    Client {
-        at: TokenEndpoint,
-        id: Secret,
-        secret: Secret,
-    },
+    /// For itself.
+    Own(Client),
+    /// For a tenant of the provider whose client it is.
     Tenant {
-        at: TokenEndpoint,
+        client: Client,
         provider: Arc<Keeper>,
     },
 }
@@ -55,37 +45,15 @@ pub(super) enum TokenRenewer {
 impl TokenRenewer {
     pub(super) async fn renew(&self, settings: &Settings) -> Result<Renewed, Error> {
         match self {
-            Self::Client { at, id, secret } => {
-                let (id, secret) = (fresh(id).await?, fresh(secret).await?);
-                let form = [
-                    ("grant_type", "client_credentials"),
-                    ("client_id", id.expose().trim()),
-                    ("client_secret", secret.expose().trim()),
-                ];
-                ask(at, settings, &form, &[secret.expose().trim()]).await
-            }
-            Self::Tenant { at, provider } => {
+            Self::Own(client) => client.grant(settings).await,
+            Self::Tenant { client, provider } => {
                 let token = provider.take().await?;
-                let form = [
-                    (
-                        "grant_type",
-                        "urn:ietf:params:oauth:grant-type:token-exchange",
-                    ),
-                    ("subject_token", token.expose()),
-                    (
-                        "subject_token_type",
-                        "urn:ietf:params:oauth:token-type:access_token",
-                    ),
-                ];
-                let asked = ask(at, settings, &form, &[token.expose()]).await;
+                let asked = client.exchange(settings, token.expose()).await;
                 if matches!(asked, Err(Error::Refused { .. })) {
                     // It may be the provider's token that is no good any more.
                     let other = provider.in_place_of(&token).await?;
                     if other.serial != token.serial {
-                        return Err(Error::broken(
-                            Cause::Handshake,
-                            "the provider's token was no good any more, and is renewed",
-                        ));
+                        return client.exchange(settings, other.expose()).await;
                     }
                 }
                 asked
@@ -94,34 +62,86 @@ impl TokenRenewer {
     }
 }
 
-/// What stands in a file may have changed.
-async fn fresh(secret: &Secret) -> Result<Secret, Error> {
-    let secret = secret.clone();
-    let read = tokio::task::spawn_blocking(move || secret.read_again()).await;
-    match read {
-        Ok(Ok(secret)) => Ok(secret),
-        Ok(Err(unreadable)) => Err(Error::refused(format!("the client's secret: {unreadable}"))),
-        Err(stopped) => Err(Error::refused(stopped.to_string())),
+impl Client {
+    /// In the form, as HPE documents it.
+    async fn grant(&self, settings: &Settings) -> Result<Renewed, Error> {
+        let (id, secret) = self.fresh().await?;
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", id.expose().trim()),
+            ("client_secret", secret.expose().trim()),
+        ];
+        let advice = "make a new id and secret under Personal API clients in HPE GreenLake";
+        self.ask(settings, advice, &[secret.expose().trim()], |request| {
+            request.form(&form)
+        })
+        .await
+    }
+
+    /// With the client in the header, as HPE's own client does it.
+    async fn exchange(&self, settings: &Settings, token: &str) -> Result<Renewed, Error> {
+        let (id, secret) = self.fresh().await?;
+        let form = [
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ),
+            ("subject_token", token),
+            (
+                "subject_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ),
+        ];
+        let secrets = [secret.expose().trim(), token];
+        let advice =
+            "is tenant the id of a workspace of this provider's, and the client the provider's?";
+        self.ask(settings, advice, &secrets, |request| {
+            let request = request.basic_auth(id.expose().trim(), Some(secret.expose().trim()));
+            request.form(&form)
+        })
+        .await
+    }
+
+    async fn ask(
+        &self,
+        settings: &Settings,
+        advice: &str,
+        secrets: &[&str],
+        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Renewed, Error> {
+        let sent = self.transport.send(settings, &self.url, |client| {
+            let request = client.post(self.url.clone());
+            fill(request.header(ACCEPT, "application/json"))
+        });
+        let host = authority(&self.url);
+        read(&sent.await?, &host, advice, secrets, SystemTime::now())
+    }
+
+    /// What stands in a file may have changed.
+    async fn fresh(&self) -> Result<(Secret, Secret), Error> {
+        let (id, secret) = (self.id.clone(), self.secret.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            Ok::<_, Unreadable>((id.read_again()?, secret.read_again()?))
+        });
+        match read.await {
+            Ok(Ok(fresh)) => Ok(fresh),
+            Ok(Err(unreadable)) => {
+                let text = format!("the client's id or secret: {unreadable}");
+                Err(Error::refused(text))
+            }
+            Err(stopped) => Err(Error::refused(stopped.to_string())),
+        }
     }
 }
 
-async fn ask(
-    at: &TokenEndpoint,
-    settings: &Settings,
-    form: &[(&str, &str)],
+/// `advice` is what an operator does after a refusal.
+fn read(
+    answer: &Answer,
+    host: &str,
+    advice: &str,
     secrets: &[&str],
+    now: SystemTime,
 ) -> Result<Renewed, Error> {
-    let form = Serializer::new(String::new()).extend_pairs(form).finish();
-    let request = Request::post(&at.target)
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(ACCEPT, "application/json")
-        .body(http::Body::from(form))
-        .map_err(|error| Error::refused(format!("the token endpoint: {error}")))?;
-    let answer = http::exchange(&at.endpoint, settings, request).await?;
-    read(&answer, at.endpoint.authority(), secrets, SystemTime::now())
-}
-
-fn read(answer: &Answer, host: &str, secrets: &[&str], now: SystemTime) -> Result<Renewed, Error> {
     #[derive(serde::Deserialize)]
     struct Granted {
         access_token: String,
@@ -136,8 +156,7 @@ fn read(answer: &Answer, host: &str, secrets: &[&str], now: SystemTime) -> Resul
     }
     if answer.status != StatusCode::OK {
         return Err(Error::refused(format!(
-            "{host} refused the client id and secret ({}): make new ones under Personal API clients \
-             in HPE GreenLake",
+            "{host} refused the client id and secret ({}): {advice}",
             said()
         )));
     }
@@ -192,7 +211,7 @@ mod tests {
                 body: body.into(),
                 ..answer(200, "")
             };
-            let renewed = read(&answer, "sso", &[], now).unwrap();
+            let renewed = read(&answer, "sso", "", &[], now).unwrap();
             let lifetime = Duration::from_secs(seconds);
             assert_eq!(renewed.expires, Some(now + lifetime));
             assert_eq!(renewed.due, now + lifetime * 4 / 5);
@@ -205,6 +224,7 @@ mod tests {
             read(
                 &answer(status, body),
                 "sso",
+                "make new ones",
                 &["hunter2"],
                 SystemTime::now(),
             )
@@ -214,7 +234,7 @@ mod tests {
         assert!(matches!(error, Error::Refused { .. }));
         let text = error.to_string();
         assert!(
-            text.contains("invalid_client ***") && text.contains("GreenLake"),
+            text.contains("invalid_client ***") && text.contains("make new ones"),
             "{text}"
         );
         assert!(matches!(read(503, ""), Error::Later { .. }));

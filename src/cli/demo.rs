@@ -14,16 +14,18 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use url::Url;
+use uuid::Uuid;
 
 use super::logging;
 use crate::config::secret::Secret;
 use crate::config::template::{Template, TemplateError};
 use crate::config::{
-    Access, Account, ClassicAccess, Config, Format, Journal, JsonStyle, Kafka, Log, Pick, Proxy,
-    Route, Schemas, Selector, Sink, Tls, Topic,
+    Access, Account, ClassicAccess, Config, Format, Journal, JsonStyle, Kafka, Log, NewAccess,
+    Pick, Proxy, Route, Schemas, Selector, Sink, Tls, Topic,
 };
 use crate::daemon::{self, Daemon, Loader};
-use crate::simulator::{Simulator, StartError, TOPICS, sequence_of};
+use crate::simulator::{EVENTS, Simulator, StartError, TOPICS, sequence_of};
+use crate::streams::{new_events, of_path};
 
 /// Partitions of each topic of the embedded broker.
 const PARTITIONS: i32 = 3;
@@ -32,7 +34,7 @@ const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Records that are printed each second; the others are only counted.
-const LINES_A_SECOND: usize = 6;
+const LINES_A_SECOND: usize = 7;
 
 /// Characters of a record that are printed.
 const LINE: usize = 120;
@@ -46,7 +48,7 @@ pub struct Args {
     /// How long events are sent
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
-    /// Events a second on each of the six topics
+    /// Events a second on each topic: six of Classic Central, eight of New Central
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
 }
@@ -81,8 +83,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     });
     let count = args.seconds * args.rate;
     let broker = MockCluster::new(1)?;
-    for topic in TOPICS {
-        broker.create_topic(&kafka_topic(topic), PARTITIONS, 1)?;
+    for topic in kafka_topics() {
+        broker.create_topic(&topic, PARTITIONS, 1)?;
     }
     let simulator = Simulator::start(crate::simulator::Options {
         rate: args.rate,
@@ -90,10 +92,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
         ..Default::default()
     })
     .await?;
-    let config = config(&simulator.endpoint(), broker.bootstrap_servers())?;
+    let config = config(&simulator, broker.bootstrap_servers())?;
     let reader = Reader::start(&broker.bootstrap_servers())?;
 
-    let expected = count as usize * TOPICS.len();
+    let expected = count as usize * kafka_topics().count();
     let limit = Duration::from_secs(args.seconds.into()) + PATIENCE;
     let (daemon, handle) = Daemon::start(config, Loader::none())?;
     let until_found = async {
@@ -120,23 +122,44 @@ pub async fn run(args: Args) -> Result<(), Error> {
     Ok(())
 }
 
-fn kafka_topic(topic: &str) -> String {
-    format!("central.{topic}")
+/// By account and topic: both generations have a `location`.
+fn kafka_topics() -> impl Iterator<Item = String> {
+    let classic = TOPICS
+        .into_iter()
+        .map(|topic| format!("central.classic.{topic}"));
+    let new = new_events().into_iter();
+    classic.chain(new.map(|event| format!("central.new.{event}")))
 }
 
 /// What an operator would write for the same: all topics, in memory, into one Kafka.
-fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
-    let account = Account {
-        endpoint: Url::parse(endpoint)?,
-        access: Access::Classic(ClassicAccess {
-            key: Secret::literal("simulated-key"),
-            username: None,
-        }),
-        topics: TOPICS.map(Topic::classic).into(),
-        tls: Tls::default(),
-        proxy: Proxy::None,
-        idle_timeout: None,
+fn config(simulator: &Simulator, brokers: String) -> Result<Config, Error> {
+    let account = |endpoint: String, access, topics| {
+        Ok::<_, Error>(Account {
+            endpoint: Url::parse(&endpoint)?,
+            access,
+            topics,
+            tls: Tls::default(),
+            proxy: Proxy::None,
+            idle_timeout: None,
+        })
     };
+    let access = Access::Classic(ClassicAccess {
+        key: Secret::literal("simulated-key"),
+        username: None,
+    });
+    let topics = TOPICS.map(Topic::classic).into();
+    let classic = account(simulator.endpoint(), access, topics)?;
+    let access = Access::New(Box::new(NewAccess {
+        client_id: Secret::literal("simulated-id"),
+        client_secret: Secret::literal("simulated-secret"),
+        token_url: Url::parse(&simulator.token_url())?,
+        tenant_token_url: None,
+        // There is no state_dir to keep it, and nobody to share events with.
+        subscriber_id: Some(Uuid::new_v4().to_string()),
+    }));
+    let streams = EVENTS.into_iter().filter_map(of_path);
+    let topics = streams.map(Topic::all_of).collect();
+    let new = account(simulator.new_endpoint(), access, topics)?;
     let sink = Sink::Kafka(Box::new(Kafka {
         brokers: vec![brokers],
         ..Kafka::default()
@@ -146,7 +169,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         internal: BTreeSet::new(),
         accounts: Selector::Any,
         sink: "kafka".to_owned(),
-        destination: Template::parse("central.{topic}")?,
+        destination: Template::parse("central.{account}.{topic}")?,
         key: Some(Template::parse("{customer_id}")?),
         format: Format::Json,
         json: JsonStyle::Readable,
@@ -158,7 +181,7 @@ fn config(endpoint: &str, brokers: String) -> Result<Config, Error> {
         journal: Journal::default(),
         admin: None,
         shutdown_timeout: PATIENCE,
-        accounts: BTreeMap::from([("demo".to_owned(), account)]),
+        accounts: BTreeMap::from([("classic".to_owned(), classic), ("new".to_owned(), new)]),
         sinks: BTreeMap::from([("kafka".to_owned(), sink)]),
         backlogs: BTreeMap::new(),
         starts: BTreeMap::new(),
@@ -181,9 +204,8 @@ impl Reader {
             .set("group.id", "demo")
             .create()?;
         let mut partitions = TopicPartitionList::new();
-        for topic in TOPICS {
+        for topic in kafka_topics() {
             for partition in 0..PARTITIONS {
-                let topic = kafka_topic(topic);
                 partitions.add_partition_offset(&topic, partition, Offset::Beginning)?;
             }
         }
@@ -258,5 +280,5 @@ fn show(message: &BorrowedMessage<'_>) -> io::Result<()> {
     let text = String::from_utf8_lossy(message.payload().unwrap_or_default());
     let start: String = text.chars().take(LINE).collect();
     let more = if start.len() < text.len() { "…" } else { "" };
-    writeln!(io::stdout(), "{:<19} {start}{more}", message.topic())
+    writeln!(io::stdout(), "{:<30} {start}{more}", message.topic())
 }

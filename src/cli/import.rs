@@ -6,8 +6,8 @@ use std::io::{self, Write as _};
 use std::path::{self, PathBuf};
 
 use super::Failure;
-use crate::config::CLASSIC_TOPICS;
 use crate::config::input_json::Customer;
+use crate::streams::CLASSIC_TOPICS;
 
 /// Print a config for the customers in the input.json of HPE's sample client
 ///

@@ -58,28 +58,6 @@ use crate::frame::{Internal, Stream};
 /// Where the config is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/central-forwarder/central-forwarder.toml";
 
-/// The topics of Classic Central. Documented by HPE.
-pub const CLASSIC_TOPICS: [&str; 6] = [
-    "apprf",
-    "audit",
-    "location",
-    "monitoring",
-    "presence",
-    "security",
-];
-
-/// The streams of New Central that have a name: service, version, event. Seen in clients of HPE.
-pub const NEW_EVENTS: [(&str, &str, &str); 8] = [
-    ("network-monitoring", "v1", "clients-events"),
-    ("network-monitoring", "v1", "switch-events"),
-    ("network-monitoring", "v1alpha1", "ap-events"),
-    ("network-notifications", "v1", "alert-events"),
-    ("network-services", "v1alpha1", "audit-trail-events"),
-    ("network-services", "v1alpha1", "geofence"),
-    ("network-services", "v1alpha1", "location"),
-    ("network-services", "v1alpha1", "rssi-events"),
-];
-
 /// Where New Central's access tokens come from. Documented by HPE.
 pub const TOKEN_URL: &str = "https://sso.common.cloud.hpe.com/as/token.oauth2";
 

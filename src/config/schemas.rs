@@ -1,6 +1,7 @@
 //! The operator's own schemas.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::layers::{element, join};
@@ -27,6 +28,16 @@ impl Schemas {
             paths,
             messages: BTreeMap::new(),
             written: Written::argument(argument),
+        }
+    }
+
+    /// A topic of an account names its message, at a key path of the config; what the table says
+    /// wins.
+    pub(super) fn name(&mut self, stream: String, message: String, at: &str, report: &Report) {
+        if let Entry::Vacant(entry) = self.messages.entry(stream) {
+            let place = report.place(at).clone();
+            self.written.elsewhere("messages", entry.key(), at, place);
+            entry.insert(message);
         }
     }
 }

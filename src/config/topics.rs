@@ -6,8 +6,9 @@ use super::input_json::Customer;
 use super::layers::join;
 use super::raw::{self, Generation, Names, Parts};
 use super::validate::Tables;
-use super::{CLASSIC_TOPICS, NEW_EVENTS, Topic, hint};
+use super::{Topic, hint};
 use crate::frame::Stream;
+use crate::streams::{CLASSIC_TOPICS, known_event, new_events};
 
 impl Tables<'_> {
     pub(super) fn topics(
@@ -62,7 +63,7 @@ impl Tables<'_> {
                 None
             }
             (Generation::New, raw::Topic::Name(name)) => {
-                let stream = known_stream(&name);
+                let stream = known_event(&name);
                 if stream.is_none() {
                     self.report.mistake(at, unknown_event(&name));
                 }
@@ -77,7 +78,7 @@ impl Tables<'_> {
         let advice = "write event = \"ap-events\"";
         let event = self.report.require(at, "event", parts.event, advice)?;
         self.events.insert(event.clone());
-        let stream = match (parts.service, parts.version, known_stream(&event)) {
+        let stream = match (parts.service, parts.version, known_event(&event)) {
             (None, None, Some(stream)) => stream,
             (service, version, _) => {
                 let advice = "write service = \"network-services\"";
@@ -124,24 +125,15 @@ impl Tables<'_> {
     fn message(&mut self, at: &str, stream: &Stream, message: &str) {
         let name = stream.to_string();
         let name = name.trim_start_matches("new/").to_owned();
-        let known = self
+        let (known, _) = self
             .messages
             .entry(name)
-            .or_insert_with(|| message.to_owned());
+            .or_insert_with(|| (message.to_owned(), join(at, "type")));
         if known != message {
             let text = format!("is `{known}` elsewhere (a stream has one type for all accounts)");
             self.report.mistake(&join(at, "type"), text);
         }
     }
-}
-
-fn known_stream(event: &str) -> Option<Stream> {
-    let (service, version, event) = NEW_EVENTS.iter().find(|(.., known)| *known == event)?;
-    Some(Stream::New {
-        service: (*service).to_owned(),
-        version: (*version).to_owned(),
-        event: (*event).to_owned(),
-    })
 }
 
 pub(super) fn unknown_topic(topic: &str) -> String {
@@ -154,7 +146,7 @@ pub(super) fn unknown_topic(topic: &str) -> String {
 /// Why a route cannot name this topic: neither generation has it, and no account subscribes to it.
 pub(super) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option<String> {
     let known = || {
-        let new = NEW_EVENTS.into_iter().map(|(.., event)| event);
+        let new = new_events();
         let free = events.iter().map(String::as_str);
         CLASSIC_TOPICS.into_iter().chain(new).chain(free)
     };
@@ -162,7 +154,7 @@ pub(super) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option
         return None;
     }
     let advice = hint::advice(topic, known(), || {
-        let new = NEW_EVENTS.map(|(.., event)| event).join(", ");
+        let new = new_events().join(", ");
         let classic = CLASSIC_TOPICS.join(", ");
         format!(
             "Classic Central has {classic}; New Central {new}; others must be topics of an account"
@@ -172,7 +164,7 @@ pub(super) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option
 }
 
 fn unknown_event(event: &str) -> String {
-    let known = NEW_EVENTS.map(|(.., event)| event);
+    let known = new_events();
     let advice = hint::advice(event, known, || {
         format!(
             "New Central has {}; write others as {{ service = \"...\", version = \"...\", event = \"{event}\" }}",

@@ -61,8 +61,8 @@ pub(super) fn config(
     let (messages, events) = (tables.messages, tables.events);
     let routes = routes::routes(raw.routes, &kinds, &events, report);
     let mut schemas = schemas::schemas(raw.schemas, report);
-    for (stream, message) in messages {
-        schemas.messages.entry(stream).or_insert(message);
+    for (stream, (message, at)) in messages {
+        schemas.name(stream, message, &at, report);
     }
     Some(Config {
         state_dir,
@@ -151,8 +151,9 @@ pub(super) struct Tables<'a> {
     pub(super) report: &'a mut Report,
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) kafka_option: OptionCheck,
-    /// The types that topics name: SERVICE/VERSION/EVENT to the full name of a message.
-    pub(super) messages: BTreeMap<String, String>,
+    /// The types that topics name: SERVICE/VERSION/EVENT to the full name of a message, and the key
+    /// path where it stands first.
+    pub(super) messages: BTreeMap<String, (String, String)>,
     /// The events that topics name with their service and version.
     pub(super) events: BTreeSet<String>,
 }

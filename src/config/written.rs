@@ -15,6 +15,8 @@ use super::tree::Node;
 pub struct Written {
     table: String,
     places: HashMap<String, Place>,
+    /// What stands under another key than that of the table.
+    elsewhere: HashMap<String, (String, Place)>,
 }
 
 impl PartialEq for Written {
@@ -32,6 +34,7 @@ impl Written {
         Self {
             table: String::new(),
             places: HashMap::from([(String::new(), Place::Argument(name.to_owned()))]),
+            elsewhere: HashMap::new(),
         }
     }
 
@@ -43,6 +46,7 @@ impl Written {
         Self {
             table: table.to_owned(),
             places,
+            elsewhere: HashMap::new(),
         }
     }
 
@@ -72,7 +76,20 @@ impl Written {
         self.remark(join(&join(&self.table, table), entry), text)
     }
 
+    /// An entry of a table in the table is written under the key `at`.
+    pub(super) fn elsewhere(&mut self, table: &str, entry: &str, at: &str, place: Place) {
+        let key = join(&join(&self.table, table), entry);
+        self.elsewhere.insert(key, (at.to_owned(), place));
+    }
+
     fn remark(&self, key: String, text: String) -> Remark {
+        if let Some((at, place)) = self.elsewhere.get(&key) {
+            return Remark {
+                place: place.clone(),
+                key: at.clone(),
+                text,
+            };
+        }
         let written = [&key, key.split('[').next().unwrap_or_default(), &self.table];
         let place = written.iter().find_map(|key| self.places.get(*key));
         Remark {

@@ -13,9 +13,10 @@ use protox::file::{
     ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver,
 };
 
-use super::{Schema, descriptors, known_event};
-use crate::config::{CLASSIC_TOPICS, Mistakes, Place, Remark, Schemas, hint};
+use super::{Schema, descriptors};
+use crate::config::{Mistakes, Place, Remark, Schemas, hint};
 use crate::frame::Stream;
+use crate::streams::{CLASSIC_TOPICS, known_event, of_path};
 
 /// What a folder stands for.
 const ENDINGS: [&str; 2] = ["proto", "binpb"];
@@ -228,7 +229,7 @@ fn pool(set: FileDescriptorSet) -> Result<DescriptorPool, String> {
 
 fn stream_of(topic: &str) -> Option<Stream> {
     if topic.contains('/') {
-        Stream::parse(&format!("new/{topic}"))
+        of_path(topic)
     } else if CLASSIC_TOPICS.contains(&topic) {
         Stream::parse(&format!("classic/{topic}"))
     } else {

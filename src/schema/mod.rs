@@ -11,71 +11,14 @@ use prost_types::FileDescriptorSet;
 
 pub use self::envelope::{AttributeValue, Envelope, EnvelopeError, Event, Instant, Payload};
 use crate::frame::Stream;
+pub use crate::streams::known_event;
+use crate::streams::{self, LOCATION};
 use crate::wire::{DEPTH_LIMIT, Fault, Reader, Wire};
-
-/// Payloads of Classic Central [seen in clients].
-const CLASSIC: [(&str, &str); 6] = [
-    ("audit", "Audit.audit_message"),
-    ("apprf", "Apprf.apprf_session"),
-    ("location", LOCATION),
-    ("monitoring", "Monitoring.MonitoringInformation"),
-    ("presence", "Presence.presence_event"),
-    ("security", "Security.RapidsStreamingEvent"),
-];
-
-/// Payloads of New Central, for events whose data does not name its type [seen in clients]. Of
-/// `ap-events` every message has a type of its own, so that nothing can be said without a name.
-const NEW: [(&str, &str, &str, Option<&str>); 8] = [
-    (
-        "network-services",
-        "v1alpha1",
-        "audit-trail-events",
-        Some("audittrail.AuditTrail"),
-    ),
-    (
-        "network-services",
-        "v1alpha1",
-        "location",
-        Some("network_services.location.v1alpha1.StreamLocationMessage"),
-    ),
-    (
-        "network-services",
-        "v1alpha1",
-        "rssi-events",
-        Some("network_services.location_analytics.v1alpha1.RssiEvent"),
-    ),
-    (
-        "network-services",
-        "v1alpha1",
-        "geofence",
-        Some("network_services.geofence.v1alpha1.StreamGeofenceMessage"),
-    ),
-    ("network-monitoring", "v1alpha1", AP_EVENTS, None),
-    (
-        "network-monitoring",
-        "v1",
-        "clients-events",
-        Some("network_monitoring.clients.v1.StreamClientMessage"),
-    ),
-    (
-        "network-monitoring",
-        "v1",
-        "switch-events",
-        Some("network_monitoring.switch.v1.StreamSwitchMessage"),
-    ),
-    (
-        "network-notifications",
-        "v1",
-        "alert-events",
-        Some("network_notifications.alerts.v1.AlertStreamingMessage"),
-    ),
-];
 
 /// The event whose payload is any message of its package, named by the type URL [seen in clients].
 const AP_EVENTS: &str = "ap-events";
 const AP_PACKAGE: &str = "network_monitoring.ap.v1alpha1";
 
-const LOCATION: &str = "Location.stream_location";
 const GEOFENCE: &str = "Location.stream_geofence_notify";
 
 /// The field that every location has and no geofence notice: `sta_eth_mac` [seen in clients].
@@ -94,23 +37,6 @@ pub fn built_in() -> DescriptorPool {
 fn descriptors() -> FileDescriptorSet {
     let set = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
     FileDescriptorSet::decode(&set[..]).expect("the descriptors come from our own build script")
-}
-
-/// The stream of New Central with this event name, such as `ap-events`, in the version that is
-/// known; `None` for an event that is not.
-#[must_use]
-pub fn known_event(event: &str) -> Option<Stream> {
-    NEW.iter()
-        .find(|(.., known, _)| *known == event)
-        .map(|&(service, version, event, _)| new_stream(service, version, event))
-}
-
-fn new_stream(service: &str, version: &str, event: &str) -> Stream {
-    Stream::New {
-        service: service.to_owned(),
-        version: version.to_owned(),
-        event: event.to_owned(),
-    }
 }
 
 /// Why it cannot be said which message a payload is.
@@ -141,13 +67,13 @@ impl Schema {
     }
 
     fn of(pool: DescriptorPool) -> Self {
-        let classic = CLASSIC.iter().map(|(topic, message)| {
-            let topic = (*topic).to_owned();
-            (Stream::Classic { topic }, (*message).to_owned())
+        let classic = streams::CLASSIC.into_iter().filter_map(|(topic, message)| {
+            let topic = topic.to_owned();
+            Some((Stream::Classic { topic }, message?.to_owned()))
         });
-        let new = NEW.iter().filter_map(|(service, version, event, message)| {
-            Some((new_stream(service, version, event), (*message)?.to_owned()))
-        });
+        let new = streams::NEW
+            .into_iter()
+            .filter_map(|(path, message)| Some((streams::of_path(path)?, message?.to_owned())));
         let mut by_last_part: HashMap<String, Vec<String>> = HashMap::new();
         for message in pool.all_messages() {
             by_last_part

@@ -63,6 +63,8 @@ pub(super) struct Admitted {
     ring: Arc<Ring>,
     supply: Supply,
     expiry: Expiry,
+    /// Whose token it was, where that was a tenant's.
+    pub(super) tenant: Option<String>,
 }
 
 /// A status and what is said with it.
@@ -160,6 +162,7 @@ impl Central {
             ring: Arc::clone(ring),
             supply: Supply::Own(Pace::new(self.rate, self.count, now)),
             expiry,
+            tenant: None,
         })
     }
 
@@ -173,8 +176,8 @@ impl Central {
         self.suffer(path)?;
         let token = text(headers, AUTHORIZATION.as_str())
             .and_then(|header| header.strip_prefix("Bearer "))
-            .filter(|token| self.tokens.is_valid(token));
-        token.ok_or(UNAUTHORIZED)?;
+            .and_then(|token| self.tokens.verify(token));
+        let token = token.ok_or(UNAUTHORIZED)?;
         let known = self.rings.get_key_value(path);
         let (path, ring) = known.ok_or((StatusCode::NOT_FOUND, "Not Found"))?;
         let (filter, ring) = filtered(query, ring)?;
@@ -193,6 +196,7 @@ impl Central {
             ring: Arc::clone(membership.ring()),
             supply: Supply::Shared(membership),
             expiry: Expiry::at(None),
+            tenant: token.tenant,
         })
     }
 

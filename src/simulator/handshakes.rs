@@ -16,13 +16,15 @@ pub struct Handshake {
     pub stream: String,
     /// 101: it was let in.
     pub status: u16,
+    /// Whose access token it was let in with, where that was a tenant's.
+    pub tenant: Option<String>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Handshakes(Mutex<VecDeque<Handshake>>);
 
 impl Handshakes {
-    pub(super) fn add(&self, stream: &str, status: u16) {
+    pub(super) fn add(&self, stream: &str, status: u16, tenant: Option<String>) {
         let mut all = self.0.lock().expect("no code panics with the lock");
         if all.len() == REMEMBERED {
             all.pop_front();
@@ -31,6 +33,7 @@ impl Handshakes {
             at: Instant::now(),
             stream: stream.to_owned(),
             status,
+            tenant,
         });
     }
 

@@ -72,19 +72,7 @@ pub use self::faults::{Fault, Kind, Order, Unreadable};
 pub use self::handshakes::Handshake;
 pub use self::ledger::Sent;
 pub use self::sequence::{sequence_of, sequence_of_frame};
-pub use crate::config::CLASSIC_TOPICS as TOPICS;
-
-/// The paths of New Central's events, as they are known (seen in clients).
-pub const EVENTS: [&str; 8] = [
-    "network-services/v1alpha1/audit-trail-events",
-    "network-services/v1alpha1/location",
-    "network-services/v1alpha1/rssi-events",
-    "network-services/v1alpha1/geofence",
-    "network-monitoring/v1alpha1/ap-events",
-    "network-monitoring/v1/clients-events",
-    "network-monitoring/v1/switch-events",
-    "network-notifications/v1/alert-events",
-];
+pub use crate::streams::{CLASSIC_TOPICS as TOPICS, NEW_PATHS as EVENTS};
 
 /// How long Central keeps events for a subscriber that is away (documented by HPE).
 const QUEUE_TIME: Duration = Duration::from_secs(15 * 60);
@@ -244,6 +232,13 @@ impl Simulator {
         self.http(routes::TOKEN_PATH)
     }
 
+    /// Where a provider's access token is exchanged for that of a tenant, whose workspace stands in
+    /// place of `{tenant}`.
+    #[must_use]
+    pub fn tenant_token_url(&self) -> String {
+        self.http(&routes::WORKSPACE_TOKEN_PATH.replace("workspace", "tenant"))
+    }
+
     fn http(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme("http"), self.addr)
     }
@@ -297,6 +292,12 @@ impl Simulator {
     #[must_use]
     pub fn handshakes(&self) -> Vec<Handshake> {
         self.central.handshakes.all()
+    }
+
+    /// How many access tokens were given.
+    #[must_use]
+    pub fn tokens_issued(&self) -> u64 {
+        self.central.tokens.issued()
     }
 
     /// Sends nothing more, but for what is just being written; connections stay open.

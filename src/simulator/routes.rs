@@ -31,7 +31,7 @@ const VALIDATE_PATH: &str = "/streaming/token/validate";
 pub(super) const TOKEN_PATH: &str = "/as/token.oauth2";
 
 /// The same of the platform that has workspaces, those of tenants too (seen in clients).
-const WORKSPACE_TOKEN_PATH: &str = "/authorization/v2/oauth2/{workspace}/token";
+pub(super) const WORKSPACE_TOKEN_PATH: &str = "/authorization/v2/oauth2/{workspace}/token";
 
 /// Where New Central streams (seen in clients).
 const EVENTS_PATH: &str = "/{service}/{version}/{event}";
@@ -72,11 +72,16 @@ fn answer_handshake(
     request: Request<Body>,
     admitted: Result<Admitted, Refusal>,
 ) -> Response<Body> {
+    let tenant = admitted
+        .as_ref()
+        .ok()
+        .and_then(|admitted| admitted.tenant.clone());
     let answer = match admitted {
         Ok(admitted) => upgrade(central, request, admitted),
         Err(refusal) => refusal.into_response(),
     };
-    central.handshakes.add(stream, answer.status().as_u16());
+    let status = answer.status().as_u16();
+    central.handshakes.add(stream, status, tenant);
     answer
 }
 

@@ -30,6 +30,13 @@ pub(super) struct Tokens {
     ended: AtomicU64,
 }
 
+/// What a token says.
+#[derive(Debug)]
+pub(super) struct Claims {
+    /// Whose it is, if it is a tenant's.
+    pub(super) tenant: Option<String>,
+}
+
 /// An answer of the token endpoint.
 pub(super) type Answer = (StatusCode, Value);
 
@@ -65,14 +72,19 @@ impl Tokens {
         }
     }
 
-    /// Whether it is one of ours, and its time is not over.
-    pub(super) fn is_valid(&self, token: &str) -> bool {
-        let Some(claims) = self.signer.verify(token) else {
-            return false;
-        };
+    /// `None`: it is none of ours, or its time is over.
+    pub(super) fn verify(&self, token: &str) -> Option<Claims> {
+        let claims = self.signer.verify(token)?;
         let number = claims["jti"].as_u64().unwrap_or(0);
         let expires = claims["exp"].as_f64().unwrap_or(0.0);
-        number > self.ended.load(Relaxed) && since_epoch().as_secs_f64() < expires
+        let is_good = number > self.ended.load(Relaxed) && since_epoch().as_secs_f64() < expires;
+        let tenant = claims["tenant"].as_str().map(str::to_owned);
+        is_good.then_some(Claims { tenant })
+    }
+
+    /// How many were given.
+    pub(super) fn issued(&self) -> u64 {
+        self.issued.load(Relaxed)
     }
 
     /// Ends all tokens before their time.
@@ -95,7 +107,8 @@ impl Tokens {
         if form.value("subject_token_type").as_deref() != Some(ACCESS_TOKEN) {
             return refusal(StatusCode::BAD_REQUEST, "invalid_request");
         }
-        if !self.is_valid(&subject) {
+        let subject = self.verify(&subject);
+        if subject.is_none_or(|subject| subject.tenant.is_some()) {
             return refusal(StatusCode::UNAUTHORIZED, "invalid_client");
         }
         self.issue(tenant, Some(ACCESS_TOKEN))
@@ -169,8 +182,12 @@ mod tests {
         let basic = format!("Basic {}", BASE64_STANDARD.encode("id:s3cret"));
         let answer = tokens.answer(Some(&basic), b"grant_type=client_credentials", None);
         assert_eq!(answer.1["expires_in"], 7200);
-        assert!(tokens.is_valid(&token(&answer)));
-        assert!(tokens.is_valid(&token(&tokens.answer(None, GRANT, None))));
+        assert!(tokens.verify(&token(&answer)).is_some());
+        assert!(
+            tokens
+                .verify(&token(&tokens.answer(None, GRANT, None)))
+                .is_some()
+        );
     }
 
     #[test]
@@ -212,19 +229,28 @@ mod tests {
         let answer = exchange(&parent);
         assert_eq!(answer.1["issued_token_type"], ACCESS_TOKEN);
         let tenant = token(&answer);
-        assert!(tokens.is_valid(&tenant));
-        assert_ne!(tenant, parent);
-        assert_eq!(exchange("nonsense").0, StatusCode::UNAUTHORIZED);
+        let claims = tokens.verify(&tenant).unwrap();
+        assert_eq!(claims.tenant.as_deref(), Some("tenant7"));
+        for no_providers in ["nonsense", &tenant] {
+            assert_eq!(exchange(no_providers).0, StatusCode::UNAUTHORIZED);
+        }
     }
 
     #[test]
     fn a_token_ends_by_itself_or_is_ended() {
         let over = tokens(Duration::ZERO);
-        assert!(!over.is_valid(&token(&over.answer(None, GRANT, None))));
+        assert!(
+            over.verify(&token(&over.answer(None, GRANT, None)))
+                .is_none()
+        );
         let tokens = tokens(Duration::from_secs(7200));
         let old = token(&tokens.answer(None, GRANT, None));
         tokens.expire();
-        assert!(!tokens.is_valid(&old));
-        assert!(tokens.is_valid(&token(&tokens.answer(None, GRANT, None))));
+        assert!(tokens.verify(&old).is_none());
+        assert!(
+            tokens
+                .verify(&token(&tokens.answer(None, GRANT, None)))
+                .is_some()
+        );
     }
 }

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::http::glance;
 use super::{eventually, kept};
+
+/// What it says before the address of its admin endpoint.
+const ADMIN: &str = "admin endpoint: http://";
 
 /// A process of our binary, killed when this value goes.
 pub(crate) struct Forwarder {
@@ -48,12 +52,14 @@ impl Forwarder {
 
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> ExitStatus {
+        self.keep_pages();
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for")
     }
 
     /// SIGTERM, which asks it to drain; see [`Self::wait`].
     pub(crate) fn terminate(&self) {
+        self.keep_pages();
         self.signal("TERM");
     }
 
@@ -118,14 +124,27 @@ impl Forwarder {
 
     /// Where its admin endpoint listens, once it says so.
     pub(crate) fn admin(&mut self, within: Duration) -> SocketAddr {
-        const SAID: &str = "admin endpoint: http://";
-        self.wait_for_stderr(within, SAID);
+        self.wait_for_stderr(within, ADMIN);
+        self.admin_address().expect("IP:PORT")
+    }
+
+    fn admin_address(&self) -> Option<SocketAddr> {
         let log = self.stderr();
-        let address = log
-            .split_once(SAID)
-            .and_then(|(_, rest)| rest.split_once('/'))
-            .map(|(address, _)| address.parse());
-        address.expect("an address").expect("IP:PORT")
+        let (_, rest) = log.split_once(ADMIN)?;
+        rest.split_once('/')?.0.parse().ok()
+    }
+
+    /// Keeps what the admin endpoint says, where there is one that answers.
+    fn keep_pages(&self) {
+        let Some(address) = self.admin_address().filter(|_| kept::is_wanted()) else {
+            return;
+        };
+        for path in ["/metrics", "/api/status", "/readyz"] {
+            // It may be stuck, which is what some tests are about.
+            if let Some(answer) = glance(address, path) {
+                kept::keep(&path.replace('/', "-"), &answer);
+            }
+        }
     }
 
     fn read(&self, name: &str) -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const MOMENT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -30,6 +31,17 @@ impl Answer {
 /// Asks, with the address as `Host` unless the headers have one.
 pub(crate) fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     read_answer(send(at, method, path, headers))
+}
+
+/// The whole answer to a GET, if there is one in a moment.
+pub(crate) fn glance(at: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&at, MOMENT).ok()?;
+    stream.set_read_timeout(Some(MOMENT)).ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 /// The same, with a body of JSON.

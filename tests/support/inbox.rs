@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use central_forwarder::config::{Backlog, OnFull};
 use central_forwarder::frame::{Frame, Stream};
 use central_forwarder::journal::{Appender, Cursor, Journal, Location, Options, Start};
 use serde_json::Value;
@@ -34,6 +35,17 @@ impl Inbox {
             waiting: VecDeque::new(),
             gaps: VecDeque::new(),
         }
+    }
+
+    /// One that takes no more, once so many bytes were not read.
+    #[allow(dead_code, reason = "not every test fills it")]
+    pub(crate) fn holding(max_bytes: u64) -> Self {
+        let inbox = Self::new();
+        inbox.cursor.committer().limit(Backlog {
+            max_bytes,
+            on_full: OnFull::Block,
+        });
+        inbox
     }
 
     pub(crate) fn appender(&self) -> Appender {
@@ -73,6 +85,7 @@ impl Inbox {
             .await
             .expect("a frame arrives")
             .unwrap();
+        self.cursor.committer().commit(batch.end);
         for entry in batch.entries {
             match entry.frame.subscription.stream() {
                 Stream::Internal(_) => {

@@ -15,6 +15,7 @@ pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod read_back;
 pub(crate) mod stand;
+pub(crate) mod tunnel;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

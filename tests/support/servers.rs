@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 /// Serves every connection by `treat`, for as long as the test's runtime lives; gives the endpoint.
@@ -30,6 +31,34 @@ where
         async move {
             if let Ok(socket) = accept_async(stream).await {
                 treat(socket).await;
+            }
+        }
+    })
+    .await
+}
+
+/// Sends these bytes after the handshake, frame by frame, and passes on what the client says, read by
+/// read.
+pub(crate) async fn serve_bytes(
+    frames: &'static [&'static [u8]],
+    said: UnboundedSender<Vec<u8>>,
+) -> String {
+    serve_tcp(move |stream| {
+        let said = said.clone();
+        async move {
+            let Ok(socket) = accept_async(stream).await else {
+                return;
+            };
+            let mut stream = socket.into_inner();
+            for frame in frames {
+                if stream.write_all(frame).await.is_err() {
+                    return;
+                }
+            }
+            let mut answer = [0; 1024];
+            while let Ok(length @ 1..) = stream.read(&mut answer).await {
+                // Not every test wants to know.
+                let _ = said.send(answer[..length].to_vec());
             }
         }
     })

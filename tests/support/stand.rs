@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::eventually;
 use super::forwarder::Forwarder;
+use super::kept::keep_output;
 
 const A_WHILE: Duration = Duration::from_secs(180);
 
@@ -111,7 +112,7 @@ impl Stand {
 
     /// `check --connect`: whether all is well, and what it prints.
     pub(crate) fn check(&self) -> (bool, String) {
-        let output = self.command(&["check", "--connect"]);
+        let output = keep_output(self.command(&["check", "--connect"]));
         let said = String::from_utf8(output.stdout).expect("text");
         (output.status.success(), said)
     }
@@ -201,6 +202,14 @@ pub(crate) fn drain(mut forwarder: Forwarder) -> String {
 pub(crate) fn number_of(record: &Value) -> u64 {
     let topic = record["topic"].as_str().expect("it has a topic");
     sequence_of(topic, &record["data"]).expect("it is one of the simulator's")
+}
+
+/// What a sink of type `file` has written, but for lines that are half written: the last one, or one
+/// at which the forwarder was killed.
+pub(crate) fn records(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().flat_map(serde_json::from_str).collect()
 }
 
 /// A sink's `tls` table.

@@ -1,4 +1,8 @@
 //! Access points and switches.
+#![expect(
+    clippy::needless_update,
+    reason = "some messages have no more fields than are given"
+)]
 
 use super::{Event, recently, recently_in_text};
 use crate::proto::network_monitoring::ap::v1alpha1::{
@@ -13,6 +17,34 @@ use crate::simulator::site::{AccessPoint, ESSIDS};
 /// The package of the messages, and the short form that has been seen in its place.
 const PACKAGE: &str = "network_monitoring.ap.v1alpha1";
 const SHORT_PACKAGE: &str = "ap";
+
+/// A message of an access point: what all of them have, and the rest.
+macro_rules! of_access_point {
+    ($message:ident, $draw:ident, $ap:ident, { $($field:ident: $value:expr,)* }) => {
+        $message {
+            timestamp: Some(recently_in_text($draw)),
+            tenant_id: Some($draw.site.customer_id.clone()),
+            serial_number: Some(serial($ap)),
+            mac_address: Some(colons($ap.mac)),
+            $($field: Some($value),)*
+            ..$message::default()
+        }
+    };
+}
+
+/// The same for a switch.
+macro_rules! of_switch {
+    ($message:ident, $draw:ident, { $($field:ident: $value:expr,)* }) => {
+        switch::$message {
+            timestamp: Some(recently($draw)),
+            tenant_id: Some($draw.site.customer_id.clone()),
+            serial_number: Some(switch_serial($draw)),
+            site_name: Some(site_name()),
+            $($field: Some($value),)*
+            ..switch::$message::default()
+        }
+    };
+}
 
 /// Any message of the package: there is no message around them.
 pub(super) fn access_point(draw: &mut Draw<'_>) -> Event {
@@ -57,125 +89,93 @@ fn band(draw: &mut Draw<'_>) -> i32 {
 }
 
 fn ap_info(draw: &mut Draw<'_>, ap: &AccessPoint) -> ApInfo {
-    ApInfo {
-        operation: Some(EventOperation::Update as i32),
-        timestamp: Some(recently_in_text(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(serial(ap)),
-        mac_address: Some(colons(ap.mac)),
-        device_name: Some(ap.name.clone()),
-        model: Some(ap.model.to_owned()),
-        ip_v4: Some(ap.ip.map(|octet| octet.to_string()).join(".")),
-        public_ip: Some("203.0.113.9".to_owned()),
-        uptime: Some(draw.below(10_000_000)),
-        mode: Some(ApMode::Access as i32),
-        status: Some(!draw.one_in(10)),
-        operating_mode: Some(ApOpMode::default() as i32),
-        elected_role: Some(ApRole::Member as i32),
-        current_uplink_inuse: Some(UplinkType::Eth as i32),
-        firmware_version: Some("10.7.1.0_91234".to_owned()),
-        country_code: Some("DE".to_owned()),
-        ..ApInfo::default()
-    }
+    of_access_point!(ApInfo, draw, ap, {
+        operation: EventOperation::Update as i32,
+        device_name: ap.name.clone(),
+        model: ap.model.to_owned(),
+        ip_v4: ap.ip.map(|octet| octet.to_string()).join("."),
+        public_ip: "203.0.113.9".to_owned(),
+        uptime: draw.below(10_000_000),
+        mode: ApMode::Access as i32,
+        status: !draw.one_in(10),
+        operating_mode: ApOpMode::default() as i32,
+        elected_role: ApRole::Member as i32,
+        current_uplink_inuse: UplinkType::Eth as i32,
+        firmware_version: "10.7.1.0_91234".to_owned(),
+        country_code: "DE".to_owned(),
+    })
 }
 
 fn radio_info(draw: &mut Draw<'_>, ap: &AccessPoint) -> RadioInfo {
-    RadioInfo {
-        operation: Some(EventOperation::Update as i32),
-        timestamp: Some(recently_in_text(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(serial(ap)),
-        mac_address: Some(colons(ap.mac)),
-        radio_mac_address: Some(colons(ap.radio_mac(0))),
-        channel: Some(draw.one_of(&["36E", "52", "149E"]).to_owned()),
-        transmit_power: Some(draw.below(30).cast_signed()),
-        radio_number: Some(0),
-        band: Some(band(draw)),
-        mode: Some(RadioMode::ClientAccess as i32),
-        status: Some(Status::Up as i32),
-        ..RadioInfo::default()
-    }
+    of_access_point!(RadioInfo, draw, ap, {
+        operation: EventOperation::Update as i32,
+        radio_mac_address: colons(ap.radio_mac(0)),
+        channel: draw.one_of(&["36E", "52", "149E"]).to_owned(),
+        transmit_power: draw.below(30).cast_signed(),
+        radio_number: 0,
+        band: band(draw),
+        mode: RadioMode::ClientAccess as i32,
+        status: Status::Up as i32,
+    })
 }
 
 fn vap_info(draw: &mut Draw<'_>, ap: &AccessPoint) -> VapInfo {
-    VapInfo {
-        operation: Some(EventOperation::Add as i32),
-        timestamp: Some(recently_in_text(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(serial(ap)),
-        mac_address: Some(colons(ap.mac)),
-        radio_mac_address: Some(colons(ap.radio_mac(0))),
-        bssid: Some(colons(ap.radio_mac(1))),
-        essid: Some(essid(draw)),
-    }
+    of_access_point!(VapInfo, draw, ap, {
+        operation: EventOperation::Add as i32,
+        radio_mac_address: colons(ap.radio_mac(0)),
+        bssid: colons(ap.radio_mac(1)),
+        essid: essid(draw),
+    })
 }
 
 fn port_info(draw: &mut Draw<'_>, ap: &AccessPoint) -> PortInfo {
-    PortInfo {
-        operation: Some(EventOperation::Update as i32),
-        timestamp: Some(recently_in_text(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(serial(ap)),
-        mac_address: Some(colons(ap.mac)),
-        port_index: Some(0),
-        port_name: Some("eth0".to_owned()),
-        status: Some(Status::Up as i32),
-        admin_state: Some(true),
-        operate_state: Some(!draw.one_in(10)),
-        r#type: Some(PortType::Gig as i32),
-        speed: Some(PortMaxSpeed::PortMaxSpeed1000 as i32),
-        native_vlan: Some(draw.below(4094) + 1),
-        allowed_vlan: Some("1-4094".to_owned()),
-        is_uplink: Some(true),
-        ..PortInfo::default()
-    }
+    of_access_point!(PortInfo, draw, ap, {
+        operation: EventOperation::Update as i32,
+        port_index: 0,
+        port_name: "eth0".to_owned(),
+        status: Status::Up as i32,
+        admin_state: true,
+        operate_state: !draw.one_in(10),
+        r#type: PortType::Gig as i32,
+        speed: PortMaxSpeed::PortMaxSpeed1000 as i32,
+        native_vlan: draw.below(4094) + 1,
+        allowed_vlan: "1-4094".to_owned(),
+        is_uplink: true,
+    })
 }
 
 fn radio_stat(draw: &mut Draw<'_>, ap: &AccessPoint) -> RadioStat {
-    RadioStat {
-        timestamp: Some(recently_in_text(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(serial(ap)),
-        mac_address: Some(colons(ap.mac)),
-        radio_mac_address: Some(colons(ap.radio_mac(0))),
-        band: Some(band(draw)),
-        tx_bytes: Some(draw.counter()),
-        rx_bytes: Some(draw.counter()),
-        noise_floor: Some(-80 - draw.below(20).cast_signed()),
-        channel_quality: Some(draw.below(100)),
-        total_utilization: Some(draw.below(100)),
-        total_frame_retries: Some(draw.counter()),
-        frame_retries: Some(12.5),
-        total_frame_drops: Some(draw.counter()),
-        frame_drops: Some(0.25),
-        ..RadioStat::default()
-    }
+    of_access_point!(RadioStat, draw, ap, {
+        radio_mac_address: colons(ap.radio_mac(0)),
+        band: band(draw),
+        tx_bytes: draw.counter(),
+        rx_bytes: draw.counter(),
+        noise_floor: -80 - draw.below(20).cast_signed(),
+        channel_quality: draw.below(100),
+        total_utilization: draw.below(100),
+        total_frame_retries: draw.counter(),
+        frame_retries: 12.5,
+        total_frame_drops: draw.counter(),
+        frame_drops: 0.25,
+    })
 }
 
 fn vap_stat(draw: &mut Draw<'_>, ap: &AccessPoint) -> VapStat {
-    VapStat {
-        timestamp: Some(recently_in_text(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(serial(ap)),
-        mac_address: Some(colons(ap.mac)),
-        radio_mac_address: Some(colons(ap.radio_mac(0))),
-        bssid: Some(colons(ap.radio_mac(1))),
-        essid: Some(essid(draw)),
-        tx_bytes: Some(draw.counter()),
-        rx_bytes: Some(draw.counter()),
-    }
+    of_access_point!(VapStat, draw, ap, {
+        radio_mac_address: colons(ap.radio_mac(0)),
+        bssid: colons(ap.radio_mac(1)),
+        essid: essid(draw),
+        tx_bytes: draw.counter(),
+        rx_bytes: draw.counter(),
+    })
 }
 
 fn system_stat(draw: &mut Draw<'_>, ap: &AccessPoint) -> ApSystemStat {
-    ApSystemStat {
-        timestamp: Some(recently_in_text(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(serial(ap)),
-        mac_address: Some(colons(ap.mac)),
-        cpu_utilization: Some(17.5),
-        memory_utilization: Some(41.25),
-        power_consumption: Some(f64::from(draw.below(25_000)) / 1000.0),
-    }
+    of_access_point!(ApSystemStat, draw, ap, {
+        cpu_utilization: 17.5,
+        memory_utilization: 41.25,
+        power_consumption: f64::from(draw.below(25_000)) / 1000.0,
+    })
 }
 
 pub(super) fn switch(draw: &mut Draw<'_>) -> Event {
@@ -209,73 +209,57 @@ fn site_name() -> String {
 
 fn state(draw: &mut Draw<'_>) -> switch::Switch {
     switch::Switch {
-        operation: Some(switch::EventOperation::Update as i32),
-        timestamp: Some(recently(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(switch_serial(draw)),
-        site_name: Some(site_name()),
-        uptime_in_millis: Some(draw.counter()),
-        device_name: Some("sw-büro-01".to_owned()),
-        firmware_version: Some("FL.10.13.1010".to_owned()),
-        mac_address: Some(colons(draw.access_point().mac)),
-        model: Some("6300M".to_owned()),
-        status: Some(switch::Status::Up as i32),
-        ipv4: Some("10.20.0.2".to_owned()),
-        default_gateway: Some("10.20.0.1".to_owned()),
         power_supplies: (1..=2)
             .map(|index| switch::switch::PowerSupply {
                 index: Some(index),
                 status: Some(3),
             })
             .collect(),
-        ..switch::Switch::default()
+        ..of_switch!(Switch, draw, {
+            operation: switch::EventOperation::Update as i32,
+            uptime_in_millis: draw.counter(),
+            device_name: "sw-büro-01".to_owned(),
+            firmware_version: "FL.10.13.1010".to_owned(),
+            mac_address: colons(draw.access_point().mac),
+            model: "6300M".to_owned(),
+            status: switch::Status::Up as i32,
+            ipv4: "10.20.0.2".to_owned(),
+            default_gateway: "10.20.0.1".to_owned(),
+        })
     }
 }
 
 fn interface(draw: &mut Draw<'_>) -> switch::Interface {
     switch::Interface {
-        operation: Some(switch::EventOperation::Update as i32),
-        timestamp: Some(recently(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(switch_serial(draw)),
-        site_name: Some(site_name()),
-        name: Some(format!("1/1/{}", 1 + draw.below(48))),
-        status: Some(switch::Status::Up as i32),
         allowed_vlan: vec![1, 10, 20, 4094],
-        native_vlan: Some(1),
-        vsx_enabled: Some(false),
-        ..switch::Interface::default()
+        ..of_switch!(Interface, draw, {
+            operation: switch::EventOperation::Update as i32,
+            name: format!("1/1/{}", 1 + draw.below(48)),
+            status: switch::Status::Up as i32,
+            native_vlan: 1,
+            vsx_enabled: false,
+        })
     }
 }
 
 fn device_stats(draw: &mut Draw<'_>) -> switch::DeviceStats {
-    switch::DeviceStats {
-        timestamp: Some(recently(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(switch_serial(draw)),
-        site_name: Some(site_name()),
-        cpu_utilization: Some(draw.below(100)),
-        mem_total: Some(8 << 30),
-        mem_free: Some(u64::from(draw.below(u32::MAX))),
-        temperature: Some(30 + draw.below(40)),
-        fan_status: Some(switch::Status::Up as i32),
-        uptime: Some(draw.counter()),
-        ..switch::DeviceStats::default()
-    }
+    of_switch!(DeviceStats, draw, {
+        cpu_utilization: draw.below(100),
+        mem_total: 8 << 30,
+        mem_free: u64::from(draw.below(u32::MAX)),
+        temperature: 30 + draw.below(40),
+        fan_status: switch::Status::Up as i32,
+        uptime: draw.counter(),
+    })
 }
 
 fn interface_stats(draw: &mut Draw<'_>) -> switch::InterfaceStats {
-    switch::InterfaceStats {
-        timestamp: Some(recently(draw)),
-        tenant_id: Some(draw.site.customer_id.clone()),
-        serial_number: Some(switch_serial(draw)),
-        site_name: Some(site_name()),
-        tx_bytes: Some(draw.counter()),
-        rx_bytes: Some(draw.counter()),
-        in_packets: Some(draw.counter()),
-        out_packets: Some(draw.counter()),
-        in_errors: Some(u64::from(draw.below(10))),
-        port_name: Some(format!("1/1/{}", 1 + draw.below(48))),
-        ..switch::InterfaceStats::default()
-    }
+    of_switch!(InterfaceStats, draw, {
+        tx_bytes: draw.counter(),
+        rx_bytes: draw.counter(),
+        in_packets: draw.counter(),
+        out_packets: draw.counter(),
+        in_errors: u64::from(draw.below(10)),
+        port_name: format!("1/1/{}", 1 + draw.below(48)),
+    })
 }

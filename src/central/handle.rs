@@ -1,0 +1,101 @@
+//! What others may know and ask of a subscription.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::counters::{Counters, Counts};
+use super::error::Error;
+use super::keeper::CredentialStatus;
+use super::source::Source;
+use super::stop::{Leave, Stop};
+use crate::frame::{SubscriptionId, Timestamp};
+
+/// What a subscription is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Connecting,
+    Connected {
+        since: Timestamp,
+    },
+    /// The last try failed, or the last connection ended.
+    BackingOff {
+        until: Timestamp,
+        why: Error,
+    },
+    Stopped,
+}
+
+impl State {
+    /// Why Central refuses us, if an operator must act.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Error> {
+        match self {
+            Self::BackingOff { why, .. } => {
+                Some(why).filter(|why| matches!(why, Error::Refused { .. }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why a task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Stopped,
+    /// There is nowhere to put frames any more.
+    JournalClosed,
+}
+
+/// What others may ask of a subscription. Dropping it does not stop the task.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) id: SubscriptionId,
+    pub(super) state: watch::Receiver<State>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) source: watch::Sender<Arc<Source>>,
+    pub(super) stop: Arc<Stop>,
+}
+
+impl Handle {
+    #[must_use]
+    pub fn id(&self) -> &SubscriptionId {
+        &self.id
+    }
+
+    /// The state, and each change of it.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counters.snapshot()
+    }
+
+    /// How the key or token fares. With a `failure` the subscription may be up, and is still not
+    /// ready for long.
+    #[must_use]
+    pub fn credential(&self) -> CredentialStatus {
+        self.source.borrow().credential()
+    }
+
+    /// The account has changed. A connection that is up is replaced: the next one is up before it is
+    /// closed.
+    pub fn replace(&self, source: Arc<Source>) {
+        self.source.send_replace(source);
+    }
+
+    /// Goes up while it is connected, with each frame and at least with each ping; `None` while it
+    /// waits for room in the journal.
+    #[must_use]
+    pub fn turns(&self) -> Option<u64> {
+        self.counters.turns()
+    }
+
+    /// Asks the task to close its connection and end.
+    pub fn stop(&self, leave: Leave) {
+        self.stop.ask(leave);
+    }
+}
