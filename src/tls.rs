@@ -1,8 +1,11 @@
 //! Which servers are believed, and with what a client proves itself.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject as _;
@@ -21,6 +24,9 @@ static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     roots.add_parsable_certificates(found.certs);
     Arc::new(roots)
 });
+
+/// Characters in a line of PEM.
+const PEM_LINE: usize = 64;
 
 /// Why a `tls` part of the config cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +92,27 @@ fn read_identity(
         reason: error.to_string(),
     })?;
     Ok((chain, key))
+}
+
+/// The system's authorities and those of a file, all PEM: for libraries that would believe the file
+/// alone.
+pub(crate) fn authorities(ca_file: &Path) -> Result<String, Unusable> {
+    roots(Some(ca_file))?;
+    let own = fs::read_to_string(ca_file).map_err(|error| Unusable::CaFile {
+        path: ca_file.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let mut all = own + "\n";
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        all.push_str("-----BEGIN CERTIFICATE-----\n");
+        let text = STANDARD.encode(&certificate);
+        for line in text.as_bytes().chunks(PEM_LINE) {
+            all.extend(line.iter().map(|byte| char::from(*byte)));
+            all.push('\n');
+        }
+        all.push_str("-----END CERTIFICATE-----\n");
+    }
+    Ok(all)
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, Unusable> {
@@ -154,6 +181,22 @@ impl ServerCertVerifier for BelieveAll {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_is_given_the_systems_authorities_and_our_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::default()
+            .self_signed(&key)
+            .unwrap();
+        std::fs::write(&path, own.pem()).unwrap();
+        let all = authorities(&path).unwrap();
+        let all = CertificateDer::pem_slice_iter(all.as_bytes());
+        let all: Vec<_> = all.map(Result::unwrap).collect();
+        assert_eq!(all[0], *own.der());
+        assert_eq!(all[1..], rustls_native_certs::load_native_certs().certs);
+    }
 
     #[test]
     fn a_ca_file_without_a_certificate_is_named() {

@@ -61,6 +61,7 @@ const BASE: &str = r#"
     sasl = { mechanism = "PLAIN", username = "u", password = "p" }
     create = {}
     tls = {}
+    schema_registry = { url = "http://registry" }
     [sinks.amqp]
     type = "amqp"
     url = "amqp://rabbit"
@@ -79,7 +80,7 @@ const BASE: &str = r#"
     type = "stdout"
     [[routes]]
     topics = "*"
-    sink = "kafka"
+    sink = "amqp"
     destination = "a"
     where = [{ path = "data.status", exists = true }]
 "#;
@@ -409,6 +410,7 @@ fn sample(property: &Value, root: &Value) -> Value {
         "duration" => "1m".into(),
         "size" => "1 GiB".into(),
         "URL" => "wss://central.example".into(),
+        "URL or table" => "https://registry".into(),
         "string" | "secret" | "template" | "list of strings" | "list of topics" => "x".into(),
         "integer" => 1.into(),
         "table" => Value::Object(Map::new()),

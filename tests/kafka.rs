@@ -92,6 +92,13 @@ async fn token_endpoint() -> String {
     format!("http://{address}/token")
 }
 
+fn token(endpoint: &str) -> String {
+    format!(
+        "{{ mechanism = \"OAUTHBEARER\", token_endpoint = \"{endpoint}\", client_id = \"forwarder\", \
+         client_secret = \"secret\", scope = \"kafka\" }}"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_to_log_in_delivers_and_the_console_consumer_reads_it() {
     let Some(kafka) = Kafka::real() else { return };
@@ -106,11 +113,7 @@ async fn each_way_to_log_in_delivers_and_the_console_consumer_reads_it() {
             "sasl = {{ mechanism = \"{mechanism}\", username = \"forwarder\", password = \"secret\" }}"
         )
     };
-    let token = format!(
-        "sasl = {{ mechanism = \"OAUTHBEARER\", token_endpoint = \"{}\", client_id = \"forwarder\", \
-         client_secret = \"secret\", scope = \"kafka\" }}",
-        token_endpoint().await
-    );
+    let token = format!("sasl = {}", token(&token_endpoint().await));
     let compressed = "compression = \"zstd\"\nlinger = \"20ms\"";
     for (listener, lines) in [
         ("SASL", password("PLAIN")),
@@ -130,7 +133,6 @@ async fn each_way_to_log_in_delivers_and_the_console_consumer_reads_it() {
         let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &routes).await;
         let (output, said) = check(&stand);
         assert_eq!(output.status.code(), Some(0), "{said}");
-        // Whether the broker makes topics is asked by an admin client, which has no token.
         assert!(said.ends_with(&format!("may write to {topic}")), "{said}");
         let forwarder = stand.start();
         eventually(A_WHILE, &lines, || high(&kafka, &topic) >= COUNT);
@@ -287,6 +289,34 @@ async fn a_wrong_password_loses_nothing_and_is_read_anew_from_its_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_authority_loses_nothing_and_is_made_right_by_a_reload() {
+    let Some(kafka) = Kafka::real() else { return };
+    let topic = fresh_name("authority");
+    create_topic(&kafka, &topic, &[]).await;
+    let sink = format!(
+        "brokers = [\"{}\"]\ntls = {{ ca_file = \"{}/stranger/ca.pem\" }}\n\
+         sasl = {{ mechanism = \"PLAIN\", username = \"forwarder\", password = \"secret\" }}",
+        kafka.variable("SASL_SSL"),
+        kafka.variable("SECRETS"),
+    );
+    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &route(TOPIC, &topic)).await;
+    let mut forwarder = stand.start();
+    forwarder.wait_for_stderr(A_WHILE, "certificate verify failed");
+    forwarder.wait_for_stderr(A_WHILE, "nothing is dropped, next try in");
+    eventually(A_WHILE, "the socket is read", || stand.sent(TOPIC) == COUNT);
+    assert_eq!(high(&kafka, &topic), 0);
+
+    let config = stand.folder.path().join("config.toml");
+    let wrong = fs::read_to_string(&config).unwrap();
+    fs::write(&config, wrong.replace("stranger/ca.pem", "ca.pem")).unwrap();
+    forwarder.signal("HUP");
+    eventually(A_WHILE, "all records", || high(&kafka, &topic) >= COUNT);
+    let said = drain(forwarder);
+    assert!(said.contains("refused=0"), "{said}");
+    assert_eq!(different_in_order(&sequences(&kafka, &topic)), all(COUNT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_written_is_refused_and_holds_back_nothing_else() {
     let Some(kafka) = Kafka::real() else { return };
     let (allowed, forbidden) = (fresh_name("allowed"), fresh_name("forbidden"));
@@ -399,25 +429,32 @@ async fn a_topic_that_is_not_there_is_refused_until_it_is_made_and_holds_back_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_is_made_as_the_operator_wants_it() {
+async fn a_topic_is_made_as_the_operator_wants_it_also_by_one_who_shows_a_token() {
     let Some(kafka) = Kafka::real() else { return };
-    let topic = fresh_name("made");
-    let sink = format!(
-        "brokers = [\"{}\"]\ncreate = {{ partitions = 3, replication = 1 }}",
-        kafka.address
+    let with_token = format!(
+        "brokers = [\"{}\"]\nsasl = {}",
+        kafka.variable("SASL"),
+        token(&token_endpoint().await)
     );
-    let routes = route(TOPIC, &topic) + "key = \"all\"\n";
-    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &routes).await;
-    let mut forwarder = stand.start();
-    forwarder.wait_for_stderr(A_WHILE, "topic created");
-    let said = drain_when_read(forwarder, &stand);
-    assert!(said.contains(&format!("confirmed={COUNT} ")), "{said}");
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &kafka.address)
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(&topic), A_WHILE).unwrap();
-    assert_eq!(metadata.topics()[0].partitions().len(), 3);
+    for brokers in [format!("brokers = [\"{}\"]", kafka.address), with_token] {
+        let topic = fresh_name("made");
+        let sink = format!("{brokers}\ncreate = {{ partitions = 3, replication = 1 }}");
+        let routes = route(TOPIC, &topic) + "key = \"all\"\n";
+        let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &routes).await;
+        let (output, said) = check(&stand);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.ends_with(&format!("will make {topic}")), "{said}");
+        let mut forwarder = stand.start();
+        forwarder.wait_for_stderr(A_WHILE, "topic created");
+        let said = drain_when_read(forwarder, &stand);
+        assert!(said.contains(&format!("confirmed={COUNT} ")), "{said}");
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &kafka.address)
+            .create()
+            .unwrap();
+        let metadata = consumer.fetch_metadata(Some(&topic), A_WHILE).unwrap();
+        assert_eq!(metadata.topics()[0].partitions().len(), 3);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

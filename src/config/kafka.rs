@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::ClientTls;
 use super::layers::join;
 use super::raw::{self, Names, Setting};
 use super::secret::Secret;
 use super::validate::{Tables, collect};
 use super::written::Written;
+use super::{ClientTls, SchemaRegistry};
 
 /// librdkafka's own limit.
 const MAX_LINGER: Duration = Duration::from_secs(900);
@@ -33,6 +33,8 @@ pub struct Kafka {
     pub linger: Option<Duration>,
     /// How topics are made that are not there; `None`: they are not.
     pub create: Option<Create>,
+    /// Where the schemas of messages are registered, whose ids then stand before their bytes.
+    pub schema_registry: Option<SchemaRegistry>,
     /// librdkafka properties, which win over our own choices.
     pub options: BTreeMap<String, Secret>,
     pub written: Written,
@@ -123,11 +125,12 @@ impl Tables<'_> {
                 replication: self.small(&path, "replication", raw.replication, MAX_REPLICATION),
             }
         });
-        // librdkafka's admin client is not given tokens by rdkafka.
-        if create.is_some() && matches!(sasl, Some(Some(Sasl::Token { .. }))) {
-            let text = "does not work with OAUTHBEARER (leave it out, and create the topics)";
-            self.report.mistake(&join(path, "create"), text);
-        }
+        let schema_registry = match raw.schema_registry {
+            Some(registry) => self
+                .schema_registry(&join(path, "schema_registry"), registry)
+                .map(Some),
+            None => Some(None),
+        };
         let options = self.options(&join(path, "options"), raw.options.unwrap_or_default());
         Some(Kafka {
             brokers: brokers?,
@@ -136,6 +139,7 @@ impl Tables<'_> {
             compression: raw.compression,
             linger,
             create,
+            schema_registry: schema_registry?,
             options: options?,
             written: Written::of(self.report, path),
         })
@@ -203,7 +207,7 @@ impl Tables<'_> {
         }
     }
 
-    fn needed_secret(
+    pub(super) fn needed_secret(
         &mut self,
         path: &str,
         key: &str,
@@ -215,7 +219,7 @@ impl Tables<'_> {
     }
 
     /// What is said never shows the URL: it may hold a password.
-    fn http_url(&mut self, path: &str, text: &str) -> Option<Url> {
+    pub(super) fn http_url(&mut self, path: &str, text: &str) -> Option<Url> {
         let advice = "(write https://HOST/PATH)";
         let why = match Url::parse(text) {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => {

@@ -17,7 +17,8 @@ pub(super) use self::account::{Account, Generation, Parts, Tls, Topic, Topics};
 pub(super) use self::route::{Condition, Route};
 pub(super) use self::secret::{SecretSource, Setting};
 pub(super) use self::sink::{
-    ClientTls, Exchange, Queue, Rotate, Sasl, SaslMechanism, Sink, SinkType,
+    ClientTls, Exchange, Queue, Rotate, Sasl, SaslMechanism, SchemaRegistry, SchemaRegistryTable,
+    Sink, SinkType,
 };
 pub(super) use self::value::{Endpoint, Listen, Names, Size, Span};
 use super::LogFormat;

@@ -20,9 +20,16 @@ const INTERNAL: char = '@';
 /// A limit of Kafka's.
 const MAX_KAFKA_TOPIC: usize = 249;
 
+/// What routes must know of the sink that they lead to.
+#[derive(Clone, Copy)]
+pub(super) struct SinkKind {
+    pub(super) kind: SinkType,
+    pub(super) has_registry: bool,
+}
+
 pub(super) fn routes(
     raw: Vec<raw::Route>,
-    sinks: &BTreeMap<String, SinkType>,
+    sinks: &BTreeMap<String, SinkKind>,
     events: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Vec<Route>> {
@@ -50,7 +57,7 @@ pub(super) fn routes(
 fn route(
     path: &str,
     raw: raw::Route,
-    sinks: &BTreeMap<String, SinkType>,
+    sinks: &BTreeMap<String, SinkKind>,
     events: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Route> {
@@ -92,7 +99,11 @@ fn route(
     if let Some(why) = unknown_name("sink", &sink, &report.sinks, report) {
         report.mistake(&join(path, "sink"), why);
     }
-    let destination = match sinks.get(&sink) {
+    let to = sinks.get(&sink);
+    if to.is_some_and(|to| to.has_registry) && format != Format::Protobuf {
+        protobuf_alone(path, raw.format, report);
+    }
+    let destination = match to.map(|to| to.kind) {
         Some(SinkType::Kafka) => kafka_destination(path, raw.destination, report),
         Some(SinkType::Amqp) => {
             if raw.key.is_some() {
@@ -116,10 +127,6 @@ fn route(
             for (key, _) in given.into_iter().filter(|(_, given)| *given) {
                 let text = format!("has no meaning for a sink of type {kind} (leave it out)");
                 report.mistake(&join(path, key), text);
-            }
-            if !makes_json {
-                let text = format!("a sink of type {kind} takes lines of JSON only (leave it out)");
-                report.mistake(&join(path, "format"), text);
             }
             Some(Template::default())
         }
@@ -178,6 +185,17 @@ fn internal_alone(
         let topic = topic.topic();
         let text = format!("events of `{topic}` {why} (give them a route of their own)");
         report.mistake(&join(path, key), text);
+    }
+}
+
+/// Says that a schema registry is of use for messages alone.
+fn protobuf_alone(path: &str, given: Option<Format>, report: &mut Report) {
+    let at = join(path, "format");
+    let text = "is not protobuf, and the sink has a schema_registry (write format = \"protobuf\", or lead \
+                the route to a sink without one)";
+    match given {
+        Some(_) => report.mistake(&at, text),
+        None => report.missing(path, &at, text),
     }
 }
 

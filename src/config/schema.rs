@@ -8,7 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::raw::{
-    Endpoint, Listen, Names, Parts, Raw, SecretSource, Setting, Size, Span, Topic, Topics,
+    Endpoint, Listen, Names, Parts, Raw, SchemaRegistry, SchemaRegistryTable, SecretSource,
+    Setting, Size, Span, Topic, Topics,
 };
 use super::template::Template;
 use super::{Literal, MqttVersion, Qos};
@@ -126,6 +127,11 @@ taken_by! {
         ],
         "title": "list of topics",
         "description": "a list of topics; one alone may stand without brackets",
+    });
+    SchemaRegistry: |generator| json_schema!({
+        "anyOf": [{ "type": "string" }, generator.subschema_for::<SchemaRegistryTable>()],
+        "title": "URL or table",
+        "description": "a URL, such as \"https://HOST:8081\", or a table with one",
     });
     SecretSource: |_| json_schema!({
         "anyOf": [{ "type": "string" }, source("file"), source("env")],

@@ -90,6 +90,7 @@ impl Tables<'_> {
             ("compression", raw.compression.is_some(), KAFKA),
             ("linger", raw.linger.is_some(), KAFKA),
             ("create", raw.create.is_some(), KAFKA),
+            ("schema_registry", raw.schema_registry.is_some(), KAFKA),
             ("path", raw.path.is_some(), FILE),
             ("rotate", raw.rotate.is_some(), FILE),
             ("url", raw.url.is_some(), URL),

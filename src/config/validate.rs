@@ -6,8 +6,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::layers::join;
-use super::raw::{self, Raw, SecretSource, SinkType, Size};
+use super::raw::{self, Raw, SecretSource, Size};
 use super::report::Report;
+use super::routes::SinkKind;
 use super::secret::Secret;
 use super::{Backlog, Config, Journal, Log, OptionCheck, routes, schemas};
 
@@ -31,7 +32,7 @@ pub(super) fn config(
     env: &BTreeMap<String, String>,
     kafka_option: OptionCheck,
 ) -> Option<Config> {
-    let kinds = sink_types(&raw.sinks);
+    let kinds = sink_kinds(&raw.sinks);
     let log = log(raw.log, report);
     let journal = journal(&raw.journal, report);
     let state_dir = raw.state_dir;
@@ -81,8 +82,14 @@ pub(super) fn config(
     })
 }
 
-fn sink_types(sinks: &BTreeMap<String, raw::Sink>) -> BTreeMap<String, SinkType> {
-    let named = |(name, sink): (&String, &raw::Sink)| Some((name.clone(), sink.kind?));
+fn sink_kinds(sinks: &BTreeMap<String, raw::Sink>) -> BTreeMap<String, SinkKind> {
+    let named = |(name, sink): (&String, &raw::Sink)| {
+        let kind = SinkKind {
+            kind: sink.kind?,
+            has_registry: sink.schema_registry.is_some(),
+        };
+        Some((name.clone(), kind))
+    };
     sinks.iter().filter_map(named).collect()
 }
 

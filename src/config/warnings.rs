@@ -156,6 +156,17 @@ fn warn_kafka(path: &str, kafka: &Kafka, report: &mut Report) {
     if let Some((key, secret)) = secret {
         warn_literal(&join(&sasl, key), secret, report);
     }
+    if let Some(registry) = &kafka.schema_registry
+        && let Some(login) = &registry.login
+        && !is_local(&registry.url)
+    {
+        let registry_path = join(path, "schema_registry");
+        warn_literal(&join(&registry_path, "password"), &login.password, report);
+        if registry.url.scheme() == "http" {
+            let text = "the password travels unencrypted (use https)";
+            report.warn(&join(&registry_path, "url"), text);
+        }
+    }
     let is_plain = matches!(
         &kafka.sasl,
         Some(

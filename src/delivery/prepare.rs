@@ -7,12 +7,14 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use prost_reflect::MessageDescriptor;
+
 use super::plan::{Plan, Plans};
 use super::window::Position;
 use crate::config::{self, Format};
 use crate::frame::{Frame, Internal, Stream, Timestamp};
 use crate::journal::{Batch, Entry};
-use crate::record::{self, About, Parts, RecordError, Subject};
+use crate::record::{self, About, Content, Parts, RecordError, Subject};
 use crate::route::{Alphabet, Route, Routes, Values, render};
 use crate::schema::Envelope;
 use crate::sink::{Attributes, Record};
@@ -72,6 +74,7 @@ struct Spans {
     payload: Range<usize>,
     attributes: Range<usize>,
     content_type: &'static str,
+    message: Option<MessageDescriptor>,
     timestamp: i64,
 }
 
@@ -113,7 +116,7 @@ impl Prepared {
         })
     }
 
-    fn record(&self, spans: &Spans) -> Record<'_> {
+    fn record<'a>(&'a self, spans: &'a Spans) -> Record<'a> {
         let key = spans.key.clone().map(|key| self.text[key].as_bytes());
         Record {
             destination: &self.text[spans.destination.clone()],
@@ -121,6 +124,7 @@ impl Prepared {
             payload: &self.payloads[spans.payload.clone()],
             attributes: Attributes::new(&self.text, &self.attributes[spans.attributes.clone()]),
             content_type: spans.content_type,
+            message: spans.message.as_ref(),
             timestamp: spans.timestamp,
         }
     }
@@ -310,8 +314,19 @@ impl<'p> Maker<'p> {
             payload,
             attributes,
             content_type: content_type(route.config.format),
+            message: self.message(route.config.format, subject),
             timestamp: opened.timestamp(),
         }))
+    }
+
+    /// What a payload is that is sent as Central's message.
+    fn message(&self, format: Format, subject: &Subject<'_>) -> Option<MessageDescriptor> {
+        match (format, subject.content) {
+            (Format::Protobuf, Content::Message { name, .. }) => {
+                self.plan.schema.pool().get_message_by_name(name)
+            }
+            _ => None,
+        }
     }
 
     fn payload(

@@ -15,6 +15,7 @@ pub use self::failure::{Cause, Failure};
 use std::future::Future;
 use std::ops::Range;
 
+use prost_reflect::MessageDescriptor;
 use tokio::sync::mpsc;
 
 /// What is sent: borrowed from the batch that was transcoded.
@@ -26,6 +27,8 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
     pub attributes: Attributes<'a>,
     pub content_type: &'static str,
+    /// What the payload is, where it is a message of Central's and nothing else.
+    pub message: Option<&'a MessageDescriptor>,
     /// When it happened, in milliseconds since the Unix epoch.
     pub timestamp: i64,
 }

@@ -14,6 +14,7 @@ pub(crate) mod pika;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod read_back;
+pub(crate) mod schema_registry;
 pub(crate) mod stand;
 pub(crate) mod tunnel;
 

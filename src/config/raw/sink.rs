@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
 use super::{Names, SecretSource, Setting, Size, Span};
-use crate::config::{AmqpAuth, Compression, ExchangeKind, MqttVersion, OnFull, Qos, SinkStart};
+use crate::config::{
+    AmqpAuth, Compression, ExchangeKind, MqttVersion, OnFull, Qos, SinkStart, SubjectNameStrategy,
+};
 
 /// Where records go: one broker, or one file. Which keys there are depends on the type.
 // Which belong together is checked later.
@@ -40,6 +45,9 @@ pub(crate) struct Sink {
     pub(crate) linger: Option<Span>,
     /// kafka: How topics are made that are not there. Left out: they are not made by us.
     pub(crate) create: Option<Create>,
+    /// kafka: Where the schemas of messages are registered, whose ids then stand before their bytes; for
+    /// routes of `format = "protobuf"` alone. A URL, or a table. Left out: nowhere.
+    pub(crate) schema_registry: Option<SchemaRegistry>,
     /// file: The file. Required.
     pub(crate) path: Option<PathBuf>,
     /// file: When it is followed by a new one. Left out: it grows, or somebody else rotates it.
@@ -104,7 +112,7 @@ pub(crate) struct Sink {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 #[expect(clippy::struct_field_names, reason = "these are the config's keys")]
 pub(crate) struct ClientTls {
-    /// A PEM file of authorities: trusted beside the system's, and for kafka in their place.
+    /// A PEM file of authorities: trusted beside the system's.
     pub(crate) ca_file: Option<PathBuf>,
     /// A PEM file with our certificate. Together with `key_file`.
     pub(crate) certificate_file: Option<PathBuf>,
@@ -153,6 +161,54 @@ pub(crate) struct Create {
     pub(crate) partitions: Option<i64>,
     /// Brokers that have a copy of it. Left out: as the brokers choose.
     pub(crate) replication: Option<i64>,
+}
+
+/// The URL of a schema registry, alone or with what else is to be known.
+#[derive(Debug)]
+pub(crate) enum SchemaRegistry {
+    Url(String),
+    Table(Box<SchemaRegistryTable>),
+}
+
+/// A schema registry that speaks Confluent's HTTP API.
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct SchemaRegistryTable {
+    /// `https://HOST:PORT`. Required.
+    pub(crate) url: Option<String>,
+    /// The user, by HTTP's Basic authentication. Together with `password`.
+    pub(crate) username: Option<SecretSource>,
+    /// The user's password.
+    pub(crate) password: Option<SecretSource>,
+    /// A PEM file of authorities: trusted beside the system's.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Under which subject a schema is registered: `TopicNameStrategy`, `TOPIC-value`; `RecordNameStrategy`,
+    /// the message's full name; `TopicRecordNameStrategy`, both.
+    #[schemars(extend("default" = "TopicNameStrategy"))]
+    pub(crate) subject_name_strategy: Option<SubjectNameStrategy>,
+}
+
+impl<'de> Deserialize<'de> for SchemaRegistry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RegistryVisitor;
+        impl<'de> Visitor<'de> for RegistryVisitor {
+            type Value = SchemaRegistry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a URL, or a table with one")
+            }
+
+            fn visit_str<E: de::Error>(self, url: &str) -> Result<SchemaRegistry, E> {
+                Ok(SchemaRegistry::Url(url.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SchemaRegistry, A::Error> {
+                let table = SchemaRegistryTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(SchemaRegistry::Table(Box::new(table)))
+            }
+        }
+        deserializer.deserialize_any(RegistryVisitor)
+    }
 }
 
 /// When a file is followed by a new one.

@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::BATCH_BYTES;
+use super::complaints::Complaints;
+use super::registry::Prefixes;
 use super::statistics::Statistics;
 
 /// A batch that was too large is followed by ones of this part of its size: each step costs a
@@ -23,6 +25,9 @@ pub(super) struct Memory {
     pub(super) created: Mutex<HashMap<String, Creation>>,
     batch_bytes: AtomicUsize,
     statistics: Mutex<Statistics>,
+    pub(super) complaints: Complaints,
+    /// What the schema registry said.
+    pub(super) prefixes: Mutex<Prefixes>,
 }
 
 /// How it went to make a topic.
@@ -50,6 +55,8 @@ impl Default for Memory {
             created: Mutex::default(),
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
             statistics: Mutex::default(),
+            complaints: Complaints::default(),
+            prefixes: Mutex::default(),
         }
     }
 }

@@ -3,9 +3,12 @@
 //! A producer that failed for good is given up with its sink, and the next one is sent everything
 //! unconfirmed, in order.
 
+mod admin;
+mod complaints;
 mod explain;
 mod memory;
 mod probe;
+mod registry;
 mod reports;
 mod settings;
 mod statistics;
@@ -27,6 +30,7 @@ pub use self::settings::{check_option, check_together};
 pub use self::statistics::Statistics;
 
 use self::memory::Memory;
+use self::registry::{NotFramed, Registry};
 use self::reports::{Link, Reports};
 use self::token::Tokens;
 use self::topics::NoTopic;
@@ -87,6 +91,8 @@ pub struct KafkaSink {
     producer: Option<ThreadedProducer<Reports>>,
     outcomes: Outcomes,
     header_name: String,
+    /// Where the schemas of messages are registered.
+    registry: Option<Registry>,
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -115,6 +121,8 @@ impl Sink for KafkaSink {
             confirmed: AtomicU64::new(0),
             turned_away: Mutex::default(),
         };
+        let registry = target.config.schema_registry.as_ref();
+        let registry = registry.map(Registry::new).transpose()?;
         let producer = client
             .create_with_context(reports)
             .map_err(|error| Broken(error.to_string().into()))?;
@@ -123,6 +131,7 @@ impl Sink for KafkaSink {
             producer: Some(producer),
             outcomes,
             header_name: String::from(HEADER_PREFIX),
+            registry,
         })
     }
 
@@ -137,10 +146,22 @@ impl Sink for KafkaSink {
             );
             return Ok(());
         }
+        let headers = self.headers(record);
+        let payload = match &mut self.registry {
+            None => record.payload,
+            Some(registry) => match registry.frame(record, &self.target.memory.prefixes).await {
+                Ok(framed) => framed,
+                Err(NotFramed::Broken(broken)) => return Err(broken),
+                Err(NotFramed::Refused(why)) => {
+                    self.settle(ticket, Outcome::Refused(why));
+                    return Ok(());
+                }
+            },
+        };
         let mut pending = BaseRecord::with_opaque_to(topic, opaque(ticket))
-            .payload(record.payload)
+            .payload(payload)
             .timestamp(record.timestamp)
-            .headers(self.headers(record));
+            .headers(headers);
         if let Some(key) = record.key {
             pending = pending.key(key);
         }
@@ -152,6 +173,7 @@ impl Sink for KafkaSink {
                 Ok(()) => return Ok(()),
                 Err((error, rejected)) => {
                     if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                        drop(rejected);
                         return self.not_taken(ticket, record, &error);
                     }
                     tokio::time::sleep(QUEUE_FULL_PAUSE).await;

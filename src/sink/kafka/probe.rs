@@ -18,10 +18,11 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::metadata::{Metadata, MetadataBroker, MetadataTopic};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
+use super::admin::admin;
 use super::memory::lock;
 use super::token::Tokens;
-use super::{Target, explain, topics};
-use crate::config::{self, Sasl};
+use super::{Target, explain, registry};
+use crate::config;
 
 /// The whole of it; shorter than what `sink::probe` grants, so that the better reason is said.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,6 +59,10 @@ pub(in crate::sink) async fn probe(
     kafka: &config::Kafka,
     topics: &BTreeSet<String>,
 ) -> Result<String, String> {
+    let registry = match &kafka.schema_registry {
+        Some(registry) => Some(registry::probe(registry).await.map_err(|why| why.why)?),
+        None => None,
+    };
     let target = Target::new("", kafka.clone());
     let heard = Heard {
         tokens: Tokens::of(kafka.sasl.as_ref()),
@@ -72,14 +77,16 @@ pub(in crate::sink) async fn probe(
     let is_missing = |(_, verdict): &(String, Verdict)| *verdict == Verdict::Missing;
     let makes = answers.topics.iter().any(is_missing)
         && (kafka.create.is_some() || makes_topics(&target, answers.broker).await);
-    answers.say(makes)
+    let said = answers.say(makes)?;
+    Ok(match registry {
+        Some(registry) => format!("{said}; {registry}"),
+        None => said,
+    })
 }
 
 /// Whether the brokers make a topic that is asked for; `false` also where they do not tell.
 async fn makes_topics(target: &Target, broker: i32) -> bool {
-    // An admin client is not given tokens by rdkafka.
-    let has_token = matches!(target.config.sasl, Some(Sasl::Token { .. }));
-    let Some(admin) = topics::admin(target).ok().filter(|_| !has_token) else {
+    let Ok(admin) = admin(target).await else {
         return false;
     };
     let options = AdminOptions::new().request_timeout(Some(PATIENCE / 4));

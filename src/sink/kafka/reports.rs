@@ -91,16 +91,21 @@ impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         // "All brokers are down" follows from what was said before.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.memory.complaints.all_brokers_are_down();
             return;
         }
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
+        let needs_operator = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication) => true,
+            Some(RDKafkaErrorCode::SSL) => reason.contains("certificate"),
+            _ => false,
+        };
+        if needs_operator {
             self.turned_away(reason);
         }
-        let mut complaint = lock(&self.complaint);
-        if complaint.as_deref() != Some(reason) {
-            tracing::warn!(sink = &*self.link.sink, "kafka: {reason}");
-            *complaint = Some(reason.to_owned());
+        if let Some(said) = self.memory.complaints.hear(reason, Instant::now()) {
+            tracing::warn!(sink = &*self.link.sink, "kafka: {said}");
         }
+        *lock(&self.complaint) = Some(reason.to_owned());
     }
 
     fn stats_raw(&self, json: &[u8]) {
@@ -126,6 +131,9 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
             Ok(message) => {
                 self.memory.is_there(|| message.topic());
                 self.confirmed.fetch_add(1, Ordering::Relaxed);
+                if self.memory.complaints.confirmed() {
+                    tracing::info!(sink = &*self.link.sink, "kafka: the brokers are back");
+                }
                 Outcome::Confirmed
             }
             Err((error, message)) => match error.rdkafka_error_code() {
@@ -139,7 +147,8 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
 }
 
 impl Reports {
-    /// librdkafka would try the same password for ever. A new producer reads it anew from its file.
+    /// librdkafka would try the same password or certificates for ever. A new producer reads them anew from
+    /// their files.
     fn turned_away(&self, reason: &str) {
         let confirmed = self.confirmed.load(Ordering::Relaxed);
         let mut before = lock(&self.turned_away);

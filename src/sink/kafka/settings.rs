@@ -8,6 +8,16 @@ use rdkafka::types::RDKafkaConfRes;
 
 use crate::config::secret::Unreadable;
 use crate::config::{self, Config, Mistakes, Remark, Sasl, Sink};
+use crate::tls;
+
+/// Why librdkafka cannot be told what the config says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error(transparent)]
+    Secret(#[from] Unreadable),
+    #[error(transparent)]
+    Tls(#[from] tls::Unusable),
+}
 
 /// What we set and an operator may override through `options`.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -24,8 +34,8 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// The properties that librdkafka is given for this sink. Secrets in files are read anew.
 ///
 /// # Errors
-/// Such a file cannot be read any more.
-pub(super) fn client_config(kafka: &config::Kafka) -> Result<ClientConfig, Unreadable> {
+/// Such a file, or that of an authority, cannot be read any more.
+pub(super) fn client_config(kafka: &config::Kafka) -> Result<ClientConfig, Unusable> {
     let mut client = ClientConfig::new();
     // What is worth a line is decided by our own log.
     client.set_log_level(RDKafkaLogLevel::Info);
@@ -33,7 +43,7 @@ pub(super) fn client_config(kafka: &config::Kafka) -> Result<ClientConfig, Unrea
     for (name, value) in DEFAULTS {
         client.set(*name, *value);
     }
-    set_tls(kafka, &mut client);
+    set_tls(kafka, &mut client)?;
     set_sasl(kafka, &mut client)?;
     if let Some(compression) = kafka.compression {
         client.set("compression.type", compression.to_string());
@@ -47,21 +57,23 @@ pub(super) fn client_config(kafka: &config::Kafka) -> Result<ClientConfig, Unrea
     Ok(client)
 }
 
-fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) {
+fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), tls::Unusable> {
     let protocol = match (&kafka.tls, &kafka.sasl) {
-        (None, None) => return,
+        (None, None) => return Ok(()),
         (Some(_), None) => "ssl",
         (None, Some(_)) => "sasl_plaintext",
         (Some(_), Some(_)) => "sasl_ssl",
     };
     client.set("security.protocol", protocol);
-    let Some(tls) = &kafka.tls else { return };
-    // OpenSSL is built in and knows no folder of the system's: the usual ones are looked through.
-    let authorities = tls.ca_file.as_ref().map_or_else(
-        || "probe".to_owned(),
-        |file| file.path().to_string_lossy().into_owned(),
-    );
-    client.set("ssl.ca.location", authorities);
+    let Some(tls) = &kafka.tls else {
+        return Ok(());
+    };
+    match &tls.ca_file {
+        // A file alone would stand in the place of the system's.
+        Some(file) => client.set("ssl.ca.pem", tls::authorities(file.path())?),
+        // OpenSSL is built in and knows no folder of the system's: the usual ones are looked through.
+        None => client.set("ssl.ca.location", "probe"),
+    };
     if let Some((certificate, key)) = &tls.identity {
         client.set(
             "ssl.certificate.location",
@@ -69,6 +81,7 @@ fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) {
         );
         client.set("ssl.key.location", key.path().to_string_lossy());
     }
+    Ok(())
 }
 
 fn set_sasl(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), Unreadable> {

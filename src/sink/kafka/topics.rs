@@ -6,6 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::Target;
+use super::admin::admin;
 use super::memory::{Creation, lock};
 use super::reports::Link;
 use crate::config::Create;
@@ -56,7 +57,7 @@ pub(super) async fn ensure(
 }
 
 async fn make(target: &Target, create: Create, topic: &str) -> Result<Result<(), NoTopic>, Broken> {
-    let admin = admin(target)?;
+    let admin = admin(target).await?;
     let admin = match exists(admin, topic).await? {
         (_, true) => return Ok(Ok(())),
         (admin, false) => admin,
@@ -87,15 +88,6 @@ async fn make(target: &Target, create: Create, topic: &str) -> Result<Result<(),
         Some(Err((_, code))) => Err(broken(topic, &code.to_string())),
         None => Err(broken(topic, "no answer")),
     }
-}
-
-pub(super) fn admin(target: &Target) -> Result<AdminClient<Link>, Broken> {
-    let mut client = target.client_config()?;
-    client.set("allow.auto.create.topics", "false");
-    client.set("statistics.interval.ms", "0");
-    client
-        .create_with_context(target.link())
-        .map_err(|error: KafkaError| Broken(error.to_string().into()))
 }
 
 /// Whether the cluster has the topic. What is not clear counts as being there: the producer will

@@ -338,6 +338,7 @@ pub(super) mod tests {
             payload,
             attributes,
             content_type: "application/json",
+            message: None,
             timestamp: 0,
         }
     }

@@ -1,0 +1,231 @@
+//! Confluent's HTTP API, as far as a producer needs it.
+
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::config::secret::Secret;
+use crate::config::{PemFile, SchemaRegistry};
+use crate::http;
+use crate::sink::{Cause, Failure};
+
+/// How long the registry may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What it says of a schema that it does not take can be long.
+const MAX_WORDS: usize = 500;
+
+const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    login: Option<(String, Secret)>,
+}
+
+/// A schema that is looked for or registered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Request {
+    schema_type: &'static str,
+    schema: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    references: Vec<Reference>,
+}
+
+/// A file that a schema imports, and under which subject and version it is registered.
+#[derive(Debug, Serialize)]
+pub(super) struct Reference {
+    pub(super) name: String,
+    pub(super) subject: String,
+    pub(super) version: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    id: u32,
+    /// Of a registration, older registries do not tell it.
+    version: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Complaint {
+    error_code: u32,
+    message: String,
+}
+
+impl Request {
+    pub(super) fn new(schema: String, references: Vec<Reference>) -> Self {
+        Self {
+            schema_type: "PROTOBUF",
+            schema,
+            references,
+        }
+    }
+}
+
+impl Client {
+    /// A password in a file is read anew.
+    ///
+    /// # Errors
+    /// It cannot be read, or the CA file cannot.
+    pub(super) fn new(config: &SchemaRegistry) -> Result<Self, Failure> {
+        let unusable =
+            |why: String| Failure::new(Cause::Invalid, format!("schema registry: {why}"));
+        let login = match &config.login {
+            None => None,
+            Some(login) => {
+                let read = login.username.read_again().and_then(|username| {
+                    Ok((username.expose().to_owned(), login.password.read_again()?))
+                });
+                Some(read.map_err(|error| unusable(error.to_string()))?)
+            }
+        };
+        Ok(Self {
+            http: http::client(config.ca_file.as_ref().map(PemFile::path), PATIENCE)
+                .map_err(unusable)?,
+            url: config.url.clone(),
+            login,
+        })
+    }
+
+    /// The id of a schema, which is registered where it is not there.
+    pub(super) async fn id(&self, subject: &str, request: &Request) -> Result<u32, Failure> {
+        Ok(self.find(subject, request).await?.id)
+    }
+
+    /// The version of a schema under a subject, for those that refer to it.
+    pub(super) async fn version(&self, subject: &str, request: &Request) -> Result<u32, Failure> {
+        let found = match self.find(subject, request).await?.version {
+            None => self
+                .look_up(subject, request)
+                .await?
+                .and_then(|found| found.version),
+            known => known,
+        };
+        found.ok_or_else(|| {
+            let why = format!("it does not tell the version of {subject}");
+            self.failure(Cause::Invalid, &why)
+        })
+    }
+
+    /// Whoever may only read can go on where somebody else has registered the schema.
+    async fn find(&self, subject: &str, request: &Request) -> Result<Answer, Failure> {
+        match self.look_up(subject, request).await? {
+            Some(found) => Ok(found),
+            None => self.register(subject, request).await,
+        }
+    }
+
+    async fn look_up(&self, subject: &str, request: &Request) -> Result<Option<Answer>, Failure> {
+        let response = self.post(&["subjects", subject], request).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        self.answer(response, subject).await.map(Some)
+    }
+
+    async fn register(&self, subject: &str, request: &Request) -> Result<Answer, Failure> {
+        let path = ["subjects", subject, "versions"];
+        let response = self.post(&path, request).await?;
+        self.answer(response, subject).await
+    }
+
+    /// What kinds of schemas it takes: nothing that one needs a permission for.
+    pub(super) async fn probe(&self) -> Result<String, Failure> {
+        let response = self
+            .send(self.http.get(self.path(&["schemas", "types"])))
+            .await?;
+        let types: Vec<String> = self.answer(response, "the kinds of schemas").await?;
+        if !types.iter().any(|kind| kind == "PROTOBUF") {
+            let why = format!("it takes no schemas of protobuf, only {}", types.join(", "));
+            return Err(self.failure(Cause::Invalid, &why));
+        }
+        Ok(format!("the schema registry {} answers", self.host()))
+    }
+
+    async fn post(&self, path: &[&str], request: &Request) -> Result<Response, Failure> {
+        // A registry looks at the content type, and JSON is what it is.
+        let body = serde_json::to_vec(request).expect("its keys are texts");
+        let post = self.http.post(self.path(path)).body(body);
+        self.send(post.header("content-type", CONTENT_TYPE)).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
+        let request = request.header("accept", CONTENT_TYPE);
+        let request = match &self.login {
+            Some((username, password)) => request.basic_auth(username, Some(password.expose())),
+            None => request,
+        };
+        request.send().await.map_err(|error| {
+            let cause = if error.is_timeout() {
+                Cause::Timeout
+            } else {
+                Cause::Unreachable
+            };
+            self.failure(cause, &http::explain(&error))
+        })
+    }
+
+    async fn answer<T: for<'de> Deserialize<'de>>(
+        &self,
+        response: Response,
+        about: &str,
+    ) -> Result<T, Failure> {
+        let status = response.status();
+        let body = response.bytes().await;
+        let body =
+            body.map_err(|error| self.failure(Cause::Unreachable, &http::explain(&error)))?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body, about));
+        }
+        serde_json::from_slice(&body).map_err(|_| {
+            let why = format!(
+                "what it says of {about} is not what a schema registry says (correct the url)"
+            );
+            self.failure(Cause::Invalid, &why)
+        })
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8], about: &str) -> Failure {
+        let cause = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Cause::Unauthorized,
+            StatusCode::TOO_MANY_REQUESTS => Cause::Overloaded,
+            status if status.is_server_error() => Cause::Unreachable,
+            _ => Cause::Invalid,
+        };
+        let complaint: Complaint = serde_json::from_slice(body).unwrap_or_default();
+        let words: String = complaint.message.chars().take(MAX_WORDS).collect();
+        let words = match (complaint.error_code, words.as_str()) {
+            (_, "") => String::new(),
+            (0, words) => format!(": {words}"),
+            (code, words) => format!(" ({code}): {words}"),
+        };
+        self.failure(cause, &format!("it answered {status} for {about}{words}"))
+    }
+
+    fn failure(&self, cause: Cause, why: &str) -> Failure {
+        Failure::new(cause, format!("schema registry {}: {why}", self.host()))
+    }
+
+    fn host(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        match self.url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    /// A subject may hold any character.
+    fn path(&self, parts: &[&str]) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(parts);
+        }
+        url
+    }
+}
