@@ -48,6 +48,8 @@ enum Step {
         at_once: bool,
     },
     EndSync,
+    /// The thread that should have done it is gone.
+    LoseSync,
     Store,
     Remove,
     Read {
@@ -99,6 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<bool>(), any::<bool>())
             .prop_map(|(with_cursors, at_once)| Step::StartSync { with_cursors, at_once }),
         4 => Just(Step::EndSync),
+        1 => Just(Step::LoseSync),
         4 => Just(Step::Store),
         2 => Just(Step::Remove),
         6 => (cursor.clone(), 1_usize..1500).prop_map(|(cursor, window)| Step::Read { cursor, window }),
@@ -194,6 +197,7 @@ impl Model {
                 self.do_job();
                 self.writer.poll_sync();
             }
+            Step::LoseSync => self.job = None,
             Step::Store => drop(self.sync().and_then(|()| self.writer.store_cursors())),
             Step::Remove => drop(self.writer.remove_passed()),
             Step::Read { cursor, window } => drop(self.read(cursor, window)),

@@ -20,7 +20,8 @@ pub(super) struct SyncJob {
     file: Option<Arc<dyn File>>,
     cursors: Vec<(Arc<Registered>, Stored)>,
     shared: Arc<Shared>,
-    told: SyncSender<Ended>,
+    /// Gone only while this is dropped.
+    told: Option<SyncSender<Ended>>,
 }
 
 /// What the writer keeps of it.
@@ -59,7 +60,7 @@ impl SyncJob {
             file,
             cursors,
             shared,
-            told,
+            told: Some(told),
         };
         let syncing = Syncing {
             batches,
@@ -73,9 +74,10 @@ impl SyncJob {
     /// Does it, and tells the writer.
     pub(super) fn run(self) {
         let ended = self.work();
-        // The writer waits for it, or has ended.
-        let _ = self.told.send(ended);
-        self.shared.queue.note_sync();
+        if let Some(told) = &self.told {
+            // The writer waits for it, or has ended.
+            let _ = told.send(ended);
+        }
     }
 
     fn work(&self) -> Ended {
@@ -95,6 +97,14 @@ impl SyncJob {
             storing: start.elapsed().saturating_sub(synced),
             result: stored,
         }
+    }
+}
+
+/// Done or not: the writer looks how it ended.
+impl Drop for SyncJob {
+    fn drop(&mut self) {
+        self.told = None;
+        self.shared.queue.note_sync();
     }
 }
 

@@ -14,6 +14,9 @@ use super::syncing::{Ended, SyncJob, Syncing};
 use super::{Limits, MAX_PAYLOAD_BYTES, QUEUE_BYTES, Shared, segment};
 use crate::frame::Timestamp;
 
+/// Room for appenders is made each time that so much of a batch is written.
+const PART_BYTES: usize = 1 << 20;
+
 /// With this much unsynced a sync is due at once.
 const UNSYNCED_BYTES: usize = 12 << 20;
 
@@ -103,11 +106,8 @@ impl Writer {
 
     /// Writes a batch behind the last, and shows it to readers. After an error nothing has changed:
     /// the same batch can be written again.
-    pub(super) fn write(&mut self, batch: Batch) -> Result<(), (Batch, io::Error)> {
-        if let Err(error) = self
-            .prepare()
-            .and_then(|()| write_all_at(&*self.active.file, &batch.bytes, self.active.len))
-        {
+    pub(super) fn write(&mut self, mut batch: Batch) -> Result<(), (Batch, io::Error)> {
+        if let Err(error) = self.prepare().and_then(|()| self.write_parts(&mut batch)) {
             return Err((batch, error));
         }
         self.active.len += batch.bytes.len() as u64;
@@ -120,13 +120,26 @@ impl Writer {
             }
         }
         self.shared.numbers.appended(&batch);
-        self.shared.queue.release(batch.room);
+        self.shared.queue.release(std::mem::take(&mut batch.room));
         self.shared
             .progress
             .send_modify(|progress| progress.written = batch.end_offset);
         self.unsynced_bytes += batch.bytes.len();
         self.unsynced.push(batch);
         self.keep_limits();
+        Ok(())
+    }
+
+    /// Appenders get room part by part, so that the next batch fills while this one is written.
+    fn write_parts(&self, batch: &mut Batch) -> io::Result<()> {
+        let mut position = self.active.len;
+        for part in batch.bytes.chunks(PART_BYTES) {
+            write_all_at(&*self.active.file, part, position)?;
+            position += part.len() as u64;
+            let room = part.len().min(batch.room);
+            batch.room -= room;
+            self.shared.queue.release(room);
+        }
         Ok(())
     }
 
