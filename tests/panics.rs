@@ -108,9 +108,9 @@ async fn a_panic_costs_one_subscription_its_connection_and_nobody_else_anything(
     let folder = tempfile::tempdir().unwrap();
     let config = config(&simulator, folder.path());
     let (daemon, handle) = Daemon::start(config, Loader::none()).unwrap();
-    let (looker, place) = (handle.clone(), folder.path().to_owned());
+    let (watcher, place) = (handle.clone(), folder.path().to_owned());
     let looked = async {
-        let looked = spawn_blocking(move || look_on(&looker, &place, &trap)).await;
+        let looked = spawn_blocking(move || look_on(&watcher, &place, &trap)).await;
         handle.drain();
         looked
     };
