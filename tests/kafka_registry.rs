@@ -43,7 +43,8 @@ fn sink(kafka: &Kafka, registry: &str) -> String {
 fn to_file(topics: &str, path: &Path, lines: &str) -> String {
     format!(
         "[[routes]]\ntopics = {topics:?}\nsink = \"file\"\njson = \"canonical\"\n{lines}\
-         [sinks.file]\ntype = \"file\"\npath = {path:?}\n"
+         [sinks.file]\ntype = \"file\"\npath = \"{}\"\n",
+        path.display()
     )
 }
 
