@@ -1,4 +1,5 @@
-//! A Kafka sink is ready once a broker has answered, and until then it says why none does.
+//! A Kafka sink is ready once a broker has answered, and until then it says why none does; what gets no
+//! answer later holds back nothing else.
 
 mod support;
 
@@ -93,4 +94,26 @@ async fn a_port_that_never_answers_is_no_cluster() {
     });
     assert_eq!(sink(at)["reached"], false);
     forwarder.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_get_no_answer_hold_back_no_other_topic() {
+    /// Of both: those of monitoring alone are several times what librdkafka is handed at a time.
+    const FRAMES: u64 = 1000;
+    let Some(kafka) = Kafka::real() else { return };
+    let (there, missing) = (fresh_name("there"), fresh_name("missing"));
+    create_topic(&kafka, &there, &[]).await;
+    let options = "{ \"allow.auto.create.topics\" = false, \
+                   \"topic.metadata.propagation.max.ms\" = 600000 }";
+    let lines = format!("brokers = [\"{}\"]\noptions = {options}", kafka.address);
+    let routes = route("monitoring", &missing) + &route(TOPIC, &there);
+    let stand = KafkaStand::new(&["monitoring", TOPIC], (0, FRAMES), &lines, &routes).await;
+    let (mut forwarder, at) = start(&stand);
+    eventually(A_WHILE, "all of the other topic", || {
+        sink(at)["confirmed"] == FRAMES
+    });
+    assert_eq!(sink(at)["refused"], serde_json::json!({}));
+    forwarder.kill();
+    let owed = (1..=FRAMES).collect();
+    assert_eq!(different_in_order(&sequences(&kafka, &there)), owed);
 }
