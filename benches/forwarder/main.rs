@@ -29,6 +29,9 @@ use self::run::Load;
 /// How long the paced run lasts, in seconds.
 const PACED_SECONDS: u32 = 10;
 
+/// How long the run before it lasts, which nobody measures.
+const WARM_UP_SECONDS: u32 = 3;
+
 #[derive(Parser)]
 struct Arguments {
     /// The sink that is measured
@@ -93,11 +96,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The paced run comes first: it warms up the broker, which compiles itself while it works. The
-/// ceiling is measured on both sides of the full run and the higher one counts, so that a machine
+/// A broker that has only just started compiles itself while it works, and turns away the first
+/// producer that asks it for an id: a run comes first that does not count. The ceiling is measured on both sides of the full run and the higher one counts, so that a machine
 /// that is disturbed for a while does not flatter the forwarder.
 fn measure(broker: &dyn Broker, arguments: &Arguments) -> Report {
     let records = u64::from(arguments.frames);
+    eprintln!("a broker that is fresh is warmed up");
+    run::run(broker, Load::paced(arguments.rate, WARM_UP_SECONDS));
     eprintln!("{} frames a second, for {PACED_SECONDS} s", arguments.rate);
     let paced = run::run(broker, Load::paced(arguments.rate, PACED_SECONDS));
     eprintln!("the bare client, {records} records");

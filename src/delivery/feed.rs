@@ -1,6 +1,6 @@
 //! Reads ahead in the journal, and has records prepared on other cores, in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -25,17 +25,30 @@ pub(super) struct Feed {
     batches: mpsc::Receiver<Preparing>,
     /// The batch that comes next, while it is waited for.
     next: Option<JoinHandle<Prepared>>,
+    spares: Spares,
     reader: JoinHandle<()>,
 }
 
 impl Feed {
     pub(super) fn start(cursor: Arc<Mutex<Cursor>>, preparer: Arc<Preparer>, from: Resume) -> Self {
         let (sender, batches) = mpsc::channel(AHEAD);
+        let spares = Spares::default();
+        let workshop = Workshop {
+            preparer,
+            from,
+            spares: spares.clone(),
+        };
         Self {
             batches,
             next: None,
-            reader: tokio::spawn(read_ahead(cursor, preparer, from, sender)),
+            spares,
+            reader: tokio::spawn(read_ahead(cursor, workshop, sender)),
         }
+    }
+
+    /// Takes back a batch that is sent: fresh memory costs a page fault every four kibibytes.
+    pub(super) fn give_back(&self, sent: Prepared) {
+        self.spares.put(sent.emptied());
     }
 
     /// The next batch. Dropping the future before it is ready loses nothing.
@@ -59,15 +72,47 @@ impl Drop for Feed {
     }
 }
 
-async fn read_ahead(
-    cursor: Arc<Mutex<Cursor>>,
+/// Emptied batches, as many as there were under way at a time.
+#[derive(Clone, Debug, Default)]
+struct Spares(Arc<SyncMutex<Vec<Prepared>>>);
+
+impl Spares {
+    fn put(&self, spare: Prepared) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(spare);
+    }
+
+    fn take(&self) -> Prepared {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_default()
+    }
+}
+
+/// What is needed to prepare a batch.
+#[derive(Clone, Debug)]
+struct Workshop {
     preparer: Arc<Preparer>,
     from: Resume,
+    spares: Spares,
+}
+
+impl Workshop {
+    /// Works for about a millisecond: on a thread where nobody waits for that.
+    fn prepare(&self, batch: &Batch) -> Prepared {
+        self.preparer.prepare(batch, self.from, self.spares.take())
+    }
+}
+
+async fn read_ahead(
+    cursor: Arc<Mutex<Cursor>>,
+    workshop: Workshop,
     batches: mpsc::Sender<Preparing>,
 ) {
     // A reader that was aborted just before may still hold it for a moment.
     let mut cursor = cursor.lock_owned().await;
-    cursor.seek(from.at.offset);
+    cursor.seek(workshop.from.at.offset);
     loop {
         // Room first: a batch that is read is then never held by a reader that waits.
         let Ok(room) = batches.reserve().await else {
@@ -79,8 +124,8 @@ async fn read_ahead(
             report_unknown(batch);
         }
         room.send(read.map(|batch| {
-            let preparer = Arc::clone(&preparer);
-            spawn_blocking(move || preparer.prepare(&batch, from))
+            let workshop = workshop.clone();
+            spawn_blocking(move || workshop.prepare(&batch))
         }));
         if failed {
             return;

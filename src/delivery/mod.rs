@@ -10,6 +10,7 @@
 
 mod feed;
 mod gaps;
+mod handle;
 mod letters;
 mod plan;
 mod prepare;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use tokio::sync::{Mutex, mpsc, watch};
 
+pub use self::handle::{Handle, Summary};
 pub use self::plan::{Plan, Plans};
 pub use self::prepare::Preparer;
 pub use self::status::{Connection, Lag, LastError, Status};
@@ -33,13 +35,14 @@ pub use self::supervise::spawn;
 
 use self::feed::Feed;
 use self::gaps::Gaps;
+use self::handle::{Mode, latencies, stopped};
 use self::letters::{DeadLetters, Events, Letters};
 use self::prepare::{Item, Prepared, Resume};
 use self::status::Counters;
 use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
-use crate::journal::{Appender, Committer, Cursor, Journal, Outside};
+use crate::journal::{Appender, Committer, Cursor, Journal};
 use crate::sink::{Broken, Cause, Failure, Outcome, Sink, Ticket};
 
 /// Records that may be unsettled at a time; beyond, sending waits.
@@ -54,127 +57,12 @@ const BURST: usize = 256;
 /// Outcomes taken from the queue at a time.
 const OUTCOMES: usize = 1024;
 
-/// Latencies are kept from a microsecond to a day, to two digits; a longer one counts as a day.
-const LONGEST_LATENCY: Duration = Duration::from_secs(24 * 60 * 60);
-const LATENCY_DIGITS: u8 = 2;
-
 /// The pauses between tries to reach a broker.
 const PAUSES: Curve = Curve {
     first: Duration::from_millis(500),
     cap: Duration::from_secs(30),
     stable_after: Duration::from_secs(60),
 };
-
-/// How a delivery is to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Run,
-    /// Settle everything before this offset, then end.
-    Drain(u64),
-    /// End now; what is unsettled is sent again after the next start.
-    Stop,
-}
-
-/// What others may ask of a running delivery. Dropping it does not stop the task.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    sink: String,
-    mode: watch::Sender<Mode>,
-    /// Whether a first try to reach the broker has come to its end.
-    tried: watch::Sender<bool>,
-    counters: Arc<Counters>,
-    committer: Committer,
-}
-
-impl Handle {
-    fn new(sink: String, committer: Committer) -> Self {
-        Self {
-            sink,
-            mode: watch::Sender::new(Mode::Run),
-            tried: watch::Sender::new(false),
-            counters: Arc::default(),
-            committer,
-        }
-    }
-
-    /// The sink's name in the config.
-    #[must_use]
-    pub fn sink(&self) -> &str {
-        &self.sink
-    }
-
-    /// Asks for an end as soon as everything before `end` is settled.
-    pub fn drain_to(&self, end: u64) {
-        self.mode.send_replace(Mode::Drain(end));
-    }
-
-    /// Asks for an end now.
-    pub fn stop(&self) {
-        self.mode.send_replace(Mode::Stop);
-    }
-
-    /// Waits until a first try to reach the broker has come to its end, well or not.
-    pub async fn first_try(&self) {
-        // The sender is ours: it cannot be gone.
-        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
-    }
-
-    /// How often it failed by a bug of ours and was begun anew.
-    #[must_use]
-    pub fn panics(&self) -> u64 {
-        self.counters.panics()
-    }
-
-    /// Has everything from `offset` on sent once more, or goes on there. What is in flight is given up.
-    ///
-    /// # Errors
-    /// The journal does not hold that offset.
-    pub fn rewind(&self, offset: u64) -> Result<(), Outside> {
-        self.committer.rewind(offset)?;
-        tracing::info!(sink = self.sink, offset, "rewound");
-        Ok(())
-    }
-
-    /// How it is doing. Takes a few short locks, no disk work.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let mode = *self.mode.borrow();
-        self.counters.status(mode, &self.committer)
-    }
-}
-
-/// What a delivery did while it ran.
-#[derive(Debug)]
-pub struct Summary {
-    pub confirmed: u64,
-    pub refused: u64,
-    pub undecodable: u64,
-    /// Records that were handed over again after a failure.
-    pub resent: u64,
-    /// From the socket to the confirmation, in microseconds.
-    pub latency: Histogram<u64>,
-    /// The first offset in the journal that is not settled.
-    pub settled_to: u64,
-}
-
-impl Summary {
-    fn of(counters: &Counters, latency: Histogram<u64>, settled_to: u64) -> Self {
-        let (refused, undecodable) = counters.refused_records();
-        Self {
-            confirmed: counters.confirmed_records(),
-            refused: refused - undecodable,
-            undecodable,
-            resent: counters.resent_records(),
-            latency,
-            settled_to,
-        }
-    }
-}
-
-fn latencies() -> Histogram<u64> {
-    let longest = u64::try_from(LONGEST_LATENCY.as_micros()).unwrap_or(u64::MAX);
-    Histogram::new_with_max(longest, LATENCY_DIGITS).expect("the bounds are within its range")
-}
 
 /// What the deliveries of one sink, one after the other, read, and where they put what they cannot
 /// deliver. Cheap to clone.
@@ -340,15 +228,18 @@ impl<S: Sink> Delivery<S> {
                 () = self.gaps.work() => {}
                 prepared = feed.next(), if batch.is_none() => batch = Some(prepared?),
                 () = ready(()), if batch.is_some() && self.has_room() => {
+                    let Some(prepared) = &mut batch else { continue };
                     // A broker that takes nothing for a while must not keep us from ending.
                     let mut mode = self.mode.clone();
                     tokio::select! {
-                        sent = self.send_burst(sink, &mut batch) => {
-                            sent?;
-                            self.counters.in_flight(&self.window);
-                        }
+                        sent = self.send_burst(sink, prepared) => sent?,
                         _ = mode.wait_for(|mode| *mode == Mode::Stop) => return Ok(Leave::End),
                     }
+                    if let Some(sent) = batch.take_if(|batch| batch.is_over()) {
+                        feed.give_back(sent);
+                        self.commit();
+                    }
+                    self.counters.in_flight(&self.window);
                 }
             }
         }
@@ -379,24 +270,14 @@ impl<S: Sink> Delivery<S> {
             && self.window.bytes() < WINDOW_BYTES
     }
 
-    /// Hands over the next records of a batch, and takes the batch away after its last one.
-    async fn send_burst(
-        &mut self,
-        sink: &mut S,
-        batch: &mut Option<Prepared>,
-    ) -> Result<(), Broken> {
-        let Some(prepared) = batch else {
-            return Ok(());
-        };
-        for _ in 0..BURST {
-            if !self.has_room() {
-                return sink.flush().await;
-            }
-            let Some(item) = prepared.next() else {
-                *batch = None;
-                self.commit();
-                return sink.flush().await;
-            };
+    /// Hands over the next records of a batch.
+    async fn send_burst(&mut self, sink: &mut S, prepared: &mut Prepared) -> Result<(), Broken> {
+        let mut left = BURST;
+        while left > 0
+            && self.has_room()
+            && let Some(item) = prepared.next()
+        {
+            left -= 1;
             match item {
                 Item::Record {
                     offset,
@@ -417,7 +298,11 @@ impl<S: Sink> Delivery<S> {
                 Item::Nothing { then } => self.window.pass(then),
             }
         }
-        Ok(())
+        if prepared.is_over() || !self.has_room() {
+            sink.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     fn settle_all(&mut self, outcomes: &mut Vec<(Ticket, Outcome)>) -> Result<(), Broken> {
@@ -486,9 +371,4 @@ impl<S: Sink> Delivery<S> {
             }
         }
     }
-}
-
-/// Waits until the end is asked for, or nobody can ask any more.
-async fn stopped(mode: &mut watch::Receiver<Mode>) {
-    let _ = mode.wait_for(|mode| *mode == Mode::Stop).await;
 }

@@ -22,6 +22,9 @@ use crate::sink::{Attributes, Record};
 /// Attributes of one record at most.
 const ATTRIBUTES: usize = 12;
 
+/// Buffers of a sent batch are used again up to so many bytes: some ten times what one needs as a rule.
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
+
 /// Knows which records one sink wants, and makes them.
 #[derive(Debug)]
 pub struct Preparer {
@@ -99,6 +102,25 @@ pub(super) enum Item<'a> {
 }
 
 impl Prepared {
+    /// Room for the next batch, with the buffers of one that is sent; those of an unusually large one
+    /// are let go.
+    pub(super) fn emptied(mut self) -> Self {
+        if self.payloads.capacity() + self.text.capacity() > KEPT_BYTES {
+            return Self::default();
+        }
+        self.text.clear();
+        self.payloads.clear();
+        self.attributes.clear();
+        self.steps.clear();
+        self.next = 0;
+        self
+    }
+
+    /// All its steps have been given out.
+    pub(super) fn is_over(&self) -> bool {
+        self.next >= self.steps.len()
+    }
+
     /// The next step, in the order of the journal.
     pub(super) fn next(&mut self) -> Option<Item<'_>> {
         let step = self.steps.get(self.next)?;
@@ -150,8 +172,8 @@ impl Preparer {
         self.plans.borrow().wants(topic)
     }
 
-    /// All records of a batch, but for those that lie before `from`.
-    pub(super) fn prepare(&self, batch: &Batch, from: Resume) -> Prepared {
+    /// All records of a batch, but for those that lie before `from`, written to an empty `prepared`.
+    pub(super) fn prepare(&self, batch: &Batch, from: Resume, prepared: Prepared) -> Prepared {
         let plan = Arc::clone(&self.plans.borrow());
         let from = if plan.generation == from.generation {
             from.at
@@ -167,7 +189,7 @@ impl Preparer {
             routes: plan.routes(&self.sink),
             alphabet: self.alphabet,
             from,
-            prepared: Prepared::default(),
+            prepared,
         };
         for entry in &batch.entries {
             maker.add_frame(entry);

@@ -13,7 +13,7 @@ use super::*;
 use crate::config::template::Template;
 use crate::config::{self, Config, Format, JsonStyle, Route, Selector};
 use crate::frame::{Frame, Internal, Stream, SubscriptionId};
-use crate::journal::{Journal, Location, Options, Start};
+use crate::journal::{Journal, Location, Options, Outside, Start};
 use crate::proto::stream_message::MsgProto;
 use crate::route::Alphabet;
 use crate::sink::{Outcomes, Record};

@@ -82,7 +82,7 @@ fn made_from(preparer: &Preparer, batch: &Batch, record: u32) -> Result<Vec<Made
         at: Position { offset: 7, record },
         generation: 0,
     };
-    let mut batch = preparer.prepare(batch, from);
+    let mut batch = preparer.prepare(batch, from, Prepared::default());
     let mut all = Vec::new();
     while let Some(item) = batch.next() {
         match item {
@@ -269,7 +269,13 @@ fn sending_begins_again_in_the_midst_of_a_frame_only_by_the_same_plan() {
         },
         generation: 99,
     };
-    assert_eq!(preparer.prepare(&batch, older).steps.len(), 2);
+    assert_eq!(
+        preparer
+            .prepare(&batch, older, Prepared::default())
+            .steps
+            .len(),
+        2
+    );
 }
 
 #[test]

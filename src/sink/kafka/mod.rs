@@ -4,7 +4,9 @@
 //! unconfirmed, in order.
 
 mod admin;
+mod appetite;
 mod complaints;
+mod connect;
 mod explain;
 mod memory;
 mod probe;
@@ -14,8 +16,9 @@ mod settings;
 mod statistics;
 mod token;
 mod topics;
+mod under_way;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -24,16 +27,19 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use tokio::time::timeout;
 
 pub(super) use self::probe::probe;
 pub use self::settings::{check_option, check_together};
 pub use self::statistics::Statistics;
 
+use self::appetite::{Appetite, Batch};
 use self::memory::Memory;
 use self::registry::{NotFramed, Registry};
 use self::reports::{Link, Reports};
 use self::token::Tokens;
 use self::topics::NoTopic;
+use self::under_way::UnderWay;
 use super::{Broken, Cause, Failure, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
 
@@ -43,8 +49,20 @@ const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
 /// The prefix of `CloudEvents` attributes in Kafka's binary content mode.
 const HEADER_PREFIX: &str = "ce_";
 
+const CONTENT_TYPE: &str = "content-type";
+
+/// A header's two lengths; each takes one byte below 64.
+const LENGTHS_BYTES: usize = 2;
+
 /// librdkafka's default of `batch.size`, in bytes.
 const BATCH_BYTES: usize = 1_000_000;
+
+/// librdkafka's default of `batch.num.messages`.
+const BATCH_RECORDS: usize = 10_000;
+
+/// Records that librdkafka has for so long without an answer are stuck, for want of their topic or its
+/// leader: they must not hold back what goes elsewhere.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// A cluster, and what is known of it over all the producers that are built for it.
 #[derive(Clone, Debug)]
@@ -93,6 +111,10 @@ pub struct KafkaSink {
     header_name: String,
     /// Where the schemas of messages are registered.
     registry: Option<Registry>,
+    under_way: Arc<UnderWay>,
+    /// `None`: without bounds of ours.
+    appetite: Option<Appetite>,
+    is_stuck: bool,
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -109,15 +131,18 @@ impl Sink for KafkaSink {
         if let Some(bytes) = target.memory.batch_bytes() {
             client.set("batch.size", bytes.to_string());
         }
-        let batch_bytes = client.get("batch.size").and_then(|size| size.parse().ok());
+        let batch = batch(&client);
+        let under_way = Arc::<UnderWay>::default();
         let reports = Reports {
             link: target.link(),
             memory: Arc::clone(&target.memory),
             outcomes: outcomes.clone(),
             producer: target.memory.next_producer(),
-            batch_bytes: batch_bytes.unwrap_or(BATCH_BYTES),
+            batch_bytes: batch.bytes,
+            under_way: Arc::clone(&under_way),
             counted: Mutex::default(),
             complaint: Mutex::default(),
+            connecting: AtomicBool::new(true),
             confirmed: AtomicU64::new(0),
             turned_away: Mutex::default(),
         };
@@ -126,13 +151,20 @@ impl Sink for KafkaSink {
         let producer = client
             .create_with_context(reports)
             .map_err(|error| Broken(error.to_string().into()))?;
-        Ok(Self {
+        let sink = Self {
             target: target.clone(),
             producer: Some(producer),
             outcomes,
             header_name: String::from(HEADER_PREFIX),
             registry,
-        })
+            under_way,
+            appetite: is_idempotent(&client).then(|| Appetite::new(batch)),
+            is_stuck: false,
+        };
+        if let Some(producer) = &sink.producer {
+            connect::first_answer(producer).await?;
+        }
+        Ok(sink)
     }
 
     async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
@@ -146,7 +178,8 @@ impl Sink for KafkaSink {
             );
             return Ok(());
         }
-        let headers = self.headers(record);
+        self.wait_for_room().await;
+        let (headers, header_bytes) = self.headers(record);
         let payload = match &mut self.registry {
             None => record.payload,
             Some(registry) => match registry.frame(record, &self.target.memory.prefixes).await {
@@ -158,6 +191,7 @@ impl Sink for KafkaSink {
                 }
             },
         };
+        let payload_bytes = payload.len();
         let mut pending = BaseRecord::with_opaque_to(topic, opaque(ticket))
             .payload(payload)
             .timestamp(record.timestamp)
@@ -165,6 +199,11 @@ impl Sink for KafkaSink {
         if let Some(key) = record.key {
             pending = pending.key(key);
         }
+        if let Some(appetite) = &mut self.appetite {
+            let key = record.key.map_or(0, <[u8]>::len);
+            appetite.note(payload_bytes, key, header_bytes);
+        }
+        self.under_way.handed_over(payload_bytes);
         loop {
             let Some(producer) = &self.producer else {
                 return Err(Broken("the producer is gone".into()));
@@ -174,6 +213,7 @@ impl Sink for KafkaSink {
                 Err((error, rejected)) => {
                     if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                         drop(rejected);
+                        self.under_way.reported(payload_bytes);
                         return self.not_taken(ticket, record, &error);
                     }
                     tokio::time::sleep(QUEUE_FULL_PAUSE).await;
@@ -198,6 +238,21 @@ impl Drop for KafkaSink {
 }
 
 impl KafkaSink {
+    /// Waits while librdkafka has as much as it can use.
+    async fn wait_for_room(&mut self) {
+        let Some(appetite) = &self.appetite else {
+            return;
+        };
+        let most = appetite.bytes(self.under_way.partitions());
+        if self.under_way.payload_bytes() < most {
+            self.is_stuck = false;
+        } else if !self.is_stuck {
+            // Not woken for each record.
+            let fallen = self.under_way.falls_to(most - most / 8);
+            self.is_stuck = timeout(STUCK_AFTER, fallen).await.is_err();
+        }
+    }
+
     /// What becomes of a record that librdkafka did not even put into its queue.
     fn not_taken(
         &self,
@@ -234,22 +289,41 @@ impl KafkaSink {
         let _ = self.outcomes.send((ticket, outcome));
     }
 
-    fn headers(&mut self, record: &Record<'_>) -> OwnedHeaders {
+    /// The headers, and how many bytes they take in a request.
+    fn headers(&mut self, record: &Record<'_>) -> (OwnedHeaders, usize) {
         let attributes = record.attributes.iter();
         let mut headers = OwnedHeaders::new_with_capacity(attributes.len() + 1);
+        let mut bytes = 0;
         for (name, value) in attributes {
             self.header_name.truncate(HEADER_PREFIX.len());
             self.header_name.push_str(name);
+            bytes += LENGTHS_BYTES + self.header_name.len() + value.len();
             headers = headers.insert(Header {
                 key: &self.header_name,
                 value: Some(value),
             });
         }
-        headers.insert(Header {
-            key: "content-type",
+        bytes += LENGTHS_BYTES + CONTENT_TYPE.len() + record.content_type.len();
+        let headers = headers.insert(Header {
+            key: CONTENT_TYPE,
             value: Some(record.content_type),
-        })
+        });
+        (headers, bytes)
     }
+}
+
+/// When librdkafka thinks that a batch is complete.
+fn batch(client: &ClientConfig) -> Batch {
+    let number = |name| client.get(name).and_then(|value| value.parse().ok());
+    Batch {
+        bytes: number("batch.size").unwrap_or(BATCH_BYTES),
+        records: number("batch.num.messages").unwrap_or(BATCH_RECORDS),
+    }
+}
+
+fn is_idempotent(client: &ClientConfig) -> bool {
+    let value = client.get("enable.idempotence");
+    value.is_some_and(|value| matches!(value, "true" | "t" | "1"))
 }
 
 // librdkafka carries one word for each message: the ticket's number fits on every 64-bit target.

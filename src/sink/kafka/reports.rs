@@ -1,7 +1,7 @@
 //! What librdkafka calls back with: delivery reports, complaints, log lines, statistics.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use super::explain;
 use super::memory::{Memory, TooLarge, lock};
 use super::statistics::{Counted, Raw};
 use super::token::Tokens;
+use super::under_way::UnderWay;
 use crate::sink::{Cause, Failure, Outcome, Outcomes, Ticket};
 
 /// A broker that turns us away twice, so far apart, and has confirmed nothing meanwhile, means it.
@@ -73,9 +74,13 @@ pub(super) struct Reports {
     /// See [`Memory::next_producer`].
     pub(super) producer: u64,
     pub(super) batch_bytes: usize,
+    pub(super) under_way: Arc<UnderWay>,
     pub(super) counted: Mutex<Counted>,
     /// What librdkafka complained about last.
     pub(super) complaint: Mutex<Option<String>>,
+    /// While a producer waits for its cluster, complaints are not worth a line each: the last one is
+    /// said if nobody answers.
+    pub(super) connecting: AtomicBool,
     pub(super) confirmed: AtomicU64,
     /// When a broker last turned us away, and how many records were confirmed then.
     pub(super) turned_away: Mutex<Option<(Instant, u64)>>,
@@ -102,8 +107,11 @@ impl ClientContext for Reports {
         if needs_operator {
             self.turned_away(reason);
         }
-        if let Some(said) = self.memory.complaints.hear(reason, Instant::now()) {
-            tracing::warn!(sink = &*self.link.sink, "kafka: {said}");
+        let sink = &*self.link.sink;
+        if self.connecting.load(Ordering::Relaxed) {
+            tracing::debug!(sink, "kafka: {reason}");
+        } else if let Some(said) = self.memory.complaints.hear(reason, Instant::now()) {
+            tracing::warn!(sink, "kafka: {said}");
         }
         *lock(&self.complaint) = Some(reason.to_owned());
     }
@@ -129,6 +137,10 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let outcome = match result {
             Ok(message) => {
+                self.under_way.reported(message.payload_len());
+                let topic = message.topic_ptr().addr();
+                self.under_way
+                    .confirmed_by(topic, message.partition(), || message.topic());
                 self.memory.is_there(|| message.topic());
                 self.confirmed.fetch_add(1, Ordering::Relaxed);
                 if self.memory.complaints.confirmed() {
@@ -136,10 +148,13 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
                 }
                 Outcome::Confirmed
             }
-            Err((error, message)) => match error.rdkafka_error_code() {
-                Some(code) => self.failed(code, message),
-                None => Outcome::Retry(error.to_string().into()),
-            },
+            Err((error, message)) => {
+                self.under_way.reported(message.payload_len());
+                match error.rdkafka_error_code() {
+                    Some(code) => self.failed(code, message),
+                    None => Outcome::Retry(error.to_string().into()),
+                }
+            }
         };
         // The receiver is gone when this producer was given up: its records are sent again.
         let _ = self.outcomes.send((Ticket(opaque as u64), outcome));
@@ -147,6 +162,23 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
 }
 
 impl Reports {
+    /// The wait for the cluster is over.
+    pub(super) fn connected(&self) {
+        self.connecting.store(false, Ordering::Relaxed);
+    }
+
+    /// Why nobody may have answered; `None`: nothing was said.
+    pub(super) fn complaint(&self) -> Option<Failure> {
+        let reason = lock(&self.complaint).clone()?;
+        let turned_away = lock(&self.turned_away).is_some();
+        let cause = if turned_away {
+            Cause::Unauthorized
+        } else {
+            Cause::Unreachable
+        };
+        Some(Failure::new(cause, format!("kafka: {reason}")))
+    }
+
     /// librdkafka would try the same password or certificates for ever. A new producer reads them anew from
     /// their files.
     fn turned_away(&self, reason: &str) {
