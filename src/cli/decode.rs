@@ -165,7 +165,11 @@ impl Decoder {
     /// # Errors
     /// A schema that cannot be loaded, or an element that no payload of the stream has.
     fn with(stream: Stream, args: &Args) -> Result<Self, Mistakes> {
-        let schema = Schema::load(&Schemas::of_argument("--schema", args.schema.clone()))?;
+        let schemas = Schemas::of_argument("--schema", args.schema.clone());
+        for warning in schemas.find().warnings {
+            eprintln!("warning: {warning}");
+        }
+        let schema = Schema::load(&schemas)?;
         let tables = Tables::compile(schema.pool());
         let pick = Pick {
             split: args.split,

@@ -51,7 +51,7 @@ pub use self::pick::{Condition, Literal, Pick, Test};
 pub use self::registry::{RegistryLogin, SchemaRegistry, SubjectNameStrategy};
 pub use self::remark::{Mistakes, Place, Remark};
 pub use self::schema::schema;
-pub use self::schemas::Schemas;
+pub use self::schemas::{SchemaFiles, Schemas};
 use self::secret::Secret;
 use self::template::Template;
 pub use self::written::Written;

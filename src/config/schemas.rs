@@ -1,14 +1,19 @@
 //! The operator's own schemas.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::layers::{element, join};
 use super::raw::{self, Names};
-use super::remark::Place;
+use super::remark::{Place, Remark};
 use super::report::Report;
 use super::written::Written;
+
+/// What a folder stands for.
+const ENDINGS: [&str; 2] = ["proto", "binpb"];
 
 /// Descriptors that are put over those that are built in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +25,36 @@ pub struct Schemas {
     pub written: Written,
 }
 
+/// What the paths stand for when they are looked at.
+#[derive(Debug, Default)]
+pub struct SchemaFiles {
+    pub files: BTreeSet<PathBuf>,
+    /// Paths that cannot be followed.
+    pub mistakes: Vec<Remark>,
+    /// Folders and patterns without any file.
+    pub warnings: Vec<Remark>,
+}
+
 impl Schemas {
+    /// Looks for the files.
+    #[must_use]
+    pub fn find(&self) -> SchemaFiles {
+        let mut found = SchemaFiles::default();
+        for (index, path) in self.paths.iter().enumerate() {
+            let about = |text| self.written.about_element("paths", index, "", text);
+            match expand(path) {
+                Ok(files) if files.is_empty() => found.warnings.push(about(format!(
+                    "there is no schema at {} (drop .proto or .binpb files there and reload, or correct \
+                     the path)",
+                    path.display()
+                ))),
+                Ok(files) => found.files.extend(files),
+                Err(why) => found.mistakes.push(about(why)),
+            }
+        }
+        found
+    }
+
     /// Paths that were given on the command line.
     #[must_use]
     pub fn of_argument(argument: &str, paths: Vec<PathBuf>) -> Self {
@@ -65,4 +99,36 @@ fn folder_of(place: &Place) -> &Path {
         Place::Spot { file, .. } => file.parent().unwrap_or(Path::new("")),
         Place::Path(_) | Place::Variable(_) | Place::Argument(_) => Path::new(""),
     }
+}
+
+/// The files that a path stands for.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let shown = path.to_string_lossy();
+    if path.is_dir() {
+        let files = files_of(path)
+            .map_err(|error| format!("cannot read {shown}: {error} (correct the permissions)"))?;
+        return Ok(files.into_iter().filter(|file| is_schema(file)).collect());
+    }
+    if path.exists() {
+        return Ok(vec![path.to_owned()]);
+    }
+    if !shown.contains(['*', '?', '[']) {
+        return Err(format!("there is no file {shown} (correct the path)"));
+    }
+    let found = glob::glob(&shown)
+        .map_err(|error| format!("is not a pattern: {error} (write \"*.proto\")"))?;
+    let files: Vec<PathBuf> = found
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot be followed: {error} (correct the permissions)"))?;
+    Ok(files.into_iter().filter(|file| file.is_file()).collect())
+}
+
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn is_schema(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
 }

@@ -29,6 +29,7 @@ pub(super) fn warn(config: &Config, report: &mut Report) {
     for (name, sink) in &config.sinks {
         warn_sink(config, name, sink, report);
     }
+    report.warnings.extend(config.schemas.find().warnings);
     for (index, route) in config.routes.iter().enumerate() {
         let mut accounts = config.accounts.iter();
         if route.internal.is_empty()

@@ -14,12 +14,10 @@ use protox::file::{
 };
 
 use super::{Schema, descriptors};
-use crate::config::{Mistakes, Place, Remark, Schemas, hint};
+use crate::config::{Mistakes, Place, Remark, SchemaFiles, Schemas, hint};
 use crate::frame::Stream;
 use crate::streams::{CLASSIC_TOPICS, known_event, of_path};
-
-/// What a folder stands for.
-const ENDINGS: [&str; 2] = ["proto", "binpb"];
+use crate::transcode::{DecodeError, JsonStyle, Tables, write_json};
 
 impl Schema {
     /// The built-in schema with the operator's files over it. A message or enum of theirs takes the
@@ -30,12 +28,14 @@ impl Schema {
     /// Every file that cannot be read or compiled, with its place, and every message that is named
     /// for a topic and not known.
     pub fn load(schemas: &Schemas) -> Result<Self, Mistakes> {
+        let SchemaFiles {
+            files, mistakes, ..
+        } = schemas.find();
         let mut loader = Loader {
             schemas,
             set: descriptors(),
-            mistakes: Vec::new(),
+            mistakes,
         };
-        let files = loader.files();
         loader.add_sets(&files);
         loader.add_sources(&files);
         let mut schema = match pool(loader.set.clone()) {
@@ -67,29 +67,15 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// All files that the paths stand for, each once.
-    fn files(&mut self) -> Vec<PathBuf> {
-        let mut files = BTreeSet::new();
-        for (index, path) in self.schemas.paths.iter().enumerate() {
-            match expand(path) {
-                Ok(found) => files.extend(found),
-                Err(why) => {
-                    let remark = self.schemas.written.about_element("paths", index, "", why);
-                    self.mistakes.push(remark);
-                }
-            }
-        }
-        files.into_iter().collect()
-    }
-
     /// Adds the files that are compiled descriptors.
-    fn add_sets(&mut self, files: &[PathBuf]) {
+    fn add_sets(&mut self, files: &BTreeSet<PathBuf>) {
         for path in files.iter().filter(|path| !is_source(path)) {
             let read = fs::read(path)
                 .map_err(|error| format!("cannot be read: {error} (correct the permissions)"));
             let set = read.and_then(|bytes| {
                 FileDescriptorSet::decode(&bytes[..]).map_err(|error| {
-                    format!("is no descriptor set: {error} (write it with protoc --include_imports --descriptor_set_out)")
+                    let why = fault_in_set(&bytes).unwrap_or_else(|| error.to_string());
+                    format!("is no descriptor set: {why} (write it with protoc --include_imports --descriptor_set_out)")
                 })
             });
             match set {
@@ -101,7 +87,7 @@ impl Loader<'_> {
 
     /// Compiles the sources, which may import each other, the descriptors that were added, the
     /// built-in files and Google's.
-    fn add_sources(&mut self, files: &[PathBuf]) {
+    fn add_sources(&mut self, files: &BTreeSet<PathBuf>) {
         let sources: Vec<&PathBuf> = files.iter().filter(|path| is_source(path)).collect();
         let folders: BTreeSet<&Path> = sources.iter().filter_map(|path| path.parent()).collect();
         let mut resolver = ChainFileResolver::new();
@@ -227,6 +213,22 @@ fn pool(set: FileDescriptorSet) -> Result<DescriptorPool, String> {
     }
 }
 
+/// What is wrong with a descriptor set, and where, which prost does not say.
+fn fault_in_set(bytes: &[u8]) -> Option<String> {
+    let tables = Tables::compile(&DescriptorPool::global());
+    let set = tables.message("google.protobuf.FileDescriptorSet")?;
+    let written = write_json(&tables, set, bytes, JsonStyle::Canonical, &mut Vec::new());
+    let DecodeError {
+        problem,
+        offset,
+        message,
+        path,
+    } = written.err()?;
+    Some(format!(
+        "{problem} at byte {offset} of the file ({message}{path})"
+    ))
+}
+
 fn stream_of(topic: &str) -> Option<Stream> {
     if topic.contains('/') {
         of_path(topic)
@@ -235,33 +237,6 @@ fn stream_of(topic: &str) -> Option<Stream> {
     } else {
         known_event(topic)
     }
-}
-
-/// The files that a path of the config stands for.
-fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let pattern = path.to_string_lossy();
-    if path.is_dir() {
-        let entries = fs::read_dir(path).map_err(|error| {
-            format!("cannot read the folder {pattern}: {error} (correct the permissions)")
-        })?;
-        let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        return Ok(files.filter(|file| has_known_ending(file)).collect());
-    }
-    if !pattern.contains(['*', '?', '[']) {
-        return if path.exists() {
-            Ok(vec![path.to_owned()])
-        } else {
-            Err(format!("there is no file {pattern} (correct the path)"))
-        };
-    }
-    let found = glob::glob(&pattern)
-        .map_err(|error| format!("is not a pattern: {error} (write \"*.proto\")"))?;
-    Ok(found.flatten().filter(|file| file.is_file()).collect())
-}
-
-fn has_known_ending(file: &Path) -> bool {
-    file.extension()
-        .is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
 }
 
 fn is_source(file: &Path) -> bool {
