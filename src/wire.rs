@@ -2,7 +2,13 @@
 //!
 //! Offsets are those of the outermost buffer, so that an error says where it is without counting.
 
+mod problem;
+mod trace;
+
 use std::ops::Range;
+
+pub use self::problem::{Fault, Problem};
+pub(crate) use self::trace::path_to;
 
 /// How deep messages and groups may be nested below the outermost one: the limit of Google's
 /// runtimes.
@@ -16,64 +22,6 @@ pub(crate) const CONTINUED: u64 = 0x8080_8080_8080_8080;
 
 /// The largest field number, 2^29 - 1.
 const LAST_FIELD: u64 = (1 << 29) - 1;
-
-/// What is wrong, and at which byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub problem: Problem,
-    pub at: usize,
-}
-
-/// Why bytes are not a message, or a message has no JSON form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    #[error("truncated varint")]
-    TruncatedVarint,
-    #[error("varint longer than 10 bytes")]
-    LongVarint,
-    #[error("length {0} reaches past the end")]
-    LengthPastEnd(u64),
-    #[error("truncated fixed-width value")]
-    TruncatedFixed,
-    #[error("field number 0")]
-    FieldZero,
-    #[error("field number out of range")]
-    FieldOutOfRange,
-    #[error("wire type {0} does not exist")]
-    WireType(u8),
-    #[error("group without an end")]
-    OpenGroup,
-    #[error("end of a group that was not begun")]
-    StrayEndGroup,
-    #[error("nested deeper than {DEPTH_LIMIT} levels")]
-    TooDeep,
-    #[error("invalid UTF-8 in a string")]
-    Utf8,
-    #[error("time outside the years 1 to 9999")]
-    Timestamp,
-    #[error("duration out of range or of mixed sign")]
-    Duration,
-    #[error("a Value that is not a finite number")]
-    NotFinite,
-    #[error("an Any of a type that is not known")]
-    UnknownAny,
-    #[error("a field mask path that is not lower_snake_case")]
-    FieldMask,
-}
-
-impl Problem {
-    pub(crate) fn at(self, at: usize) -> Fault {
-        Fault { problem: self, at }
-    }
-
-    /// Whether the bytes are well formed, and only what they say cannot be written as JSON.
-    pub(crate) fn is_about_content(self) -> bool {
-        matches!(
-            self,
-            Self::Timestamp | Self::Duration | Self::NotFinite | Self::UnknownAny | Self::FieldMask
-        )
-    }
-}
 
 /// The six wire types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +40,43 @@ pub(crate) enum Wire {
 pub(crate) struct Tag {
     pub(crate) number: u32,
     pub(crate) wire: Wire,
+}
+
+/// A tag of one or two bytes, in its shortest form, as it stands on the wire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShortTag {
+    /// The first one lowest.
+    bytes: u16,
+    /// The bits that count.
+    mask: u16,
+    length: u8,
+}
+
+impl ShortTag {
+    /// Nothing is equal to it.
+    pub(crate) const NONE: Self = Self {
+        bytes: 1,
+        mask: 0,
+        length: 0,
+    };
+
+    /// [`Self::NONE`] for one that is longer.
+    #[expect(clippy::cast_possible_truncation, reason = "of 14 bits and two marks")]
+    pub(crate) fn new(tag: u32) -> Self {
+        match tag {
+            0..0x80 => Self {
+                bytes: tag as u16,
+                mask: 0xff,
+                length: 1,
+            },
+            0x80..0x4000 => Self {
+                bytes: (tag & 0x7f | 0x80 | tag >> 7 << 8) as u16,
+                mask: 0xffff,
+                length: 2,
+            },
+            _ => Self::NONE,
+        }
+    }
 }
 
 /// A place in a message.
@@ -158,7 +143,8 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it is one load")]
     fn load<const N: usize>(&self) -> Option<&'a [u8; N]> {
-        self.bytes.get(self.at..)?.first_chunk()
+        let end = self.at.checked_add(N)?;
+        self.bytes.get(self.at..end)?.first_chunk()
     }
 
     #[inline(always)]
@@ -166,7 +152,7 @@ impl<'a> Reader<'a> {
         clippy::inline_always,
         reason = "most varints are one byte, read in fewer steps than a call takes"
     )]
-    pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Box<Fault>> {
         if self.at < self.end
             && let Some(&byte) = self.bytes.get(self.at)
             && byte < 0x80
@@ -180,7 +166,7 @@ impl<'a> Reader<'a> {
     /// As [`Self::varint`], for values of up to 8 bytes alike: without a branch that depends on it.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-    pub(crate) fn number(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn number(&mut self) -> Result<u64, Box<Fault>> {
         if let Some(&chunk) = self.load() {
             let word = u64::from_le_bytes(chunk);
             let ends = !word & CONTINUED;
@@ -205,7 +191,7 @@ impl<'a> Reader<'a> {
     /// As [`Self::number`]; `ahead` holds the next 6 bytes, or [`CONTINUED`].
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-    pub(crate) fn number_ahead(&mut self, ahead: u64) -> Result<u64, Fault> {
+    pub(crate) fn number_ahead(&mut self, ahead: u64) -> Result<u64, Box<Fault>> {
         let ends = !ahead & (CONTINUED >> 16);
         let at = self.at + (ends.trailing_zeros() as usize + 1) / 8;
         if ends != 0 && at <= self.end {
@@ -215,18 +201,29 @@ impl<'a> Reader<'a> {
         self.number()
     }
 
+    /// As [`Self::number_ahead`], for values of one byte as a rule.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
+    pub(crate) fn byte_ahead(&mut self, ahead: u64) -> Result<u64, Box<Fault>> {
+        if ahead & 0x80 == 0 && self.at < self.end {
+            self.at += 1;
+            return Ok(ahead & 0x7f);
+        }
+        self.number()
+    }
+
     /// As [`Self::uint32`]; `ahead` holds the next 6 bytes, or [`CONTINUED`].
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
     #[expect(clippy::cast_possible_truncation, reason = "asked for by protobuf")]
-    pub(crate) fn uint32_ahead(&mut self, ahead: u64) -> Result<u32, Fault> {
+    pub(crate) fn uint32_ahead(&mut self, ahead: u64) -> Result<u32, Box<Fault>> {
         Ok(self.number_ahead(ahead)? as u32)
     }
 
     /// As [`Self::delimited`]; `ahead` holds the next byte, or [`CONTINUED`].
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-    pub(crate) fn delimited_ahead(&mut self, ahead: u64) -> Result<Range<usize>, Fault> {
+    pub(crate) fn delimited_ahead(&mut self, ahead: u64) -> Result<Range<usize>, Box<Fault>> {
         let length = (ahead & 0xff) as usize;
         let start = self.at + 1;
         if length < 0x80 && start + length <= self.end {
@@ -239,44 +236,44 @@ impl<'a> Reader<'a> {
     /// A 32-bit integer: of a wider varint, what fits counts, as the specification has it.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "asked for by protobuf")]
-    pub(crate) fn uint32(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn uint32(&mut self) -> Result<u32, Box<Fault>> {
         Ok(self.number()? as u32)
     }
 
     #[inline]
-    pub(crate) fn int32(&mut self) -> Result<i32, Fault> {
+    pub(crate) fn int32(&mut self) -> Result<i32, Box<Fault>> {
         Ok(self.uint32()?.cast_signed())
     }
 
     #[inline]
-    pub(crate) fn uint64(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn uint64(&mut self) -> Result<u64, Box<Fault>> {
         self.number()
     }
 
     #[inline]
-    pub(crate) fn int64(&mut self) -> Result<i64, Fault> {
+    pub(crate) fn int64(&mut self) -> Result<i64, Box<Fault>> {
         Ok(self.number()?.cast_signed())
     }
 
-    pub(crate) fn sint32(&mut self) -> Result<i32, Fault> {
+    pub(crate) fn sint32(&mut self) -> Result<i32, Box<Fault>> {
         let raw = self.uint32()?;
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
-    pub(crate) fn sint64(&mut self) -> Result<i64, Fault> {
+    pub(crate) fn sint64(&mut self) -> Result<i64, Box<Fault>> {
         let raw = self.number()?;
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
-    pub(crate) fn bool(&mut self) -> Result<bool, Fault> {
+    pub(crate) fn bool(&mut self) -> Result<bool, Box<Fault>> {
         Ok(self.varint()? != 0)
     }
 
-    pub(crate) fn sfixed32(&mut self) -> Result<i32, Fault> {
+    pub(crate) fn sfixed32(&mut self) -> Result<i32, Box<Fault>> {
         Ok(self.fixed32()?.cast_signed())
     }
 
-    pub(crate) fn sfixed64(&mut self) -> Result<i64, Fault> {
+    pub(crate) fn sfixed64(&mut self) -> Result<i64, Box<Fault>> {
         Ok(self.fixed64()?.cast_signed())
     }
 
@@ -298,24 +295,24 @@ impl<'a> Reader<'a> {
         Some((tag as u32, word >> 8 >> (8 * more)))
     }
 
-    /// Reads over `tag` if it is next, in its shortest form and no longer than two bytes.
+    /// Reads over `tag` if it is next, and shows at least 6 bytes of what lies behind it.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the reader then stays in registers")]
-    pub(crate) fn follows(&mut self, tag: u32) -> Option<u64> {
-        let before = self.at;
-        match self.short_tag() {
-            Some((next, ahead)) if next == tag => Some(ahead),
-            _ => {
-                self.at = before;
-                None
-            }
+    #[expect(clippy::cast_possible_truncation, reason = "two bytes")]
+    pub(crate) fn follows(&mut self, tag: ShortTag) -> Option<u64> {
+        let word = self.word()?;
+        let at = self.at + usize::from(tag.length);
+        if word as u16 & tag.mask != tag.bytes || at > self.end {
+            return None;
         }
+        self.at = at;
+        Some(word >> (8 * tag.length))
     }
 
     /// The next field's tag; `None` at the end of the message.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "both are checked to fit")]
-    pub(crate) fn tag(&mut self) -> Result<Option<Tag>, Fault> {
+    pub(crate) fn tag(&mut self) -> Result<Option<Tag>, Box<Fault>> {
         if self.is_at_end() {
             return Ok(None);
         }
@@ -343,7 +340,7 @@ impl<'a> Reader<'a> {
     /// The place of a length-delimited value.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "no longer than the buffer")]
-    pub(crate) fn delimited(&mut self) -> Result<Range<usize>, Fault> {
+    pub(crate) fn delimited(&mut self) -> Result<Range<usize>, Box<Fault>> {
         let start = self.at;
         let length = self.varint()?;
         let left = self.end - self.at;
@@ -356,17 +353,17 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(crate) fn fixed32(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn fixed32(&mut self) -> Result<u32, Box<Fault>> {
         self.fixed().map(u32::from_le_bytes)
     }
 
     #[inline]
-    pub(crate) fn fixed64(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn fixed64(&mut self) -> Result<u64, Box<Fault>> {
         self.fixed().map(u64::from_le_bytes)
     }
 
     #[inline]
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Box<Fault>> {
         match self.load() {
             Some(&bytes) if self.at + N <= self.end => {
                 self.at += N;
@@ -377,7 +374,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads over the value that follows `tag`, within `depth` more levels of groups.
-    pub(crate) fn skip(&mut self, tag: Tag, depth: u32) -> Result<(), Fault> {
+    pub(crate) fn skip(&mut self, tag: Tag, depth: u32) -> Result<(), Box<Fault>> {
         match tag.wire {
             Wire::Varint => self.varint().map(drop),
             Wire::Fixed64 => self.fixed64().map(drop),
@@ -390,7 +387,7 @@ impl<'a> Reader<'a> {
 
     /// The place of the fields of a group whose begin has been read; leaves the reader behind its
     /// end.
-    pub(crate) fn group(&mut self, number: u32, depth: u32) -> Result<Range<usize>, Fault> {
+    pub(crate) fn group(&mut self, number: u32, depth: u32) -> Result<Range<usize>, Box<Fault>> {
         let start = self.at;
         let Some(depth) = depth.checked_sub(1) else {
             return Err(Problem::TooDeep.at(start));
@@ -415,7 +412,7 @@ impl<'a> Reader<'a> {
 /// The varint at `at`, and the place behind it. It is not given the reader: one that a call sees
 /// would have to live in memory.
 #[inline(never)]
-fn long_varint(bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Fault> {
+fn long_varint(bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Box<Fault>> {
     let rest = &bytes[at..end];
     if let Some(&[low @ .., ninth, tenth]) = rest.first_chunk::<VARINT_BYTES>() {
         let word = u64::from_le_bytes(low);

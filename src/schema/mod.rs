@@ -184,7 +184,7 @@ fn is_location(payload: &[u8]) -> bool {
     has_field(payload, LOCATION_FIELD, Wire::Len).unwrap_or(true)
 }
 
-fn has_field(payload: &[u8], number: u32, wire: Wire) -> Result<bool, Fault> {
+fn has_field(payload: &[u8], number: u32, wire: Wire) -> Result<bool, Box<Fault>> {
     let mut reader = Reader::new(payload);
     while let Some(tag) = reader.tag()? {
         if (tag.number, tag.wire) == (number, wire) {

@@ -91,16 +91,18 @@ impl Index {
             .filter(|number| *number <= DENSE_NUMBERS)
             .max()
             .unwrap_or(0);
-        let mut dense = vec![Slot::EMPTY; last as usize + 1];
-        let slots = fields.iter().zip(0..);
-        let slots: Box<[Slot]> = slots
-            .map(|(field, index)| Slot::new(field, index))
-            .collect();
-        for (field, known) in fields.iter().zip(&slots) {
-            if let Some(slot) = dense.get_mut(field.number() as usize) {
-                *slot = *known;
+        let none = u32::try_from(fields.len()).expect("fewer than there are numbers");
+        let mut dense = vec![none; last as usize + 1];
+        for (field, index) in fields.iter().zip(0..) {
+            if let Some(known) = dense.get_mut(field.number() as usize) {
+                *known = index;
             }
         }
+        let slots = fields.iter().zip(0..);
+        let slots = slots
+            .map(|(field, index)| Slot::new(field, index))
+            .chain([Slot::NONE])
+            .collect();
         Message {
             shape: shape(message, style),
             fields: fields.into(),

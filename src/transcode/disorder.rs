@@ -18,14 +18,14 @@ struct Occurrence<'t> {
     at: usize,
 }
 
-impl<'t> Writer<'t, '_> {
+impl<'t> Writer<'t> {
     /// Writes the fields of a message in the order of their numbers, each with a comma before it.
     pub(super) fn sorted_fields(
         &mut self,
         message: &'t Message,
         reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let mut found = self.occurrences(message, reader, depth)?;
         keep_last_members(&mut found);
         // Stable: what comes again stays in its order.
@@ -63,7 +63,7 @@ impl<'t> Writer<'t, '_> {
         message: &'t Message,
         mut reader: Reader,
         depth: u32,
-    ) -> Result<Vec<Occurrence<'t>>, Fault> {
+    ) -> Result<Vec<Occurrence<'t>>, Box<Fault>> {
         let mut found = Vec::new();
         while let Some(tag) = reader.tag()? {
             let value = reader;
@@ -83,7 +83,7 @@ impl<'t> Writer<'t, '_> {
     }
 
     /// An enum value that the schema does not know is as good as absent, where it is not kept.
-    pub(super) fn is_known(&self, field: &Field, mut value: Reader) -> Result<bool, Fault> {
+    pub(super) fn is_known(&self, field: &Field, mut value: Reader) -> Result<bool, Box<Fault>> {
         if field.kind != Form::ClosedEnum
             || !matches!(field.shape, FieldShape::Present | FieldShape::Implicit)
         {
@@ -100,17 +100,20 @@ impl<'t> Writer<'t, '_> {
         pieces: &[Occurrence],
         bytes: &[u8],
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let places = pieces.iter().map(|piece| piece.at);
-        let joined = Joined::new(field, places, bytes, depth);
-        let joined = self.within(field, joined)?;
+        let joined = Joined::new(field, places, bytes, depth)?;
         self.out.snippet(&field.key);
-        let result = deeper(depth, joined.origin(0))
-            .and_then(|depth| self.joined(field.target, &joined, depth));
-        self.within(field, result)
+        let depth = deeper(depth, joined.origin(0))?;
+        self.joined(field.target, &joined, depth)
     }
 
-    pub(super) fn joined(&mut self, id: u32, joined: &Joined, depth: u32) -> Result<(), Fault> {
+    pub(super) fn joined(
+        &mut self,
+        id: u32,
+        joined: &Joined,
+        depth: u32,
+    ) -> Result<(), Box<Fault>> {
         self.message(id, Reader::new(&joined.bytes), depth)
             .map_err(|fault| fault.problem.at(joined.origin(fault.at)))
     }
@@ -142,7 +145,11 @@ fn keep_last_members(found: &mut Vec<Occurrence>) {
 }
 
 /// The places behind the tags of a field.
-pub(super) fn places(field: &Field, mut reader: Reader, depth: u32) -> Result<Vec<usize>, Fault> {
+pub(super) fn places(
+    field: &Field,
+    mut reader: Reader,
+    depth: u32,
+) -> Result<Vec<usize>, Box<Fault>> {
     let mut places = Vec::new();
     while let Some(tag) = reader.tag()? {
         if tag.number == field.number() && accepts(field, tag) {
@@ -168,7 +175,7 @@ impl Joined {
         places: impl Iterator<Item = usize>,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Box<Fault>> {
         let mut joined = Self {
             bytes: Vec::new(),
             pieces: Vec::new(),
@@ -189,7 +196,7 @@ impl Joined {
     pub(super) fn of(
         parts: impl Iterator<Item = Range<usize>>,
         bytes: &[u8],
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Box<Fault>> {
         let mut joined = Self {
             bytes: Vec::new(),
             pieces: Vec::new(),
@@ -200,7 +207,7 @@ impl Joined {
         Ok(joined)
     }
 
-    fn push(&mut self, part: Reader) -> Result<(), Fault> {
+    fn push(&mut self, part: Reader) -> Result<(), Box<Fault>> {
         whole(part)?;
         self.pieces.push((self.bytes.len(), part.at));
         self.bytes.extend_from_slice(part.rest());
@@ -218,7 +225,7 @@ impl Joined {
 }
 
 /// Fails where a piece ends in the midst of a field, which joining would hide.
-fn whole(mut piece: Reader) -> Result<(), Fault> {
+fn whole(mut piece: Reader) -> Result<(), Box<Fault>> {
     while let Some(tag) = piece.tag()? {
         piece.skip(tag, DEPTH_LIMIT)?;
     }

@@ -3,7 +3,7 @@
 
 use super::out::Out;
 
-impl Out<'_> {
+impl Out {
     pub(super) fn double(&mut self, value: f64) {
         if value.is_finite() {
             let mut buffer = zmij::Buffer::new();

@@ -5,15 +5,14 @@
 //! and of a oneof the last member is there. A list on the way stands for all its elements, in their
 //! order.
 
-use std::borrow::Cow;
-use std::ops::Range;
+mod value;
+mod walk;
 
-use super::disorder::Joined;
+pub use self::value::{Found, Value};
+use self::walk::{Pieces, Walk};
+use super::JsonStyle;
 use super::error::DecodeError;
 use super::tables::{Field, FieldShape, Form, MessageId, Shape, Tables};
-use super::write::accepts;
-use super::{JsonStyle, write_json};
-use crate::wire::{DEPTH_LIMIT, Fault, Reader, Tag};
 
 /// The fields that lead to one, in the tables that it was compiled against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,29 +47,6 @@ pub enum Kind<'t> {
     Message,
     /// One value of a form that is known only once it is read, as that of a wrapper.
     Any,
-}
-
-/// One value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value<'a> {
-    Bool(bool),
-    Integer(i128),
-    Float(f64),
-    Text(Cow<'a, str>),
-    /// A value that the schema does not know has no name.
-    Enum {
-        number: i32,
-        name: Option<&'a str>,
-    },
-    Message,
-}
-
-/// What stands at the end of a path.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Found<'a> {
-    pub value: Value<'a>,
-    /// Whether it shows in JSON: the default of a field that does not tell it from absence does not.
-    pub is_shown: bool,
 }
 
 impl Path {
@@ -151,13 +127,12 @@ impl Path {
             tables,
             bytes,
             see: &mut see,
-            path: Vec::new(),
         };
         let whole = 0..bytes.len();
         let result = walk.step(&self.steps, &Pieces::one(whole));
         result.map(drop).map_err(|fault| {
             let root = self.steps.first().map_or(0, |(message, _)| *message);
-            DecodeError::new(tables.name(MessageId(root)), &walk.path, fault)
+            DecodeError::new(tables, MessageId(root), bytes, &fault)
         })
     }
 
@@ -178,310 +153,12 @@ impl Path {
     }
 }
 
-impl Value<'_> {
-    /// Appends its text, as JSON shows it, without quotes; a message has none.
-    pub fn append(&self, to: &mut String) {
-        match self {
-            Self::Bool(value) => to.push_str(if *value { "true" } else { "false" }),
-            Self::Integer(value) => to.push_str(itoa::Buffer::new().format(*value)),
-            Self::Float(value) => to.push_str(super::float_text(*value).trim_matches('"')),
-            Self::Text(text) => to.push_str(text),
-            Self::Enum {
-                name: Some(name), ..
-            } => to.push_str(name),
-            Self::Enum { number, .. } => to.push_str(itoa::Buffer::new().format(*number)),
-            Self::Message => {}
-        }
-    }
-}
-
 fn field_at(tables: &Tables, (message, field): (u32, u32)) -> &Field {
     &tables.messages(JsonStyle::Readable)[message as usize].fields[field as usize]
 }
 
 fn shape_of(tables: &Tables, field: &Field) -> Shape {
     tables.messages(JsonStyle::Readable)[field.target as usize].shape
-}
-
-/// The places of a message's bytes: one, unless it came in pieces.
-#[derive(Default)]
-struct Pieces {
-    first: Option<Range<usize>>,
-    others: Vec<Range<usize>>,
-}
-
-impl Pieces {
-    fn one(range: Range<usize>) -> Self {
-        Self {
-            first: Some(range),
-            others: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, range: Range<usize>) {
-        match self.first {
-            None => self.first = Some(range),
-            Some(_) => self.others.push(range),
-        }
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Range<usize>> {
-        self.first.iter().chain(&self.others).cloned()
-    }
-}
-
-struct Walk<'a, 's> {
-    tables: &'a Tables,
-    bytes: &'a [u8],
-    see: &'s mut dyn FnMut(Found<'a>) -> bool,
-    /// The fields that lead to a fault, from the innermost one outwards.
-    path: Vec<&'a Field>,
-}
-
-impl<'a> Walk<'a, '_> {
-    /// Takes the first of the steps in the message at `pieces`; `false` once enough is seen.
-    fn step(&mut self, steps: &[(u32, u32)], pieces: &Pieces) -> Result<bool, Fault> {
-        let Some((&first, rest)) = steps.split_first() else {
-            return Ok(true);
-        };
-        let field = field_at(self.tables, first);
-        let result = match field.shape {
-            FieldShape::List | FieldShape::Map => self.each(first.0, field, rest, pieces),
-            FieldShape::Present | FieldShape::Implicit => self.single(first.0, field, rest, pieces),
-        };
-        if result.is_err() {
-            self.path.push(field);
-        }
-        result
-    }
-
-    /// Goes on with every element of a list.
-    fn each(
-        &mut self,
-        message: u32,
-        field: &'a Field,
-        rest: &[(u32, u32)],
-        pieces: &Pieces,
-    ) -> Result<bool, Fault> {
-        for piece in pieces.iter() {
-            let mut reader = Reader::new(self.bytes).part(piece);
-            while let Some((other, tag)) = self.next_field(message, &mut reader)? {
-                if other.number() != field.number() {
-                    reader.skip(tag, DEPTH_LIMIT)?;
-                } else if field.is_message() {
-                    let range = Self::range(field, &mut reader)?;
-                    if !self.behind(field, rest, &Pieces::one(range))? {
-                        return Ok(false);
-                    }
-                } else if !self.elements(field, tag, &mut reader)? {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Goes on with what a field that is no list says in the end.
-    fn single(
-        &mut self,
-        message: u32,
-        field: &'a Field,
-        rest: &[(u32, u32)],
-        pieces: &Pieces,
-    ) -> Result<bool, Fault> {
-        let mut found = Pieces::default();
-        let mut last = None;
-        for piece in pieces.iter() {
-            let end = piece.end;
-            let mut reader = Reader::new(self.bytes).part(piece);
-            while let Some((other, tag)) = self.next_field(message, &mut reader)? {
-                if other.number() == field.number() {
-                    last = Some(reader.at..end);
-                    if field.is_message() {
-                        found.push(Self::range(field, &mut reader)?);
-                        continue;
-                    }
-                } else if other.oneof().is_some() && other.oneof() == field.oneof() {
-                    last = None;
-                    found.clear();
-                }
-                reader.skip(tag, DEPTH_LIMIT)?;
-            }
-        }
-        match last {
-            Some(_) if field.is_message() => self.behind(field, rest, &found),
-            Some(place) => {
-                let mut reader = Reader::new(self.bytes).part(place);
-                self.show(field, &mut reader)
-            }
-            // As absent as its default, which is its value.
-            None if field.shape == FieldShape::Implicit => {
-                self.show(field, &mut Reader::new(&[0; 8]))
-            }
-            None => Ok(true),
-        }
-    }
-
-    /// The next field that the schema knows, the reader behind its tag.
-    fn next_field(
-        &self,
-        message: u32,
-        reader: &mut Reader,
-    ) -> Result<Option<(&'a Field, Tag)>, Fault> {
-        let message = &self.tables.messages(JsonStyle::Readable)[message as usize];
-        while let Some(tag) = reader.tag()? {
-            match message.field(tag.number) {
-                Some(field) if accepts(field, tag) => return Ok(Some((field, tag))),
-                _ => reader.skip(tag, DEPTH_LIMIT)?,
-            }
-        }
-        Ok(None)
-    }
-
-    /// The place of a message's fields.
-    fn range(field: &Field, reader: &mut Reader) -> Result<Range<usize>, Fault> {
-        match field.kind {
-            Form::Group => reader.group(field.number(), DEPTH_LIMIT),
-            _ => reader.delimited(),
-        }
-    }
-
-    /// Goes on in a message, or shows it where the path ends.
-    fn behind(
-        &mut self,
-        field: &'a Field,
-        rest: &[(u32, u32)],
-        pieces: &Pieces,
-    ) -> Result<bool, Fault> {
-        if !rest.is_empty() {
-            return self.step(rest, pieces);
-        }
-        let value = match shape_of(self.tables, field) {
-            Shape::Object => Value::Message,
-            _ if field.shape == FieldShape::Map => Value::Message,
-            _ => self.one_value(field, pieces)?,
-        };
-        Ok((self.see)(Found {
-            value,
-            is_shown: true,
-        }))
-    }
-
-    /// The value of a message that is one, as an address or a time.
-    fn one_value(&self, field: &Field, pieces: &Pieces) -> Result<Value<'a>, Fault> {
-        let joined = Joined::of(pieces.iter(), self.bytes)?;
-        let mut json = Vec::new();
-        let id = MessageId(field.target);
-        write_json(
-            self.tables,
-            id,
-            &joined.bytes,
-            JsonStyle::Readable,
-            &mut json,
-        )
-        .map_err(|error| error.problem.at(joined.origin(error.offset)))?;
-        Ok(match serde_json::from_slice(&json) {
-            Ok(serde_json::Value::String(text)) => Value::Text(text.into()),
-            Ok(serde_json::Value::Bool(value)) => Value::Bool(value),
-            Ok(serde_json::Value::Number(number)) => match number.as_i128() {
-                Some(integer) => Value::Integer(integer),
-                None => number.as_f64().map_or(Value::Message, Value::Float),
-            },
-            _ => Value::Message,
-        })
-    }
-
-    /// Shows the elements of one occurrence of a list of scalars.
-    fn elements(
-        &mut self,
-        field: &'a Field,
-        tag: Tag,
-        reader: &mut Reader<'a>,
-    ) -> Result<bool, Fault> {
-        if tag.wire == field.wire() {
-            return self.show(field, reader);
-        }
-        let range = reader.delimited()?;
-        let mut packed = reader.part(range);
-        while !packed.is_at_end() {
-            if !self.show(field, &mut packed)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn show(&mut self, field: &'a Field, reader: &mut Reader<'a>) -> Result<bool, Fault> {
-        let value = self.scalar(field, reader)?;
-        let is_shown = field.shape != FieldShape::Implicit || !is_default(&value);
-        Ok((self.see)(Found { value, is_shown }))
-    }
-
-    fn scalar(&self, field: &'a Field, reader: &mut Reader<'a>) -> Result<Value<'a>, Fault> {
-        Ok(match field.kind {
-            Form::Bool => Value::Bool(reader.bool()?),
-            Form::Int32 => Value::Integer(reader.int32()?.into()),
-            Form::Uint32 => Value::Integer(reader.uint32()?.into()),
-            Form::Sint32 => Value::Integer(reader.sint32()?.into()),
-            Form::Fixed32 => Value::Integer(reader.fixed32()?.into()),
-            Form::Sfixed32 => Value::Integer(reader.sfixed32()?.into()),
-            Form::Int64 => Value::Integer(reader.int64()?.into()),
-            Form::Uint64 => Value::Integer(reader.varint()?.into()),
-            Form::Sint64 => Value::Integer(reader.sint64()?.into()),
-            Form::Fixed64 => Value::Integer(reader.fixed64()?.into()),
-            Form::Sfixed64 => Value::Integer(reader.sfixed64()?.into()),
-            Form::Float => Value::Float(as_shown(f32::from_bits(reader.fixed32()?))),
-            Form::Double => Value::Float(f64::from_bits(reader.fixed64()?)),
-            Form::String | Form::Text | Form::Bytes => {
-                let range = reader.delimited()?;
-                text(field, reader.bytes, range)?
-            }
-            Form::Enum | Form::ClosedEnum => {
-                let number = reader.int32()?;
-                let name = self.tables.enum_name(field.target, number);
-                Value::Enum { number, name }
-            }
-            Form::Null | Form::Message | Form::Group => Value::Message,
-        })
-    }
-}
-
-/// The number that the shortest text of a float stands for, which is what people compare with.
-fn as_shown(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
-}
-
-fn text<'a>(field: &Field, bytes: &'a [u8], range: Range<usize>) -> Result<Value<'a>, Fault> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-
-    let start = range.start;
-    let value = &bytes[range];
-    if field.kind != Form::Bytes {
-        match std::str::from_utf8(value) {
-            Ok(text) => return Ok(Value::Text(text.into())),
-            Err(error) if field.kind == Form::String => {
-                return Err(crate::wire::Problem::Utf8.at(start + error.valid_up_to()));
-            }
-            Err(_) => {}
-        }
-    }
-    Ok(Value::Text(STANDARD.encode(value).into()))
-}
-
-fn is_default(value: &Value<'_>) -> bool {
-    match value {
-        Value::Bool(value) => !value,
-        Value::Integer(value) => *value == 0,
-        Value::Float(value) => value.to_bits() == 0,
-        Value::Text(text) => text.is_empty(),
-        Value::Enum { number, .. } => *number == 0,
-        Value::Message => false,
-    }
 }
 
 #[cfg(test)]

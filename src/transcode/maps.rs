@@ -37,14 +37,14 @@ enum Key {
     Number(u64),
 }
 
-impl<'t> Writer<'t, '_> {
+impl<'t> Writer<'t> {
     /// Writes a map from the entries that follow each other, the first one's tag being read.
     pub(super) fn run_of_entries(
         &mut self,
         field: &'t Field,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let base = self.entries.len();
         loop {
             self.push_entry(field, reader, depth)?;
@@ -66,7 +66,7 @@ impl<'t> Writer<'t, '_> {
         occurrences: impl Iterator<Item = usize>,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let base = self.entries.len();
         for at in occurrences {
             self.push_entry(field, &mut Reader::starting_at(at, bytes), depth)?;
@@ -80,12 +80,11 @@ impl<'t> Writer<'t, '_> {
         base: usize,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let start = self.out.position();
         self.out.snippet(&field.key);
         let empty = self.out.position();
-        let result = self.entries_object(field, base, bytes, depth);
-        self.within(field, result)?;
+        self.entries_object(field, base, bytes, depth)?;
         if self.out.position() == empty + b"{}".len() {
             self.out.back_to(start);
         }
@@ -99,7 +98,7 @@ impl<'t> Writer<'t, '_> {
         base: usize,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         keep_last(&mut self.entries, base, bytes);
         let start = self.out.position();
         // By index: writing a value may put further entries behind these for a while.
@@ -118,9 +117,8 @@ impl<'t> Writer<'t, '_> {
         field: &'t Field,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
-        let entry = self.entry(field, reader, depth);
-        let entry = self.within(field, entry)?;
+    ) -> Result<(), Box<Fault>> {
+        let entry = self.entry(field, reader, depth)?;
         self.entries.extend(entry);
         Ok(())
     }
@@ -132,7 +130,7 @@ impl<'t> Writer<'t, '_> {
         field: &Field,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<Option<Entry>, Fault> {
+    ) -> Result<Option<Entry>, Box<Fault>> {
         let fields = reader.delimited()?;
         let mut reader = reader.part(fields.clone());
         let depth = deeper(depth, reader.at)?;
@@ -166,21 +164,19 @@ impl<'t> Writer<'t, '_> {
         entry: &Entry,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let message = &self.messages[field.target as usize];
         let (Some(key), Some(value)) = (message.field(KEY), message.field(VALUE)) else {
             return Ok(());
         };
         let depth = deeper(depth, entry.fields.start)?;
         self.out.byte(b',');
-        let wrote = self.entry_key(key, entry, bytes);
-        self.within(key, wrote)?;
+        self.entry_key(key, entry, bytes)?;
         self.out.byte(b':');
-        let wrote = self.entry_value(value, entry, bytes, depth);
-        self.within(value, wrote)
+        self.entry_value(value, entry, bytes, depth)
     }
 
-    fn entry_key(&mut self, field: &Field, entry: &Entry, bytes: &[u8]) -> Result<(), Fault> {
+    fn entry_key(&mut self, field: &Field, entry: &Entry, bytes: &[u8]) -> Result<(), Box<Fault>> {
         match &entry.key {
             Key::Text(range) => self.string(bytes, range.clone())?,
             Key::Absent if field.kind == Form::String => self.out.text(b"\"\""),
@@ -210,7 +206,7 @@ impl<'t> Writer<'t, '_> {
         entry: &Entry,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let bytes = &bytes[..entry.fields.end];
         match entry.value {
             None if matches!(field.kind, Form::Enum | Form::ClosedEnum) => {
@@ -236,7 +232,7 @@ impl<'t> Writer<'t, '_> {
 }
 
 /// Reads a key so that equal keys are equal numbers, however they are encoded.
-fn read_key(field: &Field, reader: &mut Reader) -> Result<Key, Fault> {
+fn read_key(field: &Field, reader: &mut Reader) -> Result<Key, Box<Fault>> {
     Ok(match field.kind {
         Form::String => Key::Text(reader.delimited()?),
         Form::Bool => Key::Number(u64::from(reader.bool()?)),

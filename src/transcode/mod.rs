@@ -21,6 +21,8 @@ mod text;
 mod well_known;
 mod write;
 
+use std::mem;
+
 pub use self::error::DecodeError;
 pub use self::lookup::{Found, Kind, NoPath, Path, Value};
 pub use self::parts::{Part, Rest, parts, repeated_messages};
@@ -45,34 +47,27 @@ pub fn write_json(
     style: JsonStyle,
     to: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
-    let before = to.len();
-    let mut out = Out::after(to);
+    let mut out = Out::after(mem::take(to));
     out.room(payload.len() * USUAL_GROWTH);
     let mut writer = Writer::new(tables, style, out);
-    let result = writer.message(id.0, Reader::new(payload), DEPTH_LIMIT);
-    let written = writer.out.position();
-    let error = result
-        .err()
-        .map(|fault| DecodeError::new(tables.name(id), &writer.path, fault));
-    match error {
-        None => {
-            to.truncate(written);
+    match writer.message(id.0, Reader::new(payload), DEPTH_LIMIT) {
+        Ok(()) => {
+            *to = writer.out.finish();
             Ok(())
         }
-        Some(error) => {
-            to.truncate(before);
-            Err(error)
+        Err(fault) => {
+            *to = writer.out.abandon();
+            Err(DecodeError::new(tables, id, payload, &fault))
         }
     }
 }
 
 /// Appends `text` to `to` as a JSON string.
 pub fn write_string(text: &str, to: &mut Vec<u8>) {
-    let mut out = Out::after(to);
+    let mut out = Out::after(mem::take(to));
     // Cannot fail: text is UTF-8.
     let _ = out.string(text.as_bytes(), 0..text.len());
-    let written = out.position();
-    to.truncate(written);
+    *to = out.finish();
 }
 
 /// Appends `number` to `to`.
@@ -82,10 +77,7 @@ pub fn write_integer(number: i64, to: &mut Vec<u8>) {
 
 /// A float as JSON has it: in quotes where it is not a number.
 fn float_text(value: f64) -> String {
-    let mut text = Vec::new();
-    let mut out = Out::after(&mut text);
+    let mut out = Out::after(Vec::new());
     out.double(value);
-    let written = out.position();
-    text.truncate(written);
-    String::from_utf8(text).expect("digits and names are ASCII")
+    String::from_utf8(out.finish()).expect("digits and names are ASCII")
 }

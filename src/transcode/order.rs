@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::line::Short;
+use super::line::{SHORT, Short};
 use super::tables::{Field, Form, Message, Slot, Step};
 use super::write::{Writer, accepts};
-use crate::wire::{CONTINUED, Fault, Reader};
+use crate::wire::{CONTINUED, Fault, Problem, Reader, ShortTag};
 
 /// Whether a message could be written in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) enum Pass {
     OutOfOrder,
 }
 
-impl<'t> Writer<'t, '_> {
+impl<'t> Writer<'t> {
     /// Writes the fields as they come, each with a comma before it, unless that is not in order: what
     /// was written up to there is then to be taken back.
     pub(super) fn fields_in_order(
@@ -22,28 +22,41 @@ impl<'t> Writer<'t, '_> {
         message: &'t Message,
         part: Reader,
         depth: u32,
-    ) -> Result<Pass, Fault> {
+    ) -> Result<Pass, Box<Fault>> {
         // One that is passed lies in memory; this one stays in registers.
         let mut reader = part.part(part.at..part.end());
-        let mut highest = 0;
+        // The lowest index that may come: elements of one list may follow each other, but its step
+        // takes them all.
+        let mut lowest = 0;
         let mut members = 0;
         while !reader.is_at_end() {
-            let Some(next) = next_field(message, &mut reader, depth)? else {
-                continue;
+            // Most messages have most of their fields, so that the next one is tried first.
+            let likely = &message.slots[lowest as usize];
+            let (index, next) = if let Some(ahead) = reader.follows(likely.tag) {
+                let next = Next {
+                    slot: likely,
+                    is_packed: false,
+                    ahead,
+                };
+                (lowest, next)
+            } else {
+                match next_field(message, &mut reader, depth)? {
+                    None => continue,
+                    Some(next) if next.slot.index < lowest => return Ok(Pass::OutOfOrder),
+                    Some(next) => (next.slot.index, next),
+                }
             };
-            // Elements of one list may follow each other, but its step takes them all.
-            if next.tag <= highest {
-                return Ok(Pass::OutOfOrder);
-            }
-            highest = next.tag;
-            let field = &message.fields[next.slot.index as usize];
-            if next.slot.is_member {
+            lowest = index + 1;
+            let field = &message.fields[index as usize];
+            let mut step = next.slot.step;
+            if step == Step::Member {
                 if members & field.member_bit() != 0 {
                     return Ok(Pass::OutOfOrder);
                 }
                 members |= field.member_bit();
+                step = next.slot.step_of_member;
             }
-            self.field(field, &next, &mut reader, depth)?;
+            self.field(field, step, next, &mut reader, depth)?;
         }
         Ok(Pass::Done)
     }
@@ -57,67 +70,23 @@ impl<'t> Writer<'t, '_> {
     fn field(
         &mut self,
         field: &'t Field,
-        next: &Next,
+        step: Step,
+        next: Next,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let before = reader.at;
-        let ahead = next.ahead;
+        let (ahead, tag) = (next.ahead, next.slot.tag);
         let always = next.slot.is_always_shown;
-        let is_written = match next.slot.step {
+        let is_written = match step {
             Step::String => {
-                let range = self.within(field, reader.delimited_ahead(ahead))?;
-                self.short_string(field, always, reader.bytes, range.clone())
-                    || self.long_string(field, always, reader.bytes, range)?
+                let range = reader.delimited_ahead(ahead)?;
+                self.short(field, always, reader.bytes, &range, Short::String)
+                    || self.other_string(field, always, reader.bytes, range)?
             }
             Step::Bytes => {
-                let range = self.within(field, reader.delimited_ahead(ahead))?;
-                self.short_bytes(field, always, reader.bytes, range)
-            }
-            Step::Enum => {
-                let number = self.within(field, reader.uint32_ahead(ahead))?;
-                self.enum_name(field, always, number.cast_signed())
-            }
-            Step::Uint32 => {
-                let value = self.within(field, reader.uint32_ahead(ahead))?;
-                self.line(field, always, Short::Unsigned(value.into(), false))
-            }
-            Step::Int32 => {
-                let value = self.within(field, reader.uint32_ahead(ahead))?;
-                let value = value.cast_signed().into();
-                self.line(field, always, Short::Signed(value, false))
-            }
-            Step::Uint64 => {
-                let value = self.within(field, reader.number_ahead(ahead))?;
-                self.line(field, always, Short::Unsigned(value, field.quoted))
-            }
-            Step::Int64 => {
-                let value = self.within(field, reader.number_ahead(ahead))?;
-                self.line(
-                    field,
-                    always,
-                    Short::Signed(value.cast_signed(), field.quoted),
-                )
-            }
-            Step::Bool => {
-                let value = self.within(field, reader.number_ahead(ahead))?;
-                self.line(field, always, Short::Bool(value != 0))
-            }
-            Step::Float => {
-                let bits = self.within(field, reader.fixed32())?;
-                if always || bits != 0 {
-                    self.out.key(&field.key);
-                    self.out.float(f32::from_bits(bits));
-                }
-                true
-            }
-            Step::Double => {
-                let bits = self.within(field, reader.fixed64())?;
-                if always || bits != 0 {
-                    self.out.key(&field.key);
-                    self.out.double(f64::from_bits(bits));
-                }
-                true
+                let range = reader.delimited_ahead(ahead)?;
+                self.short(field, always, reader.bytes, &range, Short::Bytes)
             }
             Step::Message => {
                 self.out.key(&field.key);
@@ -130,13 +99,15 @@ impl<'t> Writer<'t, '_> {
                 while let Some(ahead) = element {
                     self.out.byte(b',');
                     self.inner(field, reader, ahead, depth)?;
-                    element = reader.follows(next.tag);
+                    element = reader.follows(tag);
                 }
                 self.end_list(list);
                 true
             }
             Step::List => {
-                reader.lend(|reader| self.run_of_elements(field, next, reader, depth))?;
+                reader.lend(|reader| {
+                    self.run_of_elements(field, tag, next.is_packed, reader, depth)
+                })?;
                 true
             }
             Step::Map => {
@@ -144,12 +115,73 @@ impl<'t> Writer<'t, '_> {
                 true
             }
             Step::Other => false,
+            _ => self.number(field, step, always, reader, ahead)?,
         };
         if !is_written {
             reader.at = before;
             reader.lend(|reader| self.any_singular(field, reader, depth))?;
         }
         Ok(())
+    }
+
+    /// Writes a number, a boolean or an enum's value, or says that it could not.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the same choice")]
+    fn number(
+        &mut self,
+        field: &Field,
+        step: Step,
+        always: bool,
+        reader: &mut Reader,
+        ahead: u64,
+    ) -> Result<bool, Box<Fault>> {
+        // Each with a line of its own, which then knows what it writes.
+        Ok(match step {
+            Step::Enum => {
+                let number = truncated(reader.byte_ahead(ahead)?);
+                match self.enums[field.target as usize].name(number) {
+                    Some(name) => self.line(field, always, Short::Name(name, number)),
+                    None => false,
+                }
+            }
+            Step::Bool => {
+                let value = reader.byte_ahead(ahead)? != 0;
+                self.line(field, always, Short::Bool(value))
+            }
+            Step::Uint32 => {
+                let value = reader.uint32_ahead(ahead)?.into();
+                self.line(field, always, Short::Unsigned(value, false))
+            }
+            Step::Int32 => {
+                let value = reader.uint32_ahead(ahead)?.cast_signed().into();
+                self.line(field, always, Short::Signed(value, false))
+            }
+            Step::Uint64 => {
+                let value = reader.number_ahead(ahead)?;
+                self.line(field, always, Short::Unsigned(value, field.quoted))
+            }
+            Step::Int64 => {
+                let value = reader.number_ahead(ahead)?.cast_signed();
+                self.line(field, always, Short::Signed(value, field.quoted))
+            }
+            Step::Float => {
+                let bits = reader.fixed32()?;
+                if always || bits != 0 {
+                    self.out.key(&field.key);
+                    self.out.float(f32::from_bits(bits));
+                }
+                true
+            }
+            Step::Double => {
+                let bits = reader.fixed64()?;
+                if always || bits != 0 {
+                    self.out.key(&field.key);
+                    self.out.double(f64::from_bits(bits));
+                }
+                true
+            }
+            _ => false,
+        })
     }
 
     /// Writes a key and a value that fits beside it, unless the value is not to be shown: a default
@@ -167,64 +199,49 @@ impl<'t> Writer<'t, '_> {
         fits
     }
 
+    /// As [`Self::line`], for a value of which the buffer holds as much as is looked at in one go.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of every string")]
-    fn short_string(
+    #[expect(clippy::inline_always, reason = "part of every string and address")]
+    fn short<'b>(
         &mut self,
         field: &Field,
         always: bool,
-        bytes: &[u8],
-        range: Range<usize>,
+        bytes: &'b [u8],
+        range: &Range<usize>,
+        value: impl FnOnce(&'b [u8; SHORT], usize) -> Short<'b>,
     ) -> bool {
         match bytes[range.start..].first_chunk() {
-            Some(text) => self.line(field, always, Short::String(text, range.len())),
+            Some(window) => self.line(field, always, value(window, range.len())),
             None => false,
         }
     }
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of every address")]
-    fn short_bytes(
-        &mut self,
-        field: &Field,
-        always: bool,
-        bytes: &[u8],
-        range: Range<usize>,
-    ) -> bool {
-        match bytes[range.start..].first_chunk() {
-            Some(bytes) => self.line(field, always, Short::Bytes(bytes, range.len())),
-            None => false,
-        }
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of every enum")]
-    fn enum_name(&mut self, field: &Field, always: bool, number: i32) -> bool {
-        match self.enums[field.target as usize].name(number) {
-            Some(name) => self.line(field, always, Short::Name(name, number)),
-            None => false,
-        }
-    }
-
-    /// Writes key and value where the value is no short string.
+    /// Writes key and value where the value is no short string that is copied as it is.
     #[inline(never)]
-    fn long_string(
+    fn other_string(
         &mut self,
         field: &'t Field,
         always: bool,
         bytes: &[u8],
         range: Range<usize>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, Box<Fault>> {
         if !always && range.is_empty() {
             return Ok(true);
+        }
+        let is_begun = range.len() < SHORT && bytes.len() - range.start >= SHORT;
+        if is_begun {
+            match self.out.string_behind(&field.key, bytes, range.clone()) {
+                Ok(()) => return Ok(true),
+                Err(place) if field.kind != Form::Text => return Err(Problem::Utf8.at(place)),
+                Err(_) => {}
+            }
         }
         if field.kind == Form::Text {
             self.text_field(field, bytes, range);
             return Ok(true);
         }
         self.out.snippet(&field.key);
-        let result = self.string(bytes, range);
-        self.within(field, result)?;
+        self.string(bytes, range)?;
         Ok(true)
     }
 
@@ -233,14 +250,15 @@ impl<'t> Writer<'t, '_> {
     fn run_of_elements(
         &mut self,
         field: &'t Field,
-        first: &Next,
+        tag: ShortTag,
+        is_packed: bool,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let list = self.begin_list(field);
         loop {
-            self.elements(field, first.is_packed, reader, depth)?;
-            if first.is_packed || reader.follows(first.tag).is_none() {
+            self.elements(field, is_packed, reader, depth)?;
+            if is_packed || reader.follows(tag).is_none() {
                 break;
             }
         }
@@ -257,17 +275,21 @@ impl<'t> Writer<'t, '_> {
         reader: &mut Reader,
         ahead: u64,
         depth: u32,
-    ) -> Result<(), Fault> {
-        let range = self.within(field, reader.delimited_ahead(ahead))?;
-        let result = self.nested(field, reader.part(range), depth);
-        self.within(field, result)
+    ) -> Result<(), Box<Fault>> {
+        let range = reader.delimited_ahead(ahead)?;
+        self.nested(field, reader.part(range), depth)
     }
 }
 
+/// Of a wider varint, what fits an enum's number counts, as the specification has it.
+#[expect(clippy::cast_possible_truncation, reason = "asked for by protobuf")]
+fn truncated(number: u64) -> i32 {
+    number as i32
+}
+
 /// A field whose tag has been read.
+#[derive(Clone, Copy)]
 struct Next<'t> {
-    /// In its shortest form, and not that of a packed list.
-    tag: u32,
     slot: &'t Slot,
     /// Whether it is a list whose elements stand in one length-delimited value.
     is_packed: bool,
@@ -282,13 +304,12 @@ fn next_field<'t>(
     message: &'t Message,
     reader: &mut Reader,
     depth: u32,
-) -> Result<Option<Next<'t>>, Fault> {
+) -> Result<Option<Next<'t>>, Box<Fault>> {
     let before = reader.at;
     if let Some((tag, ahead)) = reader.short_tag()
         && let Some(slot) = message.tagged(tag)
     {
         return Ok(Some(Next {
-            tag,
             slot,
             is_packed: false,
             ahead,
@@ -304,7 +325,7 @@ fn any_field<'t>(
     message: &'t Message,
     reader: &mut Reader,
     depth: u32,
-) -> Result<Option<Next<'t>>, Fault> {
+) -> Result<Option<Next<'t>>, Box<Fault>> {
     let Some(tag) = reader.tag()? else {
         return Ok(None);
     };
@@ -315,7 +336,6 @@ fn any_field<'t>(
         return Ok(None);
     };
     Ok(Some(Next {
-        tag: field.tag,
         slot,
         is_packed: tag.wire != field.wire(),
         ahead: CONTINUED,

@@ -1,7 +1,7 @@
 //! The text that is being written: numbers, strings and addresses at the end of a growing buffer.
 //!
 //! The buffer is kept longer than what has been written, so that most writes are a copy of fixed
-//! size at a known place; [`super::write_json`] cuts it in the end.
+//! size at a known place; [`Out::finish`] cuts it in the end.
 
 use std::io::Write as _;
 use std::net::Ipv6Addr;
@@ -23,18 +23,30 @@ const GROWTH: usize = 256;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-pub(super) struct Out<'o> {
-    buffer: &'o mut Vec<u8>,
+pub(super) struct Out {
+    buffer: Vec<u8>,
     start: usize,
     at: usize,
 }
 
-impl<'o> Out<'o> {
+impl Out {
     /// Writes behind what the buffer holds.
-    pub(super) fn after(buffer: &'o mut Vec<u8>) -> Self {
+    pub(super) fn after(buffer: Vec<u8>) -> Self {
         let at = buffer.len();
         let start = at;
         Self { buffer, start, at }
+    }
+
+    /// The buffer with what has been written.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.buffer.truncate(self.at);
+        self.buffer
+    }
+
+    /// The buffer as it was.
+    pub(super) fn abandon(mut self) -> Vec<u8> {
+        self.buffer.truncate(self.start);
+        self.buffer
     }
 
     #[inline]
@@ -107,7 +119,10 @@ impl<'o> Out<'o> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every field")]
     pub(super) fn line(&mut self) -> Line<'_> {
-        self.room(LINE);
+        let end = self.at.checked_add(LINE);
+        if end.is_none_or(|end| end > self.buffer.len()) {
+            self.grow(LINE);
+        }
         let room = self.buffer[self.at..].first_chunk_mut();
         Line::new(room.expect("there is room"))
     }
@@ -166,6 +181,26 @@ impl<'o> Out<'o> {
             read += done.read;
             self.at += done.written;
         }
+        self.byte(b'"');
+        Ok(())
+    }
+
+    /// Writes a string of which a line left the key and the quote behind, because the rest of it
+    /// could not be copied as it is. The string is a short one.
+    ///
+    /// # Errors
+    /// See [`Self::string`].
+    pub(super) fn string_behind(
+        &mut self,
+        key: &Snippet,
+        bytes: &[u8],
+        range: Range<usize>,
+    ) -> Result<(), usize> {
+        self.room(LINE + text::ROOM);
+        let start = self.at + usize::from(key.length) + 1;
+        let room = self.buffer[start..].first_chunk_mut();
+        let done = text::write_window(bytes, range, room.expect("there is room"))?;
+        self.at = start + done.written;
         self.byte(b'"');
         Ok(())
     }

@@ -98,7 +98,7 @@ impl Rest {
             }
         })?;
         let joined = Joined::of(runs.into_iter(), payload)
-            .map_err(|fault| DecodeError::new(tables.name(id), &[], fault))?;
+            .map_err(|fault| DecodeError::new(tables, id, payload, &fault))?;
         Ok(Self { id, joined })
     }
 
@@ -135,7 +135,7 @@ fn each_field<'t>(
 ) -> Result<(), DecodeError> {
     let message = &tables.messages(JsonStyle::Readable)[id.0 as usize];
     let mut reader = Reader::new(payload);
-    let mut scan = || -> Result<(), Fault> {
+    let mut scan = || -> Result<(), Box<Fault>> {
         loop {
             let start = reader.at;
             let Some(tag) = reader.tag()? else {
@@ -156,7 +156,7 @@ fn each_field<'t>(
             see(part, start..reader.at, range);
         }
     };
-    scan().map_err(|fault| DecodeError::new(tables.name(id), &[], fault))
+    scan().map_err(|fault| DecodeError::new(tables, id, payload, &fault))
 }
 
 #[cfg(test)]

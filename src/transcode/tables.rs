@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use super::JsonStyle;
-use crate::wire::Wire;
+use crate::wire::{ShortTag, Wire};
 
 /// The longest [`Snippet`] that is copied in one go.
 pub(super) const SNIPPET: usize = 32;
@@ -31,10 +31,10 @@ pub(super) struct Message {
     pub(super) shape: Shape,
     /// In the order of their numbers.
     pub(super) fields: Box<[Field]>,
-    /// A slot for each field.
+    /// A slot for each field, and [`Slot::NONE`] behind them.
     pub(super) slots: Box<[Slot]>,
-    /// The same by field number.
-    pub(super) dense: Box<[Slot]>,
+    /// The index of each field number's slot.
+    pub(super) dense: Box<[u32]>,
 }
 
 /// What must be known of a field before its value is read. All of it is in one small place for each
@@ -43,10 +43,13 @@ pub(super) struct Message {
 pub(super) struct Slot {
     /// In the message's fields.
     pub(super) index: u32,
+    /// What its tag is on the wire.
+    pub(super) tag: ShortTag,
     /// The wire type.
     wire: u8,
     pub(super) step: Step,
-    pub(super) is_member: bool,
+    /// What is to be done for the member of a oneof, once it is known to be the only one.
+    pub(super) step_of_member: Step,
     /// Whether it is written where it has its default.
     pub(super) is_always_shown: bool,
 }
@@ -68,6 +71,7 @@ pub(super) enum Step {
     Messages,
     List,
     Map,
+    Member,
     Other,
 }
 
@@ -207,17 +211,19 @@ impl Message {
     }
 
     pub(super) fn slot(&self, number: u32) -> Option<&Slot> {
-        match self.dense.get(number as usize) {
-            Some(slot) => (slot.wire != Slot::EMPTY.wire).then_some(slot),
-            None => self.sparse(number),
-        }
+        let slot = match self.dense.get(number as usize) {
+            Some(&index) => &self.slots[index as usize],
+            None => self.sparse(number)?,
+        };
+        (slot.wire != Slot::NONE.wire).then_some(slot)
     }
 
     /// The field that has this tag, if its number is not a high one.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every field")]
     pub(super) fn tagged(&self, tag: u32) -> Option<&Slot> {
-        let slot = self.dense.get(tag as usize >> 3)?;
+        let index = *self.dense.get(tag as usize >> 3)?;
+        let slot = &self.slots[index as usize];
         (u32::from(slot.wire) == tag & 7).then_some(slot)
     }
 
@@ -230,20 +236,25 @@ impl Message {
 
 impl Slot {
     /// No field has this number.
-    pub(super) const EMPTY: Self = Self {
+    pub(super) const NONE: Self = Self {
         index: u32::MAX,
+        tag: ShortTag::NONE,
         wire: u8::MAX,
         step: Step::Other,
-        is_member: false,
+        step_of_member: Step::Other,
         is_always_shown: false,
     };
 
     pub(super) fn new(field: &Field, index: u32) -> Self {
         Self {
             index,
+            tag: ShortTag::new(field.tag),
             wire: field.wire() as u8,
-            step: Step::of(field),
-            is_member: field.oneof.is_some(),
+            step: match field.oneof {
+                Some(_) => Step::Member,
+                None => Step::of(field),
+            },
+            step_of_member: Step::of(field),
             is_always_shown: field.shape != FieldShape::Implicit,
         }
     }

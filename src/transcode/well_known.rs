@@ -1,28 +1,33 @@
 //! Messages with a JSON form of their own: Google's well-known types, and in the readable style
 //! addresses. None of these minds the order of its fields.
 
+use std::ops::Range;
+
 use super::JsonStyle;
 use super::disorder::{Joined, places};
-use super::tables::{Field, Form, Message, Shape};
+use super::tables::{Field, Form, Message, MessageId, Shape, Tables};
 use super::write::{Writer, accepts, deeper};
 use crate::rfc3339::Rfc3339;
-use crate::wire::{Fault, Problem, Reader, Wire};
+use crate::wire::{DEPTH_LIMIT, Fault, Problem, Reader, Wire};
 
 /// 10 000 years, the longest Duration.
 const DURATION_SECONDS: u64 = 315_576_000_000;
+
+/// The field of an Any that holds a message.
+pub(super) const ANY_VALUE: u32 = 2;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Reads as the default of a scalar: zero, false, or of length zero.
 const ABSENT: [u8; 8] = [0; 8];
 
-impl<'t> Writer<'t, '_> {
+impl<'t> Writer<'t> {
     pub(super) fn well_known(
         &mut self,
         message: &'t Message,
         reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         match message.shape {
             Shape::Object => self.object(message, reader, depth),
             Shape::Timestamp => self.timestamp(reader, depth),
@@ -44,25 +49,25 @@ impl<'t> Writer<'t, '_> {
         message: &'t Message,
         reader: Reader,
         depth: u32,
-        write: fn(&mut Self, &'t Field, Reader, u32) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+        write: fn(&mut Self, &'t Field, Reader, u32) -> Result<(), Box<Fault>>,
+    ) -> Result<(), Box<Fault>> {
         match message.field(1) {
             Some(field) => write(self, field, reader, depth),
             None => self.object(message, reader, depth),
         }
     }
 
-    fn timestamp(&mut self, reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn timestamp(&mut self, reader: Reader, depth: u32) -> Result<(), Box<Fault>> {
         let (seconds, nanos) = seconds_and_nanos(reader, depth)?;
         let text = u32::try_from(nanos)
             .ok()
             .and_then(|nanos| Rfc3339::new(seconds, nanos, 0))
-            .ok_or(Problem::Timestamp.at(reader.at))?;
+            .ok_or_else(|| Problem::Timestamp.at(reader.at))?;
         self.quoted(text.as_bytes());
         Ok(())
     }
 
-    fn duration(&mut self, reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn duration(&mut self, reader: Reader, depth: u32) -> Result<(), Box<Fault>> {
         let (seconds, nanos) = seconds_and_nanos(reader, depth)?;
         let nanos = i64::from(nanos);
         if seconds.unsigned_abs() > DURATION_SECONDS
@@ -95,7 +100,7 @@ impl<'t> Writer<'t, '_> {
         self.out.text(&text.as_bytes()[..shown]);
     }
 
-    fn field_mask(&mut self, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn field_mask(&mut self, mut reader: Reader, depth: u32) -> Result<(), Box<Fault>> {
         let mut text = String::new();
         let mut first = true;
         while let Some(tag) = reader.tag()? {
@@ -110,23 +115,16 @@ impl<'t> Writer<'t, '_> {
                 text.push(',');
             }
             first = false;
-            camel_case(path, &mut text).ok_or(Problem::FieldMask.at(range.start))?;
+            camel_case(path, &mut text).ok_or_else(|| Problem::FieldMask.at(range.start))?;
         }
         self.out
             .string(text.as_bytes(), 0..text.len())
             .map_err(|place| Problem::Utf8.at(place))
     }
 
-    fn any(&mut self, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn any(&mut self, reader: Reader, depth: u32) -> Result<(), Box<Fault>> {
         let place = reader.at;
-        let (mut url, mut value) = (0..0, place..place);
-        while let Some(tag) = reader.tag()? {
-            match (tag.number, tag.wire) {
-                (1, Wire::Len) => url = reader.delimited()?,
-                (2, Wire::Len) => value = reader.delimited()?,
-                _ => reader.skip(tag, depth)?,
-            }
-        }
+        let (url, value) = url_and_value(reader, depth)?;
         if url.is_empty() && value.is_empty() {
             self.out.text(b"{}");
             return Ok(());
@@ -134,12 +132,7 @@ impl<'t> Writer<'t, '_> {
         let start = self.out.position();
         self.out.text(b",\"@type\":");
         self.string(reader.bytes, url.clone())?;
-        let name = reader.bytes[url]
-            .rsplit(|byte| *byte == b'/')
-            .next()
-            .and_then(|name| std::str::from_utf8(name).ok())
-            .unwrap_or_default();
-        match self.tables.message(name) {
+        match named_by(self.tables, &reader.bytes[url]) {
             Some(id) => self.any_of(id.0, reader.part(value), deeper(depth, place)?)?,
             None if self.style == JsonStyle::Readable => {
                 self.out.text(b",\"value\":");
@@ -151,7 +144,7 @@ impl<'t> Writer<'t, '_> {
         Ok(())
     }
 
-    fn any_of(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn any_of(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Box<Fault>> {
         let message = &self.messages[id as usize];
         if message.shape == Shape::Object {
             self.fields(message, reader, depth)
@@ -161,7 +154,12 @@ impl<'t> Writer<'t, '_> {
         }
     }
 
-    fn structure(&mut self, field: &'t Field, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn structure(
+        &mut self,
+        field: &'t Field,
+        mut reader: Reader,
+        depth: u32,
+    ) -> Result<(), Box<Fault>> {
         let base = self.entries.len();
         while let Some(tag) = reader.tag()? {
             if tag.number == field.number() && tag.wire == Wire::Len {
@@ -170,8 +168,7 @@ impl<'t> Writer<'t, '_> {
                 reader.skip(tag, depth)?;
             }
         }
-        let result = self.entries_object(field, base, reader.bytes, depth);
-        self.within(field, result)
+        self.entries_object(field, base, reader.bytes, depth)
     }
 
     fn list_value(
@@ -179,7 +176,7 @@ impl<'t> Writer<'t, '_> {
         field: &'t Field,
         mut reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let start = self.out.position();
         while let Some(tag) = reader.tag()? {
             if tag.number == field.number() && tag.wire == Wire::Len {
@@ -192,7 +189,12 @@ impl<'t> Writer<'t, '_> {
         Ok(())
     }
 
-    fn wrapper(&mut self, field: &'t Field, mut reader: Reader, depth: u32) -> Result<(), Fault> {
+    fn wrapper(
+        &mut self,
+        field: &'t Field,
+        mut reader: Reader,
+        depth: u32,
+    ) -> Result<(), Box<Fault>> {
         let mut value = Reader::new(&ABSENT);
         while let Some(tag) = reader.tag()? {
             if tag.number == field.number() && accepts(field, tag) {
@@ -200,9 +202,7 @@ impl<'t> Writer<'t, '_> {
             }
             reader.skip(tag, depth)?;
         }
-        let wrote = self.value(field, &mut value, depth);
-        self.within(field, wrote)?;
-        Ok(())
+        self.value(field, &mut value, depth).map(drop)
     }
 
     /// A `google.protobuf.Value`: the member of its oneof that came last.
@@ -211,7 +211,7 @@ impl<'t> Writer<'t, '_> {
         message: &'t Message,
         mut reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let mut member: Option<(&'t Field, Reader)> = None;
         // From where on there is no other member.
         let mut since = reader;
@@ -237,15 +237,19 @@ impl<'t> Writer<'t, '_> {
                 return Err(Problem::NotFinite.at(value.at));
             }
         }
-        let result = if field.is_message() {
+        if field.is_message() {
             self.merged_member(field, since, depth)
         } else {
             self.value(field, &mut value, depth).map(drop)
-        };
-        self.within(field, result)
+        }
     }
 
-    fn merged_member(&mut self, field: &'t Field, since: Reader, depth: u32) -> Result<(), Fault> {
+    fn merged_member(
+        &mut self,
+        field: &'t Field,
+        since: Reader,
+        depth: u32,
+    ) -> Result<(), Box<Fault>> {
         let depth_below = deeper(depth, since.at)?;
         match places(field, since, depth)?[..] {
             [at] => {
@@ -268,7 +272,7 @@ impl<'t> Writer<'t, '_> {
         addr: u32,
         reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let bytes = last_bytes(addr, reader, depth)?;
         let address = bytes.try_into().ok().or_else(|| from_hex(bytes));
         match address {
@@ -285,7 +289,7 @@ impl<'t> Writer<'t, '_> {
         addr: u32,
         reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let bytes = last_bytes(addr, reader, depth)?;
         match (bytes.try_into(), bytes.try_into()) {
             (Ok(address), _) => self.out.ipv4(address),
@@ -302,7 +306,7 @@ impl<'t> Writer<'t, '_> {
     }
 }
 
-fn seconds_and_nanos(mut reader: Reader, depth: u32) -> Result<(i64, i32), Fault> {
+fn seconds_and_nanos(mut reader: Reader, depth: u32) -> Result<(i64, i32), Box<Fault>> {
     let (mut seconds, mut nanos) = (0, 0);
     while let Some(tag) = reader.tag()? {
         match (tag.number, tag.wire) {
@@ -314,8 +318,38 @@ fn seconds_and_nanos(mut reader: Reader, depth: u32) -> Result<(i64, i32), Fault
     Ok((seconds, nanos))
 }
 
+/// The places of an Any's type URL and value.
+fn url_and_value(
+    mut reader: Reader,
+    depth: u32,
+) -> Result<(Range<usize>, Range<usize>), Box<Fault>> {
+    let (mut url, mut value) = (0..0, reader.at..reader.at);
+    while let Some(tag) = reader.tag()? {
+        match (tag.number, tag.wire) {
+            (1, Wire::Len) => url = reader.delimited()?,
+            (ANY_VALUE, Wire::Len) => value = reader.delimited()?,
+            _ => reader.skip(tag, depth)?,
+        }
+    }
+    Ok((url, value))
+}
+
+fn named_by(tables: &Tables, url: &[u8]) -> Option<MessageId> {
+    let name = url.rsplit(|byte| *byte == b'/').next()?;
+    tables.message(std::str::from_utf8(name).ok()?)
+}
+
+/// What the value of an Any is, if that can be said.
+pub(super) fn any_type(tables: &Tables, fields: Reader) -> Option<MessageId> {
+    let (url, _) = url_and_value(fields, DEPTH_LIMIT).ok()?;
+    named_by(tables, &fields.bytes[url])
+}
+
 /// The last value of a bytes field; empty if there is none.
-fn last_bytes(number: u32, mut reader: Reader<'_>, depth: u32) -> Result<&[u8], Fault> {
+fn last_bytes(number: u32, mut reader: Reader<'_>, depth: u32) -> Result<&[u8], Box<Fault>> {
+    if let Some(usual) = usual_bytes(number, reader.rest()) {
+        return Ok(usual);
+    }
     let mut last: &[u8] = &[];
     while let Some(tag) = reader.tag()? {
         if (tag.number, tag.wire) == (number, Wire::Len) {
@@ -325,6 +359,23 @@ fn last_bytes(number: u32, mut reader: Reader<'_>, depth: u32) -> Result<&[u8], 
         }
     }
     Ok(last)
+}
+
+/// The value of a bytes field that stands alone, or behind a small number: an address's family.
+fn usual_bytes(number: u32, fields: &[u8]) -> Option<&[u8]> {
+    let fields = match fields {
+        [tag @ 8..0x80, 0..0x80, rest @ ..] if tag & 7 == Wire::Varint as u8 => rest,
+        _ => fields,
+    };
+    match fields {
+        [tag @ 0..0x80, length @ 0..0x80, value @ ..]
+            if u32::from(*tag) == number << 3 | Wire::Len as u32
+                && usize::from(*length) == value.len() =>
+        {
+            Some(value)
+        }
+        _ => None,
+    }
 }
 
 /// Reads 12 hex digits.

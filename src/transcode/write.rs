@@ -29,14 +29,12 @@ pub(super) struct OpenList {
     start: usize,
 }
 
-pub(super) struct Writer<'t, 'o> {
+pub(super) struct Writer<'t> {
     pub(super) tables: &'t Tables,
     pub(super) messages: &'t [Message],
     pub(super) enums: &'t [Enum],
     pub(super) style: JsonStyle,
-    pub(super) out: Out<'o>,
-    /// The fields that lead to a fault, from the innermost one outwards.
-    pub(super) path: Vec<&'t Field>,
+    pub(super) out: Out,
     /// Entries of the maps that are being read, innermost last.
     pub(super) entries: Vec<Entry>,
     /// Set below a message that was out of order: its parts are sorted at once, without trying, so
@@ -44,23 +42,28 @@ pub(super) struct Writer<'t, 'o> {
     pub(super) distrust: bool,
 }
 
-impl<'t, 'o> Writer<'t, 'o> {
-    pub(super) fn new(tables: &'t Tables, style: JsonStyle, out: Out<'o>) -> Self {
+impl<'t> Writer<'t> {
+    pub(super) fn new(tables: &'t Tables, style: JsonStyle, out: Out) -> Self {
         Self {
             tables,
             messages: tables.messages(style),
             enums: &tables.enums,
             style,
             out,
-            path: Vec::new(),
             entries: Vec::new(),
             distrust: false,
         }
     }
 
     /// Writes the message that `reader` holds.
-    #[inline]
-    pub(super) fn message(&mut self, id: u32, reader: Reader, depth: u32) -> Result<(), Fault> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one call a message, not two")]
+    pub(super) fn message(
+        &mut self,
+        id: u32,
+        reader: Reader,
+        depth: u32,
+    ) -> Result<(), Box<Fault>> {
         let message = &self.messages[id as usize];
         if message.shape == Shape::Object {
             self.object(message, reader, depth)
@@ -69,13 +72,14 @@ impl<'t, 'o> Writer<'t, 'o> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one call a message, not two")]
     pub(super) fn object(
         &mut self,
         message: &'t Message,
         reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let start = self.out.position();
         self.fields(message, reader, depth)?;
         self.out.enclose(start, b'{', b'}');
@@ -83,13 +87,14 @@ impl<'t, 'o> Writer<'t, 'o> {
     }
 
     /// Writes the fields of a message, each with a comma before it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one call a message, not two")]
     pub(super) fn fields(
         &mut self,
         message: &'t Message,
         reader: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         if self.distrust {
             return self.sorted_fields(message, reader, depth);
         }
@@ -110,14 +115,13 @@ impl<'t, 'o> Writer<'t, 'o> {
         reader: Reader,
         depth: u32,
         start: usize,
-        fault: Option<Fault>,
-    ) -> Result<(), Fault> {
+        fault: Option<Box<Fault>>,
+    ) -> Result<(), Box<Fault>> {
         if let Some(fault) = fault {
             // A value without a JSON form does no harm where a later one takes its place.
             if !fault.problem.is_about_content() {
                 return Err(fault);
             }
-            self.path.clear();
         }
         self.out.back_to(start);
         self.distrust = true;
@@ -132,7 +136,7 @@ impl<'t, 'o> Writer<'t, 'o> {
         field: &'t Field,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let start = self.out.position();
         let wrote = if field.kind == Form::Text {
             reader.delimited().map(|range| {
@@ -143,7 +147,7 @@ impl<'t, 'o> Writer<'t, 'o> {
             self.out.snippet(&field.key);
             self.value(field, reader, depth)
         };
-        match self.within(field, wrote)? {
+        match wrote? {
             Wrote::Value => {}
             Wrote::Default if field.shape != FieldShape::Implicit => {}
             Wrote::Default | Wrote::Nothing => self.out.back_to(start),
@@ -168,12 +172,12 @@ impl<'t, 'o> Writer<'t, 'o> {
         is_packed: bool,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         if !is_packed {
             return self.element(field, reader, depth);
         }
-        let range = reader.delimited();
-        let mut packed = reader.part(self.within(field, range)?);
+        let range = reader.delimited()?;
+        let mut packed = reader.part(range);
         while !packed.is_at_end() {
             self.element(field, &mut packed, depth)?;
         }
@@ -186,11 +190,10 @@ impl<'t, 'o> Writer<'t, 'o> {
         field: &'t Field,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let start = self.out.position();
         self.out.byte(b',');
-        let wrote = self.value(field, reader, depth);
-        if self.within(field, wrote)? == Wrote::Nothing {
+        if self.value(field, reader, depth)? == Wrote::Nothing {
             self.out.back_to(start);
         }
         Ok(())
@@ -211,7 +214,7 @@ impl<'t, 'o> Writer<'t, 'o> {
         occurrences: impl Iterator<Item = (Wire, usize)>,
         bytes: &[u8],
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let list = self.begin_list(field);
         for (wire, at) in occurrences {
             let is_packed = wire != field.wire();
@@ -221,26 +224,13 @@ impl<'t, 'o> Writer<'t, 'o> {
         Ok(())
     }
 
-    /// Adds `field` to the path of a fault that happened within it.
-    #[inline]
-    pub(super) fn within<T>(
-        &mut self,
-        field: &'t Field,
-        result: Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        if result.is_err() {
-            self.path.push(field);
-        }
-        result
-    }
-
     /// Writes the value behind a tag of the field's own wire type.
     pub(super) fn value(
         &mut self,
         field: &Field,
         reader: &mut Reader,
         depth: u32,
-    ) -> Result<Wrote, Fault> {
+    ) -> Result<Wrote, Box<Fault>> {
         Ok(match field.kind {
             Form::String => {
                 let range = reader.delimited()?;
@@ -299,18 +289,19 @@ impl<'t, 'o> Writer<'t, 'o> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one call a message, not two")]
     pub(super) fn nested(
         &mut self,
         field: &Field,
         fields: Reader,
         depth: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Box<Fault>> {
         let depth = deeper(depth, fields.at)?;
         self.message(field.target, fields, depth)
     }
 
-    pub(super) fn string(&mut self, bytes: &[u8], range: Range<usize>) -> Result<(), Fault> {
+    pub(super) fn string(&mut self, bytes: &[u8], range: Range<usize>) -> Result<(), Box<Fault>> {
         self.out
             .string(bytes, range)
             .map_err(|place| Problem::Utf8.at(place))
@@ -359,8 +350,8 @@ pub(super) fn accepts(field: &Field, tag: Tag) -> bool {
 
 /// One level less than `depth`.
 #[inline]
-pub(super) fn deeper(depth: u32, at: usize) -> Result<u32, Fault> {
-    depth.checked_sub(1).ok_or(Problem::TooDeep.at(at))
+pub(super) fn deeper(depth: u32, at: usize) -> Result<u32, Box<Fault>> {
+    depth.checked_sub(1).ok_or_else(|| Problem::TooDeep.at(at))
 }
 
 #[inline]

@@ -1,0 +1,72 @@
+//! Which field a place in a message belongs to. Nothing is kept for it while messages are read:
+//! where they are at fault, they are looked through once more.
+
+use std::fmt::Write as _;
+
+use super::{DEPTH_LIMIT, Fault, Problem, Reader, Tag, Wire};
+
+/// A field as its message knows it: its name, and the message that it is, if it is one.
+pub(crate) type Named<'n, M> = (&'n str, Option<M>);
+
+/// The fields that lead to a fault, each with a dot before it: by their names, or where the message
+/// has none by their numbers. `name` is asked about a tag of a message, which it is shown as well.
+pub(crate) fn path_to<'n, M>(
+    fault: &Fault,
+    bytes: &[u8],
+    outermost: M,
+    name: impl Fn(&M, Reader<'_>, Tag) -> Option<Named<'n, M>>,
+) -> String {
+    let mut path = String::new();
+    let mut fields = Reader::new(bytes);
+    let mut message = outermost;
+    while let Some((tag, value)) = field_at(fault, fields) {
+        path.push('.');
+        match name(&message, fields, tag) {
+            Some((name, Some(below))) if fault.at >= value.at => {
+                path.push_str(name);
+                (message, fields) = (below, value);
+            }
+            Some((name, _)) => {
+                path.push_str(name);
+                break;
+            }
+            None => {
+                // Writing to a string never fails.
+                let _ = write!(path, "{}", tag.number);
+                break;
+            }
+        }
+    }
+    path
+}
+
+/// The field whose value has the fault, and that value; `None` where it is in a tag.
+fn field_at<'a>(fault: &Fault, mut reader: Reader<'a>) -> Option<(Tag, Reader<'a>)> {
+    loop {
+        let tag = reader.tag().ok()??;
+        if fault.at < reader.at {
+            return None;
+        }
+        let value = reader;
+        let range = match tag.wire {
+            Wire::Len => reader.delimited(),
+            Wire::Group => reader.group(tag.number, DEPTH_LIMIT),
+            Wire::EndGroup => return None,
+            _ => reader.skip(tag, DEPTH_LIMIT).map(|()| value.at..reader.at),
+        };
+        match range {
+            Ok(range) if is_passed(fault, reader) => return Some((tag, value.part(range))),
+            Ok(_) => {}
+            // Nothing can be said of what follows.
+            Err(_) if tag.wire == Wire::Group => return Some((tag, value)),
+            Err(_) => return Some((tag, value.part(value.end()..value.end()))),
+        }
+    }
+}
+
+/// Whether it is in the value that the reader has just passed: before its end, or at an end where
+/// something is missing or an empty message is.
+fn is_passed(fault: &Fault, reader: Reader) -> bool {
+    fault.at < reader.at
+        || (fault.at == reader.at && (reader.is_at_end() || fault.problem == Problem::TooDeep))
+}
