@@ -1,8 +1,16 @@
 //! What it costs to write a frame's payload as JSON: ours, prost-reflect with `serde_json`, and the
 //! least that any other way would cost: prost's generated types without writing anything, and a
 //! copy of the output.
+//!
+//! First comes the table of `docs/performance.md`: the ways are taken in turns, and of each its best
+//! batch counts, so that whatever else the machine does meanwhile spoils no ratio. Then criterion
+//! times each way by itself.
 
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
+use std::env;
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,8 +18,7 @@ use central_forwarder::frame::Stream;
 use central_forwarder::proto;
 use central_forwarder::schema::{self, Envelope, Payload, Schema};
 use central_forwarder::transcode::{JsonStyle, MessageId, Tables, write_json};
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
@@ -83,16 +90,113 @@ fn with_tables(tables: &Tables, samples: &[Sample], style: JsonStyle, to: &mut V
     }
 }
 
-/// One round writes all frames of the topic, one after the other, into a buffer that is kept.
-fn round(group: &mut BenchmarkGroup<WallTime>, name: &str, mut write: impl FnMut(&mut Vec<u8>)) {
-    let mut buffer = Vec::new();
-    group.bench_function(name, |bencher| {
-        bencher.iter(|| {
-            buffer.clear();
-            write(&mut buffer);
-            black_box(&buffer);
-        });
-    });
+/// A way to write all frames of a topic, one after the other, into a buffer that is kept.
+type Way<'a> = (&'static str, Box<dyn FnMut(&mut Vec<u8>) + 'a>);
+
+fn ways<'a>(topic: &str, samples: &'a [Sample], tables: &'a Tables) -> Vec<Way<'a>> {
+    let mut output = Vec::new();
+    with_tables(tables, samples, JsonStyle::Canonical, &mut output);
+    let ours =
+        |style| Box::new(move |to: &mut Vec<u8>| with_tables(tables, samples, style, to)) as Box<_>;
+    let mut ways: Vec<Way<'a>> = vec![
+        ("readable", ours(JsonStyle::Readable)),
+        ("canonical", ours(JsonStyle::Canonical)),
+        (
+            "prost-reflect",
+            Box::new(|to| with_prost_reflect(samples, to)),
+        ),
+        (
+            "copy of the output",
+            Box::new(move |to| to.extend_from_slice(black_box(&output))),
+        ),
+    ];
+    if topic == "classic monitoring" {
+        ways.push((
+            "prost, no JSON",
+            Box::new(|_| {
+                for sample in samples {
+                    let bytes = sample.bytes.as_slice();
+                    let message = proto::monitoring::MonitoringInformation::decode(bytes);
+                    black_box(message.expect("it decodes"));
+                }
+            }),
+        ));
+    }
+    ways
+}
+
+/// Turns that each way of a topic gets, and how long each is.
+const TURNS: usize = 7;
+const TURN: Duration = Duration::from_millis(25);
+/// Of one batch, of which the best counts: short enough for some of them to be left alone.
+const BATCH: Duration = Duration::from_millis(1);
+
+/// The table, unless criterion only tries out or lists what there is.
+fn table(_: &mut Criterion) {
+    if !env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let schema = Schema::built_in();
+    let tables = Tables::compile(schema.pool());
+    println!(
+        "| topic | readable, frames/s | canonical, frames/s | canonical, MB/s | prost-reflect, \
+         frames/s | readable : prost-reflect | canonical : prost-reflect | canonical : copy |\n\
+         |---|---|---|---|---|---|---|---|"
+    );
+    for (topic, samples) in topics(&schema, &tables) {
+        let mut ways = ways(&topic, &samples, &tables);
+        let mut seconds = vec![f64::MAX; ways.len()];
+        let mut written = vec![Vec::new(); ways.len()];
+        for _ in 0..TURNS {
+            for (index, (_, write)) in ways.iter_mut().enumerate() {
+                let best = one_turn(&mut written[index], write);
+                seconds[index] = seconds[index].min(best);
+            }
+        }
+        let frames = samples.len();
+        let rate = |index: usize| rounded(frames as f64 / seconds[index]);
+        let ratio = |index: usize, to: usize| seconds[to] / seconds[index];
+        println!(
+            "| {topic} | {} | {} | {:.0} | {} | {:.1} | {:.1} | {:.2} |",
+            rate(0),
+            rate(1),
+            written[1].len() as f64 / seconds[1] / 1e6,
+            rate(2),
+            ratio(0, 2),
+            ratio(1, 2),
+            ratio(1, 3),
+        );
+        if let Some((name, _)) = ways.get(4) {
+            println!("({topic}, {name}: {} frames/s)", rate(4));
+        }
+    }
+}
+
+/// The seconds that a way takes in the best batch of its turn.
+fn one_turn(buffer: &mut Vec<u8>, write: &mut dyn FnMut(&mut Vec<u8>)) -> f64 {
+    let mut once = || {
+        buffer.clear();
+        write(buffer);
+        black_box(&*buffer);
+    };
+    let start = Instant::now();
+    once();
+    let rounds = BATCH.as_nanos() / start.elapsed().as_nanos().max(1) + 1;
+    let mut best = f64::MAX;
+    while start.elapsed() < TURN {
+        let batch = Instant::now();
+        (0..rounds).for_each(|_| once());
+        best = best.min(batch.elapsed().as_secs_f64() / rounds as f64);
+    }
+    best
+}
+
+/// With a comma between thousands.
+fn rounded(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 fn transcode(criterion: &mut Criterion) {
@@ -101,45 +205,21 @@ fn transcode(criterion: &mut Criterion) {
     for (topic, samples) in topics(&schema, &tables) {
         let mut canonical = Vec::new();
         with_tables(&tables, &samples, JsonStyle::Canonical, &mut canonical);
-        let mut reflected = Vec::new();
-        with_prost_reflect(&samples, &mut reflected);
-        println!(
-            "{topic}: {} frames, {} bytes of protobuf, {} bytes of JSON, {} by prost-reflect",
-            samples.len(),
-            samples
-                .iter()
-                .map(|sample| sample.bytes.len())
-                .sum::<usize>(),
-            canonical.len(),
-            reflected.len()
-        );
-
         let mut group = criterion.benchmark_group(topic.clone());
         group.throughput(Throughput::Bytes(canonical.len() as u64));
-        round(&mut group, "readable", |to| {
-            with_tables(&tables, &samples, JsonStyle::Readable, to);
-        });
-        round(&mut group, "canonical", |to| {
-            with_tables(&tables, &samples, JsonStyle::Canonical, to);
-        });
-        round(&mut group, "prost-reflect", |to| {
-            with_prost_reflect(&samples, to);
-        });
-        if topic == "classic monitoring" {
-            round(&mut group, "prost, no JSON", |_| {
-                for sample in &samples {
-                    let message =
-                        proto::monitoring::MonitoringInformation::decode(sample.bytes.as_slice());
-                    black_box(message.expect("it decodes"));
-                }
+        for (name, mut write) in ways(&topic, &samples, &tables) {
+            let mut buffer = Vec::new();
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    buffer.clear();
+                    write(&mut buffer);
+                    black_box(&buffer);
+                });
             });
         }
-        round(&mut group, "copy of the output", |to| {
-            to.extend_from_slice(black_box(&canonical));
-        });
         group.finish();
     }
 }
 
-criterion_group!(benches, transcode);
+criterion_group!(benches, table, transcode);
 criterion_main!(benches);
