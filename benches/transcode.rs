@@ -93,34 +93,30 @@ fn with_tables(tables: &Tables, samples: &[Sample], style: JsonStyle, to: &mut V
 /// A way to write all frames of a topic, one after the other, into a buffer that is kept.
 type Way<'a> = (&'static str, Box<dyn FnMut(&mut Vec<u8>) + 'a>);
 
+fn way<'a>(name: &'static str, write: impl FnMut(&mut Vec<u8>) + 'a) -> Way<'a> {
+    (name, Box::new(write))
+}
+
 fn ways<'a>(topic: &str, samples: &'a [Sample], tables: &'a Tables) -> Vec<Way<'a>> {
+    let ours = |name, style| way(name, move |to| with_tables(tables, samples, style, to));
     let mut output = Vec::new();
     with_tables(tables, samples, JsonStyle::Canonical, &mut output);
-    let ours =
-        |style| Box::new(move |to: &mut Vec<u8>| with_tables(tables, samples, style, to)) as Box<_>;
-    let mut ways: Vec<Way<'a>> = vec![
-        ("readable", ours(JsonStyle::Readable)),
-        ("canonical", ours(JsonStyle::Canonical)),
-        (
-            "prost-reflect",
-            Box::new(|to| with_prost_reflect(samples, to)),
-        ),
-        (
-            "copy of the output",
-            Box::new(move |to| to.extend_from_slice(black_box(&output))),
-        ),
+    let mut ways = vec![
+        ours("readable", JsonStyle::Readable),
+        ours("canonical", JsonStyle::Canonical),
+        way("prost-reflect", move |to| with_prost_reflect(samples, to)),
+        way("copy of the output", move |to| {
+            to.extend_from_slice(black_box(&output));
+        }),
     ];
     if topic == "classic monitoring" {
-        ways.push((
-            "prost, no JSON",
-            Box::new(|_| {
-                for sample in samples {
-                    let bytes = sample.bytes.as_slice();
-                    let message = proto::monitoring::MonitoringInformation::decode(bytes);
-                    black_box(message.expect("it decodes"));
-                }
-            }),
-        ));
+        ways.push(way("prost, no JSON", move |_| {
+            for sample in samples {
+                let bytes = sample.bytes.as_slice();
+                let message = proto::monitoring::MonitoringInformation::decode(bytes);
+                black_box(message.expect("it decodes"));
+            }
+        }));
     }
     ways
 }

@@ -3,81 +3,24 @@
 //! Offsets are those of the outermost buffer, so that an error says where it is without counting.
 
 mod problem;
+mod tag;
 mod trace;
+mod varint;
 
 use std::ops::Range;
 
 pub use self::problem::{Fault, Problem};
+pub(crate) use self::tag::{ShortTag, Tag, Wire};
 pub(crate) use self::trace::path_to;
+pub(crate) use self::varint::CONTINUED;
+use self::varint::{long_varint, without_continued_bits};
 
 /// How deep messages and groups may be nested below the outermost one: the limit of Google's
 /// runtimes.
 pub const DEPTH_LIMIT: u32 = 100;
 
-/// The longest varint: 10 bytes of 7 bits hold 64 bits.
-const VARINT_BYTES: usize = 10;
-
-/// The bits of 8 bytes that say that a varint goes on.
-pub(crate) const CONTINUED: u64 = 0x8080_8080_8080_8080;
-
 /// The largest field number, 2^29 - 1.
 const LAST_FIELD: u64 = (1 << 29) - 1;
-
-/// The six wire types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Wire {
-    Varint = 0,
-    Fixed64 = 1,
-    Len = 2,
-    Group = 3,
-    EndGroup = 4,
-    Fixed32 = 5,
-}
-
-/// A field number and a wire type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag {
-    pub(crate) number: u32,
-    pub(crate) wire: Wire,
-}
-
-/// A tag of one or two bytes, in its shortest form, as it stands on the wire.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ShortTag {
-    /// The first one lowest.
-    bytes: u16,
-    /// The bits that count.
-    mask: u16,
-    length: u8,
-}
-
-impl ShortTag {
-    /// Nothing is equal to it.
-    pub(crate) const NONE: Self = Self {
-        bytes: 1,
-        mask: 0,
-        length: 0,
-    };
-
-    /// [`Self::NONE`] for one that is longer.
-    #[expect(clippy::cast_possible_truncation, reason = "of 14 bits and two marks")]
-    pub(crate) fn new(tag: u32) -> Self {
-        match tag {
-            0..0x80 => Self {
-                bytes: tag as u16,
-                mask: 0xff,
-                length: 1,
-            },
-            0x80..0x4000 => Self {
-                bytes: (tag & 0x7f | 0x80 | tag >> 7 << 8) as u16,
-                mask: 0xffff,
-                length: 2,
-            },
-            _ => Self::NONE,
-        }
-    }
-}
 
 /// A place in a message.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +86,7 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it is one load")]
     fn load<const N: usize>(&self) -> Option<&'a [u8; N]> {
-        let end = self.at.checked_add(N)?;
+        let end = self.at.wrapping_add(N);
         self.bytes.get(self.at..end)?.first_chunk()
     }
 
@@ -409,69 +352,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The varint at `at`, and the place behind it. It is not given the reader: one that a call sees
-/// would have to live in memory.
-#[inline(never)]
-fn long_varint(bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Box<Fault>> {
-    let rest = &bytes[at..end];
-    if let Some(&[low @ .., ninth, tenth]) = rest.first_chunk::<VARINT_BYTES>() {
-        let word = u64::from_le_bytes(low);
-        if word & CONTINUED == CONTINUED && (ninth & tenth) < 0x80 {
-            let low = without_continued_bits(word) | u64::from(ninth & 0x7f) << 56;
-            let high = u64::from(ninth >> 7 & tenth) << 63;
-            let length = VARINT_BYTES - usize::from(ninth < 0x80);
-            return Ok((low | high, at + length));
-        }
-    }
-    let mut value = 0;
-    for (index, &byte) in rest.iter().take(VARINT_BYTES).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte < 0x80 {
-            return Ok((value, at + index + 1));
-        }
-    }
-    Err(if rest.len() < VARINT_BYTES {
-        Problem::TruncatedVarint.at(at)
-    } else {
-        Problem::LongVarint.at(at)
-    })
-}
-
-/// Joins the lower 7 bits of each byte.
-#[inline]
-fn without_continued_bits(word: u64) -> u64 {
-    let pairs = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
-    let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
-    (fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_varint_may_be_longer_than_it_needs_to_be_and_loses_what_passes_64_bits() {
-        for (bytes, value) in [
-            (&[0x00][..], 0),
-            (&[0x81, 0x80, 0x00], 1),
-            (&[0xff; 9], 0),
-            (
-                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
-                u64::MAX,
-            ),
-        ] {
-            let read = Reader::new(bytes).varint();
-            if bytes.len() == 9 {
-                assert_eq!(read, Err(Problem::TruncatedVarint.at(0)));
-            } else {
-                assert_eq!(read, Ok(value));
-            }
-        }
-        assert_eq!(
-            Reader::new(&[0x80; 11]).varint(),
-            Err(Problem::LongVarint.at(0))
-        );
-    }
 
     #[test]
     fn an_unknown_group_is_skipped_whole_and_only_if_it_is_well_formed() {

@@ -11,8 +11,9 @@ use prost_reflect::{
 use super::JsonStyle;
 use super::rules;
 use super::tables::{
-    Enum, Field, FieldShape, Form, Message, MessageId, Shape, Slot, Snippet, Tables,
+    Enum, Field, FieldShape, Form, Head, Message, MessageId, NO_FIELD, Shape, Snippet, Step, Tables,
 };
+use crate::wire::ShortTag;
 
 /// Field numbers up to this one are looked up by index.
 const DENSE_NUMBERS: u32 = 1024;
@@ -91,22 +92,15 @@ impl Index {
             .filter(|number| *number <= DENSE_NUMBERS)
             .max()
             .unwrap_or(0);
-        let none = u32::try_from(fields.len()).expect("fewer than there are numbers");
-        let mut dense = vec![none; last as usize + 1];
+        let mut dense = vec![NO_FIELD; last as usize + 1];
         for (field, index) in fields.iter().zip(0..) {
             if let Some(known) = dense.get_mut(field.number() as usize) {
                 *known = index;
             }
         }
-        let slots = fields.iter().zip(0..);
-        let slots = slots
-            .map(|(field, index)| Slot::new(field, index))
-            .chain([Slot::NONE])
-            .collect();
         Message {
             shape: shape(message, style),
             fields: fields.into(),
-            slots,
             dense: dense.into(),
         }
     }
@@ -140,9 +134,14 @@ impl Index {
         {
             kind = Form::Text;
         }
+        let (key, long_key) = Head::of(key(field.name()));
+        let tag = kind.tag(field.number());
         Field {
-            key: key(field.name()),
-            tag: kind.tag(field.number()),
+            short_tag: ShortTag::new(tag),
+            step: Step::of(kind, shape, long_key.is_some()),
+            key,
+            long_key,
+            tag,
             kind,
             shape,
             quoted: style == JsonStyle::Canonical,
@@ -153,15 +152,21 @@ impl Index {
 
     fn extension(&self, extension: &ExtensionDescriptor, style: JsonStyle) -> Field {
         let kind = form(&extension.kind(), extension.is_group(), style);
+        let shape = if extension.is_list() {
+            FieldShape::List
+        } else {
+            FieldShape::Present
+        };
+        let (key, long_key) = Head::of(key(&format!("[{}]", extension.full_name())));
+        let tag = kind.tag(extension.number());
         Field {
-            key: key(&format!("[{}]", extension.full_name())),
-            tag: kind.tag(extension.number()),
+            short_tag: ShortTag::new(tag),
+            step: Step::of(kind, shape, long_key.is_some()),
+            key,
+            long_key,
+            tag,
             kind,
-            shape: if extension.is_list() {
-                FieldShape::List
-            } else {
-                FieldShape::Present
-            },
+            shape,
             quoted: style == JsonStyle::Canonical,
             oneof: None,
             target: self.target(&extension.kind()),
@@ -223,8 +228,8 @@ fn shape(message: &MessageDescriptor, style: JsonStyle) -> Shape {
 }
 
 /// `,"name":`
-fn key(name: &str) -> Snippet {
-    Snippet::new([&b","[..], &quoted(name), b":"].concat())
+fn key(name: &str) -> Vec<u8> {
+    [&b","[..], &quoted(name), b":"].concat()
 }
 
 /// A name as a JSON string: a descriptor that no compiler made may have one that must be escaped.

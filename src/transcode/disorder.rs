@@ -103,7 +103,7 @@ impl<'t> Writer<'t> {
     ) -> Result<(), Box<Fault>> {
         let places = pieces.iter().map(|piece| piece.at);
         let joined = Joined::new(field, places, bytes, depth)?;
-        self.out.snippet(&field.key);
+        self.out.key(field);
         let depth = deeper(depth, joined.origin(0))?;
         self.joined(field.target, &joined, depth)
     }

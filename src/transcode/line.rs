@@ -2,7 +2,7 @@
 //! written all at once. Hardly a step depends on how long a part is, so that hardly one is guessed
 //! wrong. What writes says whether it could: what it left behind counts for nothing if not.
 
-use super::tables::{SNIPPET, Snippet};
+use super::tables::{Head, SNIPPET, Snippet};
 use super::text::{WINDOW, stops};
 
 /// Strings shorter than this are short: with what lies behind them they are copied in one go.
@@ -105,16 +105,15 @@ impl<'r> Line<'r> {
 
     #[inline(always)]
     pub(super) fn snippet(&mut self, text: &Snippet) -> bool {
-        self.head(text);
+        self.head(&text.head);
         text.long.is_none()
     }
 
-    /// Writes a snippet that is known not to be a long one.
     #[inline(always)]
-    pub(super) fn head(&mut self, text: &Snippet) {
-        self.put(&text.head);
+    pub(super) fn head(&mut self, head: &Head) {
+        self.put(&head.text);
         // No more than it is, so that the compiler knows that there is room for what follows.
-        self.length += usize::from(text.length % 64);
+        self.length += usize::from(head.length % 64);
     }
 
     #[inline(always)]

@@ -82,7 +82,7 @@ impl<'t> Writer<'t> {
         depth: u32,
     ) -> Result<(), Box<Fault>> {
         let start = self.out.position();
-        self.out.snippet(&field.key);
+        self.out.key(field);
         let empty = self.out.position();
         self.entries_object(field, base, bytes, depth)?;
         if self.out.position() == empty + b"{}".len() {

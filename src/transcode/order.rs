@@ -1,11 +1,14 @@
 //! The fast path: messages whose fields come in ascending order, read and written in one pass.
+//!
+//! One loop reads, chooses and writes what most fields are. Calls out of it are marked as cold, also
+//! those that are only less frequent, so that the registers are the loop's.
 
 use std::ops::Range;
 
 use super::line::{SHORT, Short};
-use super::tables::{Field, Form, Message, Slot, Step};
+use super::tables::{Field, Form, Message, Step};
 use super::write::{Writer, accepts};
-use crate::wire::{CONTINUED, Fault, Problem, Reader, ShortTag};
+use crate::wire::{CONTINUED, Fault, Problem, Reader};
 
 /// Whether a message could be written in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,43 +23,43 @@ impl<'t> Writer<'t> {
     pub(super) fn fields_in_order(
         &mut self,
         message: &'t Message,
-        part: Reader,
+        bytes: &[u8],
+        place: Range<usize>,
         depth: u32,
     ) -> Result<Pass, Box<Fault>> {
         // One that is passed lies in memory; this one stays in registers.
-        let mut reader = part.part(part.at..part.end());
+        let mut reader = Reader::new(bytes).part(place);
         // The lowest index that may come: elements of one list may follow each other, but its step
         // takes them all.
         let mut lowest = 0;
         let mut members = 0;
         while !reader.is_at_end() {
             // Most messages have most of their fields, so that the next one is tried first.
-            let likely = &message.slots[lowest as usize];
-            let (index, next) = if let Some(ahead) = reader.follows(likely.tag) {
-                let next = Next {
-                    slot: likely,
+            let next = if let Some(field) = message.fields.get(lowest)
+                && let Some(ahead) = reader.follows(field.short_tag)
+            {
+                Next {
+                    field,
+                    index: lowest,
                     is_packed: false,
                     ahead,
-                };
-                (lowest, next)
+                }
             } else {
                 match next_field(message, &mut reader, depth)? {
                     None => continue,
-                    Some(next) if next.slot.index < lowest => return Ok(Pass::OutOfOrder),
-                    Some(next) => (next.slot.index, next),
+                    Some(next) if next.index < lowest => return Ok(Pass::OutOfOrder),
+                    Some(next) => next,
                 }
             };
-            lowest = index + 1;
-            let field = &message.fields[index as usize];
-            let mut step = next.slot.step;
-            if step == Step::Member {
-                if members & field.member_bit() != 0 {
+            lowest = next.index + 1;
+            if next.field.oneof.is_some() {
+                let member = next.field.member_bit();
+                if members & member != 0 {
                     return Ok(Pass::OutOfOrder);
                 }
-                members |= field.member_bit();
-                step = next.slot.step_of_member;
+                members |= member;
             }
-            self.field(field, step, next, &mut reader, depth)?;
+            self.field(next, &mut reader, depth)?;
         }
         Ok(Pass::Done)
     }
@@ -67,29 +70,65 @@ impl<'t> Writer<'t> {
         clippy::inline_always,
         reason = "the reader then stays in registers between two fields"
     )]
-    fn field(
-        &mut self,
-        field: &'t Field,
-        step: Step,
-        next: Next,
-        reader: &mut Reader,
-        depth: u32,
-    ) -> Result<(), Box<Fault>> {
+    fn field(&mut self, next: Next<'t>, reader: &mut Reader, depth: u32) -> Result<(), Box<Fault>> {
         let before = reader.at;
-        let (ahead, tag) = (next.ahead, next.slot.tag);
-        let always = next.slot.is_always_shown;
-        let is_written = match step {
+        let Next { field, ahead, .. } = next;
+        // Each kind asks for its own line, which then knows what it writes.
+        let is_written = match field.step {
             Step::String => {
                 let range = reader.delimited_ahead(ahead)?;
-                self.short(field, always, reader.bytes, &range, Short::String)
-                    || self.other_string(field, always, reader.bytes, range)?
+                self.short(field, reader.bytes, &range, Short::String)
+                    || self.other_string(field, reader.bytes, range)?
             }
             Step::Bytes => {
                 let range = reader.delimited_ahead(ahead)?;
-                self.short(field, always, reader.bytes, &range, Short::Bytes)
+                self.short(field, reader.bytes, &range, Short::Bytes)
+            }
+            Step::Enum => {
+                let number = truncated(reader.byte_ahead(ahead)?);
+                match self.enums[field.target as usize].name(number) {
+                    Some(name) => self.line(field, Short::Name(name, number)),
+                    None => false,
+                }
+            }
+            Step::Bool => {
+                let value = reader.byte_ahead(ahead)? != 0;
+                self.line(field, Short::Bool(value))
+            }
+            Step::Uint32 => {
+                let value = reader.uint32_ahead(ahead)?.into();
+                self.line(field, Short::Unsigned(value, false))
+            }
+            Step::Int32 => {
+                let value = reader.uint32_ahead(ahead)?.cast_signed().into();
+                self.line(field, Short::Signed(value, false))
+            }
+            Step::Uint64 => {
+                let value = reader.number_ahead(ahead)?;
+                self.line(field, Short::Unsigned(value, field.quoted))
+            }
+            Step::Int64 => {
+                let value = reader.number_ahead(ahead)?.cast_signed();
+                self.line(field, Short::Signed(value, field.quoted))
+            }
+            Step::Float => {
+                let bits = reader.fixed32()?;
+                if bits != 0 || field.is_always_shown() {
+                    self.out.key(field);
+                    self.out.float(f32::from_bits(bits));
+                }
+                true
+            }
+            Step::Double => {
+                let bits = reader.fixed64()?;
+                if bits != 0 || field.is_always_shown() {
+                    self.out.key(field);
+                    self.out.double(f64::from_bits(bits));
+                }
+                true
             }
             Step::Message => {
-                self.out.key(&field.key);
+                self.out.key(field);
                 self.inner(field, reader, ahead, depth)?;
                 true
             }
@@ -99,15 +138,14 @@ impl<'t> Writer<'t> {
                 while let Some(ahead) = element {
                     self.out.byte(b',');
                     self.inner(field, reader, ahead, depth)?;
-                    element = reader.follows(tag);
+                    element = reader.follows(field.short_tag);
                 }
                 self.end_list(list);
                 true
             }
             Step::List => {
-                reader.lend(|reader| {
-                    self.run_of_elements(field, tag, next.is_packed, reader, depth)
-                })?;
+                let packed = next.is_packed;
+                reader.lend(|reader| self.run_of_elements(field, packed, reader, depth))?;
                 true
             }
             Step::Map => {
@@ -115,85 +153,24 @@ impl<'t> Writer<'t> {
                 true
             }
             Step::Other => false,
-            _ => self.number(field, step, always, reader, ahead)?,
         };
         if !is_written {
             reader.at = before;
-            reader.lend(|reader| self.any_singular(field, reader, depth))?;
+            reader.lend(|reader| self.singular(field, reader, depth))?;
         }
         Ok(())
     }
 
-    /// Writes a number, a boolean or an enum's value, or says that it could not.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the same choice")]
-    fn number(
-        &mut self,
-        field: &Field,
-        step: Step,
-        always: bool,
-        reader: &mut Reader,
-        ahead: u64,
-    ) -> Result<bool, Box<Fault>> {
-        // Each with a line of its own, which then knows what it writes.
-        Ok(match step {
-            Step::Enum => {
-                let number = truncated(reader.byte_ahead(ahead)?);
-                match self.enums[field.target as usize].name(number) {
-                    Some(name) => self.line(field, always, Short::Name(name, number)),
-                    None => false,
-                }
-            }
-            Step::Bool => {
-                let value = reader.byte_ahead(ahead)? != 0;
-                self.line(field, always, Short::Bool(value))
-            }
-            Step::Uint32 => {
-                let value = reader.uint32_ahead(ahead)?.into();
-                self.line(field, always, Short::Unsigned(value, false))
-            }
-            Step::Int32 => {
-                let value = reader.uint32_ahead(ahead)?.cast_signed().into();
-                self.line(field, always, Short::Signed(value, false))
-            }
-            Step::Uint64 => {
-                let value = reader.number_ahead(ahead)?;
-                self.line(field, always, Short::Unsigned(value, field.quoted))
-            }
-            Step::Int64 => {
-                let value = reader.number_ahead(ahead)?.cast_signed();
-                self.line(field, always, Short::Signed(value, field.quoted))
-            }
-            Step::Float => {
-                let bits = reader.fixed32()?;
-                if always || bits != 0 {
-                    self.out.key(&field.key);
-                    self.out.float(f32::from_bits(bits));
-                }
-                true
-            }
-            Step::Double => {
-                let bits = reader.fixed64()?;
-                if always || bits != 0 {
-                    self.out.key(&field.key);
-                    self.out.double(f64::from_bits(bits));
-                }
-                true
-            }
-            _ => false,
-        })
-    }
-
-    /// Writes a key and a value that fits beside it, unless the value is not to be shown: a default
-    /// is so only where it `always` is. Says whether it does fit.
+    /// Writes a key and a value that fits beside it, unless the value is a default that is
+    /// not to be shown. Says whether it does fit.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every field")]
-    fn line(&mut self, field: &Field, always: bool, value: Short) -> bool {
+    fn line(&mut self, field: &Field, value: Short) -> bool {
         let mut line = self.out.line();
         line.head(&field.key);
         let fits = line.value(value);
         let length = line.length();
-        if fits && (always || !value.is_default()) {
+        if fits && (field.is_always_shown() || !value.is_default()) {
             self.out.advance(length);
         }
         fits
@@ -205,27 +182,26 @@ impl<'t> Writer<'t> {
     fn short<'b>(
         &mut self,
         field: &Field,
-        always: bool,
         bytes: &'b [u8],
         range: &Range<usize>,
         value: impl FnOnce(&'b [u8; SHORT], usize) -> Short<'b>,
     ) -> bool {
         match bytes[range.start..].first_chunk() {
-            Some(window) => self.line(field, always, value(window, range.len())),
+            Some(window) => self.line(field, value(window, range.len())),
             None => false,
         }
     }
 
     /// Writes key and value where the value is no short string that is copied as it is.
+    #[cold]
     #[inline(never)]
     fn other_string(
         &mut self,
         field: &'t Field,
-        always: bool,
         bytes: &[u8],
         range: Range<usize>,
     ) -> Result<bool, Box<Fault>> {
-        if !always && range.is_empty() {
+        if range.is_empty() && !field.is_always_shown() {
             return Ok(true);
         }
         let is_begun = range.len() < SHORT && bytes.len() - range.start >= SHORT;
@@ -240,17 +216,28 @@ impl<'t> Writer<'t> {
             self.text_field(field, bytes, range);
             return Ok(true);
         }
-        self.out.snippet(&field.key);
+        self.out.key(field);
         self.string(bytes, range)?;
         Ok(true)
     }
 
+    /// A value of a kind that is seldom, or that did not fit in a line.
+    #[cold]
+    fn singular(
+        &mut self,
+        field: &'t Field,
+        reader: &mut Reader,
+        depth: u32,
+    ) -> Result<(), Box<Fault>> {
+        self.any_singular(field, reader, depth)
+    }
+
     /// Writes a list from the elements that follow each other, the first one's tag being read.
+    #[cold]
     #[inline(never)]
     fn run_of_elements(
         &mut self,
         field: &'t Field,
-        tag: ShortTag,
         is_packed: bool,
         reader: &mut Reader,
         depth: u32,
@@ -258,7 +245,7 @@ impl<'t> Writer<'t> {
         let list = self.begin_list(field);
         loop {
             self.elements(field, is_packed, reader, depth)?;
-            if is_packed || reader.follows(tag).is_none() {
+            if is_packed || reader.follows(field.short_tag).is_none() {
                 break;
             }
         }
@@ -290,7 +277,9 @@ fn truncated(number: u64) -> i32 {
 /// A field whose tag has been read.
 #[derive(Clone, Copy)]
 struct Next<'t> {
-    slot: &'t Slot,
+    field: &'t Field,
+    /// Its place among the message's fields.
+    index: usize,
     /// Whether it is a list whose elements stand in one length-delimited value.
     is_packed: bool,
     /// The first bytes of its value: 6 at least, or [`CONTINUED`].
@@ -307,10 +296,11 @@ fn next_field<'t>(
 ) -> Result<Option<Next<'t>>, Box<Fault>> {
     let before = reader.at;
     if let Some((tag, ahead)) = reader.short_tag()
-        && let Some(slot) = message.tagged(tag)
+        && let Some((index, field)) = message.tagged(tag)
     {
         return Ok(Some(Next {
-            slot,
+            field,
+            index,
             is_packed: false,
             ahead,
         }));
@@ -320,6 +310,7 @@ fn next_field<'t>(
 }
 
 /// As [`next_field`], for those with a long tag, packed or unknown ones.
+#[cold]
 #[inline(never)]
 fn any_field<'t>(
     message: &'t Message,
@@ -329,14 +320,15 @@ fn any_field<'t>(
     let Some(tag) = reader.tag()? else {
         return Ok(None);
     };
-    let slot = message.slot(tag.number);
-    let known = slot.map(|slot| (slot, &message.fields[slot.index as usize]));
-    let Some((slot, field)) = known.filter(|(_, field)| accepts(field, tag)) else {
+    let index = message.index(tag.number);
+    let known = index.map(|index| (index, &message.fields[index]));
+    let Some((index, field)) = known.filter(|(_, field)| accepts(field, tag)) else {
         reader.skip(tag, depth)?;
         return Ok(None);
     };
     Ok(Some(Next {
-        slot,
+        field,
+        index,
         is_packed: tag.wire != field.wire(),
         ahead: CONTINUED,
     }))

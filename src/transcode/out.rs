@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::line::{LINE, Line};
-use super::tables::{SNIPPET, Snippet};
+use super::tables::{Field, Head, Snippet};
 use super::text;
 
 /// The longest IPv6 address as text, in quotes.
@@ -95,34 +95,35 @@ impl Out {
     pub(super) fn snippet(&mut self, text: &Snippet) {
         if let Some(long) = &text.long {
             self.text(long);
-            return;
+        } else {
+            self.head(&text.head);
         }
-        self.room(SNIPPET);
-        self.buffer[self.at..self.at + SNIPPET].copy_from_slice(&text.head);
-        self.at += usize::from(text.length);
     }
 
-    /// Writes a key, and expects a message behind it.
+    /// Writes the key of a field.
+    #[inline]
+    pub(super) fn key(&mut self, field: &Field) {
+        if let Some(long) = &field.long_key {
+            self.text(long);
+        } else {
+            self.head(&field.key);
+        }
+    }
+
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every message")]
-    pub(super) fn key(&mut self, key: &Snippet) {
+    fn head(&mut self, head: &Head) {
         let mut line = self.line();
-        if line.snippet(key) {
-            let length = line.length();
-            self.advance(length);
-        } else {
-            self.snippet(key);
-        }
+        line.head(head);
+        let length = line.length();
+        self.advance(length);
     }
 
     /// Room for a line, which is written only when [`Self::advance`] is told its length.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every field")]
     pub(super) fn line(&mut self) -> Line<'_> {
-        let end = self.at.checked_add(LINE);
-        if end.is_none_or(|end| end > self.buffer.len()) {
-            self.grow(LINE);
-        }
+        self.room(LINE);
         let room = self.buffer[self.at..].first_chunk_mut();
         Line::new(room.expect("there is room"))
     }
@@ -192,7 +193,7 @@ impl Out {
     /// See [`Self::string`].
     pub(super) fn string_behind(
         &mut self,
-        key: &Snippet,
+        key: &Head,
         bytes: &[u8],
         range: Range<usize>,
     ) -> Result<(), usize> {

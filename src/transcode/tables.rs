@@ -31,28 +31,12 @@ pub(super) struct Message {
     pub(super) shape: Shape,
     /// In the order of their numbers.
     pub(super) fields: Box<[Field]>,
-    /// A slot for each field, and [`Slot::NONE`] behind them.
-    pub(super) slots: Box<[Slot]>,
-    /// The index of each field number's slot.
+    /// The index of each number's field, or [`NO_FIELD`].
     pub(super) dense: Box<[u32]>,
 }
 
-/// What must be known of a field before its value is read. All of it is in one small place for each
-/// message: the fields themselves are many, and are waited for only when a key is copied.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    /// In the message's fields.
-    pub(super) index: u32,
-    /// What its tag is on the wire.
-    pub(super) tag: ShortTag,
-    /// The wire type.
-    wire: u8,
-    pub(super) step: Step,
-    /// What is to be done for the member of a oneof, once it is known to be the only one.
-    pub(super) step_of_member: Step,
-    /// Whether it is written where it has its default.
-    pub(super) is_always_shown: bool,
-}
+/// The index of no field.
+pub(super) const NO_FIELD: u32 = u32::MAX;
 
 /// What is to be done for a field: its kind where that is a common one, and the field is no list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +55,6 @@ pub(super) enum Step {
     Messages,
     List,
     Map,
-    Member,
     Other,
 }
 
@@ -93,12 +76,17 @@ pub(super) enum Shape {
     Ip(u32),
 }
 
-/// One cache line.
+/// All that it takes to read a field and to write its key, in one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Field {
     /// `,"name":`: the comma of an object's first field becomes its brace.
-    pub(super) key: Snippet,
+    pub(super) key: Head,
+    /// All of it, where it is too long for `key`.
+    pub(super) long_key: Option<Box<Box<[u8]>>>,
+    /// The tag as it is compared first.
+    pub(super) short_tag: ShortTag,
+    pub(super) step: Step,
     /// The number and the wire type as they stand on the wire.
     pub(super) tag: u32,
     /// Index of its message or enum.
@@ -111,13 +99,21 @@ pub(super) struct Field {
     pub(super) quoted: bool,
 }
 
+const _: () = assert!(size_of::<Field>() == 64);
+
 /// Text that is written often, ready to be copied.
 #[derive(Debug)]
 pub(super) struct Snippet {
-    pub(super) head: [u8; SNIPPET],
-    pub(super) length: u8,
+    pub(super) head: Head,
     /// All of it, where it is too long for `head`.
     pub(super) long: Option<Box<Box<[u8]>>>,
+}
+
+/// As much of a text as is copied in one go.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) text: [u8; SNIPPET],
+    pub(super) length: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,68 +202,37 @@ impl Tables {
 
 impl Message {
     pub(super) fn field(&self, number: u32) -> Option<&Field> {
-        let slot = self.slot(number)?;
-        Some(&self.fields[slot.index as usize])
+        Some(&self.fields[self.index(number)?])
     }
 
-    pub(super) fn slot(&self, number: u32) -> Option<&Slot> {
-        let slot = match self.dense.get(number as usize) {
-            Some(&index) => &self.slots[index as usize],
-            None => self.sparse(number)?,
-        };
-        (slot.wire != Slot::NONE.wire).then_some(slot)
+    /// The place of a field among the fields.
+    pub(super) fn index(&self, number: u32) -> Option<usize> {
+        match self.dense.get(number as usize) {
+            Some(&index) => (index != NO_FIELD).then_some(index as usize),
+            None => (self.fields)
+                .binary_search_by_key(&number, Field::number)
+                .ok(),
+        }
     }
 
-    /// The field that has this tag, if its number is not a high one.
+    /// The field that has this tag, and its place, if its number is not a high one.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of every field")]
-    pub(super) fn tagged(&self, tag: u32) -> Option<&Slot> {
-        let index = *self.dense.get(tag as usize >> 3)?;
-        let slot = &self.slots[index as usize];
-        (u32::from(slot.wire) == tag & 7).then_some(slot)
-    }
-
-    fn sparse(&self, number: u32) -> Option<&Slot> {
-        let fields = &self.fields;
-        let index = fields.binary_search_by_key(&number, Field::number).ok()?;
-        Some(&self.slots[index])
-    }
-}
-
-impl Slot {
-    /// No field has this number.
-    pub(super) const NONE: Self = Self {
-        index: u32::MAX,
-        tag: ShortTag::NONE,
-        wire: u8::MAX,
-        step: Step::Other,
-        step_of_member: Step::Other,
-        is_always_shown: false,
-    };
-
-    pub(super) fn new(field: &Field, index: u32) -> Self {
-        Self {
-            index,
-            tag: ShortTag::new(field.tag),
-            wire: field.wire() as u8,
-            step: match field.oneof {
-                Some(_) => Step::Member,
-                None => Step::of(field),
-            },
-            step_of_member: Step::of(field),
-            is_always_shown: field.shape != FieldShape::Implicit,
-        }
+    pub(super) fn tagged(&self, tag: u32) -> Option<(usize, &Field)> {
+        let index = *self.dense.get(tag as usize >> 3)? as usize;
+        let field = self.fields.get(index)?;
+        (field.tag == tag).then_some((index, field))
     }
 }
 
 impl Step {
-    fn of(field: &Field) -> Self {
-        match (field.shape, field.kind) {
+    pub(super) fn of(kind: Form, shape: FieldShape, has_long_key: bool) -> Self {
+        match (shape, kind) {
             (FieldShape::Map, _) => Self::Map,
             (FieldShape::List, Form::Message) => Self::Messages,
             (FieldShape::List, _) => Self::List,
             (_, Form::Message) => Self::Message,
-            _ if field.key.long.is_some() => Self::Other,
+            _ if has_long_key => Self::Other,
             (_, Form::String | Form::Text) => Self::String,
             (_, Form::Bytes) => Self::Bytes,
             (_, Form::Enum | Form::ClosedEnum) => Self::Enum,
@@ -284,8 +249,13 @@ impl Step {
 }
 
 impl Field {
+    /// The key with its comma, quotes and colon.
+    pub(super) fn key_text(&self) -> &[u8] {
+        self.key.or(self.long_key.as_deref().map(AsRef::as_ref))
+    }
+
     pub(super) fn name(&self) -> &str {
-        let bytes = self.key.text();
+        let bytes = self.key_text();
         std::str::from_utf8(&bytes[2..bytes.len() - 2]).expect("a name of a descriptor")
     }
 
@@ -295,6 +265,12 @@ impl Field {
 
     pub(super) fn wire(&self) -> Wire {
         self.kind.wire()
+    }
+
+    /// Whether it is written where it has its default.
+    #[inline]
+    pub(super) fn is_always_shown(&self) -> bool {
+        self.shape != FieldShape::Implicit
     }
 
     /// Index of its oneof in the message.
@@ -346,21 +322,32 @@ impl Form {
 
 impl Snippet {
     pub(super) fn new(text: Vec<u8>) -> Self {
-        let mut head = [0; SNIPPET];
-        let shown = text.len().min(SNIPPET);
-        head[..shown].copy_from_slice(&text[..shown]);
-        Self {
-            head,
-            length: u8::try_from(shown).expect("at most SNIPPET"),
-            long: (text.len() > SNIPPET).then(|| Box::new(text.into())),
-        }
+        let (head, long) = Head::of(text);
+        Self { head, long }
     }
 
     pub(super) fn text(&self) -> &[u8] {
-        match &self.long {
-            Some(text) => text,
-            None => &self.head[..usize::from(self.length)],
-        }
+        self.head.or(self.long.as_deref().map(AsRef::as_ref))
+    }
+}
+
+impl Head {
+    /// The head of a text, and all of it where it is longer.
+    pub(super) fn of(text: Vec<u8>) -> (Self, Option<Box<Box<[u8]>>>) {
+        let mut head = [0; SNIPPET];
+        let shown = text.len().min(SNIPPET);
+        head[..shown].copy_from_slice(&text[..shown]);
+        let head = Self {
+            text: head,
+            length: u8::try_from(shown).expect("at most SNIPPET"),
+        };
+        let is_long = text.len() > SNIPPET;
+        (head, is_long.then(|| Box::new(text.into())))
+    }
+
+    /// The long text, where there is one.
+    fn or<'s>(&'s self, long: Option<&'s [u8]>) -> &'s [u8] {
+        long.unwrap_or(&self.text[..usize::from(self.length)])
     }
 }
 

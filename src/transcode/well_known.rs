@@ -21,6 +21,8 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 /// Reads as the default of a scalar: zero, false, or of length zero.
 const ABSENT: [u8; 8] = [0; 8];
 
+type WriteField<'t> = fn(&mut Writer<'t>, &'t Field, Reader, u32) -> Result<(), Box<Fault>>;
+
 impl<'t> Writer<'t> {
     pub(super) fn well_known(
         &mut self,
@@ -49,7 +51,7 @@ impl<'t> Writer<'t> {
         message: &'t Message,
         reader: Reader,
         depth: u32,
-        write: fn(&mut Self, &'t Field, Reader, u32) -> Result<(), Box<Fault>>,
+        write: WriteField<'t>,
     ) -> Result<(), Box<Fault>> {
         match message.field(1) {
             Some(field) => write(self, field, reader, depth),

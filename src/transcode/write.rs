@@ -99,11 +99,12 @@ impl<'t> Writer<'t> {
             return self.sorted_fields(message, reader, depth);
         }
         let start = self.out.position();
-        let fault = match self.fields_in_order(message, reader, depth) {
-            Ok(Pass::Done) => return Ok(()),
-            Ok(Pass::OutOfOrder) => None,
-            Err(fault) => Some(fault),
-        };
+        let fault =
+            match self.fields_in_order(message, reader.bytes, reader.at..reader.end(), depth) {
+                Ok(Pass::Done) => return Ok(()),
+                Ok(Pass::OutOfOrder) => None,
+                Err(fault) => Some(fault),
+            };
         self.fields_again(message, reader, depth, start, fault)
     }
 
@@ -144,7 +145,7 @@ impl<'t> Writer<'t> {
                 shown(!range.is_empty())
             })
         } else {
-            self.out.snippet(&field.key);
+            self.out.key(field);
             self.value(field, reader, depth)
         };
         match wrote? {
@@ -157,7 +158,7 @@ impl<'t> Writer<'t> {
 
     pub(super) fn begin_list(&mut self, field: &Field) -> OpenList {
         let key = self.out.position();
-        self.out.snippet(&field.key);
+        self.out.key(field);
         OpenList {
             key,
             start: self.out.position(),
@@ -311,7 +312,7 @@ impl<'t> Writer<'t> {
     /// `NAME_base64`.
     pub(super) fn text_field(&mut self, field: &Field, bytes: &[u8], range: Range<usize>) {
         let start = self.out.position();
-        self.out.snippet(&field.key);
+        self.out.key(field);
         if self.out.string(bytes, range.clone()).is_err() {
             self.out.back_to(start);
             self.out.text(b",\"");

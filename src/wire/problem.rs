@@ -47,9 +47,12 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// In a box: a result is then one register, which the common case only tests.
     #[cold]
     #[inline(never)]
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "a result with one pointer stays in a register"
+    )]
     pub(crate) fn at(self, at: usize) -> Box<Fault> {
         Box::new(Fault { problem: self, at })
     }
