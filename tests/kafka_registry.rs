@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use central_forwarder::simulator::{Options, Simulator};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Message as _, OwnedMessage};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -143,6 +144,54 @@ async fn confluents_deserializer_reads_whole_messages_and_elements() {
         let arrived = read_by_confluent(&python, &kafka, &registry, records, source, messages);
         assert_eq!(arrived, owed, "{topic} {split}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_new_central_that_import_googles_files_are_read_too() {
+    let Some(kafka) = Kafka::real() else { return };
+    let Some(python) = Python::with("schema-registry-python", &PACKAGES) else {
+        return;
+    };
+    let registry = SchemaRegistry::start().await;
+    let topic = fresh_name("registry");
+    create_topic(&kafka, &topic, &[]).await;
+    let simulator = Simulator::start(Options {
+        topics: vec!["clients-events".to_owned()],
+        rate: 0,
+        count: Some(COUNT),
+        ..Options::default()
+    });
+    let simulator = simulator.await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (config, file) = (
+        folder.path().join("config.toml"),
+        folder.path().join("lines"),
+    );
+    let account = format!(
+        "[accounts.globex]\ngeneration = \"new\"\nendpoint = {:?}\ntoken_url = {:?}\n\
+         client_id = \"simulated-id\"\nclient_secret = \"simulated-secret\"\n\
+         topics = [\"clients-events\"]\n[sinks.lake]\ntype = \"kafka\"\n",
+        simulator.new_endpoint(),
+        simulator.token_url(),
+    );
+    let sink = sink(&kafka, &format!("{:?}", registry.url()));
+    let routes = format!(
+        "\n{}{PROTOBUF}{}",
+        route("*", &topic),
+        to_file("*", &file, "")
+    );
+    fs::write(&config, account + &sink + &routes).unwrap();
+    let forwarder = Forwarder::start(&["run", "-c", config.to_str().unwrap()]);
+    eventually(A_WHILE, "all frames are read", || {
+        simulator.sent()["clients-events"].frames == COUNT
+    });
+    drain(forwarder);
+    assert_eq!(registry.subjects(), [format!("{topic}-value")]);
+    let source = (repository().join("proto"), "new/client.proto");
+    let names = ["network_monitoring.clients.v1.StreamClientMessage"];
+    let records = (topic.as_str(), 0..usize::try_from(COUNT).unwrap());
+    let arrived = read_by_confluent(&python, &kafka, &registry, records, source, &names);
+    assert_eq!(arrived, data_of(&file));
 }
 
 /// The file of the topic `audit`, parted in two; in the package of the first.

@@ -9,9 +9,11 @@ Prints the JSON of each of COUNT records; MESSAGE... are the names that a record
 
 import importlib
 import json
+import os
 import sys
 import tempfile
 
+import grpc_tools
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
@@ -27,7 +29,9 @@ names = sys.argv[8:]
 def compile_files() -> None:
     made = tempfile.mkdtemp()
     sys.path.insert(0, made)
-    if protoc.main(["protoc", f"-I{folder}", f"--python_out={made}", f"{folder}/{file}", *imports()]):
+    googles = f"{os.path.dirname(grpc_tools.__file__)}/_proto"
+    paths = [f"-I{folder}", f"-I{googles}", f"--python_out={made}"]
+    if protoc.main(["protoc", *paths, f"{folder}/{file}", *imports()]):
         raise SystemExit("protoc has failed")
     importlib.import_module(file.removesuffix(".proto").replace("/", ".") + "_pb2")
 

@@ -154,3 +154,77 @@ impl Prefixes {
         of_topic.insert(message.full_name().to_owned(), prefix);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+    use crate::sink::Attributes;
+
+    fn record<'a>(message: Option<&'a MessageDescriptor>) -> Record<'a> {
+        Record {
+            destination: "t",
+            key: None,
+            payload: b"payload",
+            attributes: Attributes::new("", &[]),
+            content_type: "application/protobuf",
+            message,
+            timestamp: 0,
+        }
+    }
+
+    fn registry() -> Registry {
+        let config = SchemaRegistry {
+            url: "http://127.0.0.1:1".parse().expect("a URL"),
+            login: None,
+            ca_file: None,
+            subjects: SubjectNameStrategy::default(),
+        };
+        Registry::new(&config).expect("nothing has to be read")
+    }
+
+    #[tokio::test]
+    async fn what_has_no_schema_is_refused_and_what_has_one_waits_for_the_registry() {
+        let prefixes = Mutex::default();
+        let mut registry = registry();
+        let text = registry.frame(&record(None), &prefixes).await;
+        assert!(matches!(text, Err(NotFramed::Refused(_))), "{text:?}");
+        let pool = schema::built_in();
+        let audit = pool.get_message_by_name("Audit.audit_message");
+        let message = registry.frame(&record(audit.as_ref()), &prefixes).await;
+        let Err(NotFramed::Broken(Broken(failure))) = message else {
+            panic!("{message:?}");
+        };
+        assert_eq!(failure.cause, Cause::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_not_asked_for_again_until_schemas_are_loaded_anew() {
+        let prefixes = Mutex::new(Prefixes::default());
+        let mut registry = registry();
+        for is_known in [true, false] {
+            let pool = schema::built_in();
+            let audit = pool.get_message_by_name("Audit.audit_message");
+            let audit = audit.as_ref().expect("it is built in");
+            if is_known {
+                lock(&prefixes).learn("t", audit, vec![0, 1]);
+                let framed = registry.frame(&record(Some(audit)), &prefixes).await;
+                assert_eq!(framed.expect("it is known"), b"\x00\x01payload");
+            } else {
+                let framed = registry.frame(&record(Some(audit)), &prefixes).await;
+                assert!(matches!(framed, Err(NotFramed::Broken(_))), "{framed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn subjects_are_named_as_confluent_names_them() {
+        let named = |strategy| subject(strategy, "central.audit", "Audit.audit_message");
+        assert_eq!(named(SubjectNameStrategy::Topic), "central.audit-value");
+        assert_eq!(named(SubjectNameStrategy::Record), "Audit.audit_message");
+        assert_eq!(
+            named(SubjectNameStrategy::TopicRecord),
+            "central.audit-Audit.audit_message"
+        );
+    }
+}
