@@ -1,5 +1,6 @@
 //! One try of an account, for somebody who wants to know whether it works.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures_util::future::join_all;
@@ -7,6 +8,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::error::Error;
 use super::settings::Settings;
 use super::shared::Central;
 use super::source::Source;
@@ -39,11 +41,8 @@ pub async fn probe(
     let source = std::sync::Arc::new(source);
     let tries = account.topics.iter().map(|topic| {
         let source = std::sync::Arc::clone(&source);
-        async move {
-            let mut connection = source
-                .connect(topic)
-                .await
-                .map_err(|why| format!("{}: {why}", topic.name()))?;
+        let tried = async move {
+            let mut connection = source.connect(topic).await?;
             let goodbye = CloseFrame {
                 code: CloseCode::Normal,
                 reason: "".into(),
@@ -54,19 +53,23 @@ pub async fn probe(
                 connection.socket.close(Some(goodbye)),
             )
             .await;
-            Ok::<_, String>(topic.name())
-        }
+            Ok::<_, Error>(())
+        };
+        async move { (topic.name(), tried.await) }
     });
-    let (mut connected, mut failed) = (Vec::new(), Vec::new());
-    for outcome in join_all(tries).await {
+    let mut connected = Vec::new();
+    // What stands in the way is mostly the same for all.
+    let mut failed: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (topic, outcome) in join_all(tries).await {
         match outcome {
-            Ok(topic) => connected.push(topic),
-            Err(why) => failed.push(why),
+            Ok(()) => connected.push(topic),
+            Err(why) => failed.entry(why.to_string()).or_default().push(topic),
         }
     }
     if failed.is_empty() {
-        Ok(format!("Central streams {}", connected.join(", ")))
-    } else {
-        Err(failed.join("; "))
+        return Ok(format!("Central streams {}", connected.join(", ")));
     }
+    let failed = failed.iter();
+    let failed = failed.map(|(why, topics)| format!("{}: {why}", topics.join(", ")));
+    Err(failed.collect::<Vec<_>>().join("; "))
 }
