@@ -161,7 +161,7 @@ mod tests {
     use crate::schema;
     use crate::sink::Attributes;
 
-    fn record<'a>(message: Option<&'a MessageDescriptor>) -> Record<'a> {
+    fn record(message: Option<&MessageDescriptor>) -> Record<'_> {
         Record {
             destination: "t",
             key: None,
