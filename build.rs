@@ -38,6 +38,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".Presence.MacAddress", "crate::proto::presence::MacAddress")
         .include_file("proto.rs")
         .compile_fds(compiler.file_descriptor_set())?;
+    #[cfg(feature = "serde-types")]
+    serialize_types(&compiler, &out_dir)?;
+    Ok(())
+}
+
+/// Adds a serializer to each generated type of Classic Central's topics.
+#[cfg(feature = "serde-types")]
+fn serialize_types(compiler: &protox::Compiler, out_dir: &Path) -> Result<(), Box<dyn Error>> {
+    const PACKAGES: [&str; 6] = [
+        ".Apprf",
+        ".Audit",
+        ".Location",
+        ".Monitoring",
+        ".Presence",
+        ".Security",
+    ];
+    pbjson_build::Builder::new()
+        .register_descriptors(&compiler.encode_file_descriptor_set())?
+        .preserve_proto_field_names()
+        .exclude([".Presence.MacAddress"])
+        .generate(&PACKAGES, |package| {
+            let file = format!("{}.rs", package.to_string().to_lowercase());
+            fs::OpenOptions::new().append(true).open(out_dir.join(file))
+        })?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! What it costs to write a frame's payload as JSON: ours, prost-reflect with `serde_json`, and the
-//! least that any other way would cost: prost's generated types without writing anything, and a
-//! copy of the output.
+//! What it costs to write a frame's payload as JSON: ours, prost-reflect with `serde_json`, prost's
+//! generated types with a serializer each (of Classic's topics, with the feature `serde-types`), and the
+//! least that any way costs: a copy of the output.
 //!
 //! First comes the table of `docs/performance.md`: the ways are taken in turns, and of each its best
 //! batch counts, so that whatever else the machine does meanwhile spoils no ratio. Then criterion
@@ -15,11 +15,9 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use central_forwarder::frame::Stream;
-use central_forwarder::proto;
 use central_forwarder::schema::{self, Envelope, Payload, Schema};
 use central_forwarder::transcode::{JsonStyle, MessageId, Tables, write_json};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
@@ -90,6 +88,35 @@ fn with_tables(tables: &Tables, samples: &[Sample], style: JsonStyle, to: &mut V
     }
 }
 
+type Write = fn(&[Sample], &mut Vec<u8>);
+
+#[cfg(not(feature = "serde-types"))]
+fn with_generated_types(_: &str) -> Option<Write> {
+    None
+}
+
+#[cfg(feature = "serde-types")]
+fn with_generated_types(topic: &str) -> Option<Write> {
+    use central_forwarder::proto::{apprf, audit, location, monitoring, presence, security};
+
+    fn write<M: prost::Message + Default + serde::Serialize>(samples: &[Sample], to: &mut Vec<u8>) {
+        for sample in samples {
+            let message = M::decode(sample.bytes.as_slice()).expect("it decodes");
+            serde_json::to_writer(&mut *to, &message).expect("it has a JSON form");
+        }
+    }
+
+    Some(match topic {
+        "classic apprf" => write::<apprf::ApprfSession>,
+        "classic audit" => write::<audit::AuditMessage>,
+        "classic location" => write::<location::StreamLocation>,
+        "classic monitoring" => write::<monitoring::MonitoringInformation>,
+        "classic presence" => write::<presence::PresenceEvent>,
+        "classic security" => write::<security::RapidsStreamingEvent>,
+        _ => return None,
+    })
+}
+
 /// A way to write all frames of a topic, one after the other, into a buffer that is kept.
 type Way<'a> = (&'static str, Box<dyn FnMut(&mut Vec<u8>) + 'a>);
 
@@ -109,14 +136,8 @@ fn ways<'a>(topic: &str, samples: &'a [Sample], tables: &'a Tables) -> Vec<Way<'
             to.extend_from_slice(black_box(&output));
         }),
     ];
-    if topic == "classic monitoring" {
-        ways.push(way("prost, no JSON", move |_| {
-            for sample in samples {
-                let bytes = sample.bytes.as_slice();
-                let message = proto::monitoring::MonitoringInformation::decode(bytes);
-                black_box(message.expect("it decodes"));
-            }
-        }));
+    if let Some(write) = with_generated_types(topic) {
+        ways.push(way("prost and pbjson", move |to| write(samples, to)));
     }
     ways
 }
@@ -136,8 +157,8 @@ fn table(_: &mut Criterion) {
     let tables = Tables::compile(schema.pool());
     println!(
         "| topic | readable, frames/s | canonical, frames/s | canonical, MB/s | prost-reflect, \
-         frames/s | readable : prost-reflect | canonical : prost-reflect | canonical : copy |\n\
-         |---|---|---|---|---|---|---|---|"
+         frames/s | readable : prost-reflect | canonical : prost-reflect | canonical : pbjson | \
+         canonical : copy |\n|---|---|---|---|---|---|---|---|---|"
     );
     for (topic, samples) in topics(&schema, &tables) {
         let mut ways = ways(&topic, &samples, &tables);
@@ -152,8 +173,11 @@ fn table(_: &mut Criterion) {
         let frames = samples.len();
         let rate = |index: usize| rounded(frames as f64 / seconds[index]);
         let ratio = |index: usize, to: usize| seconds[to] / seconds[index];
+        let to_pbjson = ways
+            .get(4)
+            .map_or_else(String::new, |_| format!("{:.1}", ratio(1, 4)));
         println!(
-            "| {topic} | {} | {} | {:.0} | {} | {:.1} | {:.1} | {:.2} |",
+            "| {topic} | {} | {} | {:.0} | {} | {:.1} | {:.1} | {to_pbjson} | {:.2} |",
             rate(0),
             rate(1),
             written[1].len() as f64 / seconds[1] / 1e6,
@@ -162,9 +186,6 @@ fn table(_: &mut Criterion) {
             ratio(1, 2),
             ratio(1, 3),
         );
-        if let Some((name, _)) = ways.get(4) {
-            println!("({topic}, {name}: {} frames/s)", rate(4));
-        }
     }
 }
 
