@@ -156,7 +156,6 @@ async fn messages_of_new_central_that_import_googles_files_are_read_too() {
     let topic = fresh_name("registry");
     create_topic(&kafka, &topic, &[]).await;
     let simulator = Simulator::start(Options {
-        topics: vec!["clients-events".to_owned()],
         rate: 0,
         count: Some(COUNT),
         ..Options::default()
@@ -183,7 +182,7 @@ async fn messages_of_new_central_that_import_googles_files_are_read_too() {
     fs::write(&config, account + &sink + &routes).unwrap();
     let forwarder = Forwarder::start(&["run", "-c", config.to_str().unwrap()]);
     eventually(A_WHILE, "all frames are read", || {
-        simulator.sent()["clients-events"].frames == COUNT
+        simulator.sent()["network-monitoring/v1/clients-events"].frames == COUNT
     });
     drain(forwarder);
     assert_eq!(registry.subjects(), [format!("{topic}-value")]);
