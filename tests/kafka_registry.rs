@@ -23,12 +23,11 @@ use support::schema_registry::SchemaRegistry;
 use support::{eventually, fresh_name};
 
 const A_WHILE: Duration = Duration::from_secs(120);
-const PACKAGES: [&str; 5] = [
-    "confluent-kafka==2.16.1",
+const PACKAGES: [&str; 4] = [
+    "confluent-kafka[schemaregistry,protobuf]==2.16.1",
     "protobuf==7.36.2",
     "grpcio-tools==1.85.1",
     "googleapis-common-protos==1.76.0",
-    "httpx2==2.16.2",
 ];
 const COUNT: u64 = 20;
 const PROTOBUF: &str = "format = \"protobuf\"\n";

@@ -169,6 +169,24 @@ impl Model {
         }
     }
 
+    /// Five records, which the first cursor has had.
+    fn with_five_read() -> Self {
+        let mut model = Self::new();
+        for _ in 0..5 {
+            model.run(&Step::Append(100));
+        }
+        model.run(&Step::Write);
+        model.read_all(0);
+        model.run(&Step::Sync);
+        model
+    }
+
+    fn read_all(&mut self, cursor: usize) {
+        let window = 1000;
+        self.run(&Step::Read { cursor, window });
+        self.run(&Step::Commit { cursor, but: 0 });
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         self.writer.shared()
     }
@@ -421,30 +439,44 @@ fn open(disk: &Sim) -> (Writer, Vec<Cursor>) {
 }
 
 /// A write that has failed may have reached the file all the same.
+const FAILED_STORE: [Step; 2] = [
+    Step::Plan {
+        fault: Fault::FailedWrite,
+        after: 0,
+    },
+    Step::Store,
+];
+
 #[test]
 fn a_cursor_that_was_moved_back_after_it_could_not_be_stored_is_stored_again() {
-    let mut model = Model::new();
-    for _ in 0..5 {
-        model.run(&Step::Append(100));
-    }
-    let (cursor, window) = (0, 1000);
-    for step in [
-        Step::Write,
-        Step::Read { cursor, window },
-        Step::Commit { cursor, but: 0 },
-        Step::Sync,
-        Step::Plan {
-            fault: Fault::FailedWrite,
-            after: 0,
-        },
-        Step::Store,
-        Step::Rewind { cursor, percent: 0 },
-        Step::Store,
-        Step::Kill,
-    ] {
+    let mut model = Model::with_five_read();
+    for step in FAILED_STORE {
         model.run(&step);
     }
-    assert_eq!(model.cursors[cursor].committer().committed(), 0);
+    model.run(&Step::Rewind {
+        cursor: 0,
+        percent: 0,
+    });
+    model.run(&Step::Store);
+    model.run(&Step::Kill);
+    assert_eq!(model.cursors[0].committer().committed(), 0);
+}
+
+#[test]
+fn what_a_cursor_needs_that_was_moved_back_and_could_not_be_stored_is_kept() {
+    let mut model = Model::with_five_read();
+    model.run(&Step::Store);
+    model.run(&Step::Rewind {
+        cursor: 0,
+        percent: 0,
+    });
+    for step in FAILED_STORE {
+        model.run(&step);
+    }
+    model.read_all(0);
+    assert_eq!(model.cursor_bounds()[0], 0);
+    model.run(&Step::Kill);
+    assert_eq!(model.cursors[0].committer().committed(), 0);
 }
 
 proptest! {

@@ -27,9 +27,9 @@ pub(super) struct Registered {
     pub(super) floor: AtomicU64,
     /// How far the cursor may lag behind; `None`: as far as it likes.
     pub(super) backlog: Mutex<Option<Backlog>>,
-    /// The offset in the cursor's file.
+    /// The lowest offset that the cursor's file may hold.
     stored: AtomicU64,
-    /// Writing the file has begun and not ended well: it may hold another offset.
+    /// Writing the file has begun and not ended well: it holds this offset or another.
     unsure: AtomicBool,
     file: Mutex<CursorFile>,
     pub(super) skipped: AtomicU64,
@@ -329,6 +329,7 @@ impl Registered {
     pub(super) fn store(&self, to: &Stored) -> io::Result<()> {
         let mut file = lock(&self.file);
         self.unsure.store(true, Ordering::Release);
+        self.stored.fetch_min(to.offset, Ordering::AcqRel);
         file.write(to)?;
         self.stored.store(to.offset, Ordering::Release);
         self.unsure.store(false, Ordering::Release);

@@ -32,7 +32,8 @@ impl Python {
                     "--quiet",
                     "--disable-pip-version-check",
                 ])
-                .args(packages));
+                .args(packages))
+            && std::fs::write(python.list(), packages.join("\n")).is_ok();
         if !made {
             note(&format!(
                 "skipped: {} cannot be had",
@@ -43,12 +44,13 @@ impl Python {
         Some(python)
     }
 
+    /// Whether all of them were installed to the end.
     fn has(&self, packages: &[&str]) -> bool {
-        let freeze = Command::new(&self.0).args(["-m", "pip", "freeze"]).output();
-        let installed = freeze.map(|freeze| String::from_utf8_lossy(&freeze.stdout).into_owned());
-        let installed = installed.unwrap_or_default();
-        let is_there = |package: &&str| installed.lines().any(|line| line == *package);
-        packages.iter().all(is_there)
+        std::fs::read_to_string(self.list()).is_ok_and(|list| list == packages.join("\n"))
+    }
+
+    fn list(&self) -> PathBuf {
+        self.0.with_file_name("packages")
     }
 
     /// A script of `tests/support`, not started yet.
