@@ -420,7 +420,7 @@ async fn a_token_that_expires() {
 async fn a_token_that_cannot_be_renewed_at_once() {
     let mut stand = Stand::new(New).await;
     stand.order("refuse-renewal=503,times=2");
-    stand.suffer("expired-key", "503");
+    stand.suffer("expired-key", "503 Service Unavailable");
     eventually(PATIENCE, "it is connected again", || {
         stand.handshakes(101) == 2
     });
@@ -497,7 +497,7 @@ async fn new_central_falls_silent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_central_wants_no_one_now() {
-    a_refusal(New, "refuse=503", 503, "503").await;
+    a_refusal(New, "refuse=503", 503, "Central is not ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
