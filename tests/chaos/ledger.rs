@@ -59,6 +59,10 @@ impl Ledger {
         self.exempt.push(safe + 1..=last);
     }
 
+    pub(crate) fn not_owed(&self) -> &[RangeInclusive<u64>] {
+        &self.exempt
+    }
+
     pub(crate) fn owed(&self, last: u64) -> BTreeSet<u64> {
         let exempt = |number: &u64| self.exempt.iter().any(|range| range.contains(number));
         (1..=last).filter(|number| !exempt(number)).collect()
