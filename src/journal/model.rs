@@ -176,15 +176,22 @@ impl Model {
             model.run(&Step::Append(100));
         }
         model.run(&Step::Write);
-        model.read_all(0);
+        model.read_and_commit(0);
         model.run(&Step::Sync);
         model
     }
 
-    fn read_all(&mut self, cursor: usize) {
+    fn read_and_commit(&mut self, cursor: usize) {
         let window = 1000;
         self.run(&Step::Read { cursor, window });
         self.run(&Step::Commit { cursor, but: 0 });
+    }
+
+    /// A write that has failed may have reached the file all the same.
+    fn fail_to_store(&mut self) {
+        let fault = Fault::FailedWrite;
+        self.run(&Step::Plan { fault, after: 0 });
+        self.run(&Step::Store);
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -438,21 +445,10 @@ fn open(disk: &Sim) -> (Writer, Vec<Cursor>) {
     (writer, cursors)
 }
 
-/// A write that has failed may have reached the file all the same.
-const FAILED_STORE: [Step; 2] = [
-    Step::Plan {
-        fault: Fault::FailedWrite,
-        after: 0,
-    },
-    Step::Store,
-];
-
 #[test]
 fn a_cursor_that_was_moved_back_after_it_could_not_be_stored_is_stored_again() {
     let mut model = Model::with_five_read();
-    for step in FAILED_STORE {
-        model.run(&step);
-    }
+    model.fail_to_store();
     model.run(&Step::Rewind {
         cursor: 0,
         percent: 0,
@@ -470,10 +466,8 @@ fn what_a_cursor_needs_that_was_moved_back_and_could_not_be_stored_is_kept() {
         cursor: 0,
         percent: 0,
     });
-    for step in FAILED_STORE {
-        model.run(&step);
-    }
-    model.read_all(0);
+    model.fail_to_store();
+    model.read_and_commit(0);
     assert_eq!(model.cursor_bounds()[0], 0);
     model.run(&Step::Kill);
     assert_eq!(model.cursors[0].committer().committed(), 0);

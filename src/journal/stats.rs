@@ -49,7 +49,8 @@ pub struct CursorStats {
     pub name: String,
     /// Everything below is done.
     pub committed: u64,
-    /// Everything below is done by the cursor's file: where it begins again after a crash.
+    /// Everything below is done by the cursor's file: it begins again here after a crash, or further
+    /// on where the file could not be written.
     pub stored: u64,
     /// Records that are not done.
     pub lag: u64,

@@ -3,7 +3,8 @@
 use super::{Instant, text};
 use crate::wire::{DEPTH_LIMIT, Fault, Reader, Wire};
 
-/// The attributes of a `CloudEvent` that have no place in [`Envelope`](super::Envelope); empty where absent.
+/// The attributes of a `CloudEvent` that have no place in [`Envelope`](super::Envelope); empty where
+/// absent.
 #[derive(Clone, Debug, Default)]
 pub struct Event<'a> {
     /// Tells duplicates: New Central delivers at least once.
