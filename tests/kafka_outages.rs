@@ -16,6 +16,7 @@ use support::read_back::sequences;
 use support::{eventually, fresh_name};
 
 const A_WHILE: Duration = Duration::from_secs(180);
+const A_MOMENT: Duration = Duration::from_secs(30);
 const TOPIC: &str = "audit";
 
 /// A second sink, to see that the broker's trouble holds back nothing else.
@@ -90,6 +91,42 @@ async fn a_broker_that_is_paused_restarted_and_killed_gets_everything_in_order()
     kafka.start();
     finish(forwarder, &stand, &kafka, &topic).await;
     assert_eq!(written() as u64, COUNT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_in_few_lines_what_is_wrong_and_that_nothing_is_dropped() {
+    const TOPICS: [&str; 3] = [TOPIC, "monitoring", "security"];
+    /// The summary, why, and what librdkafka says while the broker hands over its partitions.
+    const FEW: usize = 4;
+    let Some(kafka) = Kafka::own("kafka-words") else {
+        return;
+    };
+    let prefix = fresh_name("words");
+    let sink = format!("brokers = [\"{}\"]\ncreate = {{}}", kafka.address);
+    let routes = route("*", &format!("{prefix}.{{topic}}"));
+    let stand = KafkaStand::new(&TOPICS, (20, u64::MAX), &sink, &routes).await;
+    let mut forwarder = stand.start();
+    eventually(A_WHILE, "each topic is written to", || {
+        forwarder.stderr().matches("topic created").count() == TOPICS.len()
+    });
+    kafka.stop();
+    forwarder.wait_for_stderr(A_MOMENT, "no broker of the cluster can be reached");
+    kafka.start();
+    forwarder.wait_for_stderr(A_WHILE, "the brokers are back after ");
+    forwarder.terminate();
+    forwarder.wait(A_WHILE);
+
+    let said = forwarder.stderr();
+    let times = |words: &str| said.matches(words).count();
+    assert_eq!(
+        times("no broker of the cluster can be reached"),
+        1,
+        "{said}"
+    );
+    assert_eq!(times("the brokers are back"), 1, "{said}");
+    assert_eq!(times("Connection refused"), 1, "{said}");
+    let (outage, _) = said.split_once("the brokers are back").unwrap();
+    assert!(outage.matches(" WARN ").count() <= FEW, "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

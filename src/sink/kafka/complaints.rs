@@ -1,8 +1,8 @@
 //! What librdkafka complains about: it says the same several times a second for as long as a broker is
-//! away, and two brokers take turns.
+//! away, of each partition, and two brokers take turns.
 
+use std::iter::once;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::memory::lock;
@@ -17,8 +17,6 @@ const KINDS: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     said: Mutex<Vec<Said>>,
-    /// No broker was left: with the next confirmation that is over.
-    all_down: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -38,7 +36,7 @@ impl Complaints {
                 said.remove(0);
             }
             said.push(Said {
-                kind: kind.to_owned(),
+                kind,
                 at: now,
                 kept_back: 0,
             });
@@ -55,25 +53,28 @@ impl Complaints {
         ))
     }
 
-    pub(super) fn all_brokers_are_down(&self) {
-        self.all_down.store(true, Ordering::Relaxed);
-    }
-
-    /// A broker has confirmed something; `true` if none was left before. Then everything is worth
-    /// saying again.
-    pub(super) fn confirmed(&self) -> bool {
-        let is_back =
-            self.all_down.load(Ordering::Relaxed) && self.all_down.swap(false, Ordering::Relaxed);
-        if is_back {
-            lock(&self.said).clear();
-        }
-        is_back
+    /// Everything is worth saying again.
+    pub(super) fn forget(&self) {
+        lock(&self.said).clear();
     }
 }
 
-/// Without what differs each time: how long a try took, and how many librdkafka kept to itself.
-fn kind(reason: &str) -> &str {
-    reason.split(" (after ").next().unwrap_or(reason)
+/// Whom it is about, and of the rest the words without a number: times, counts, partitions and their
+/// leaders differ each time.
+fn kind(reason: &str) -> String {
+    let reason = reason.split(" (after ").next().unwrap_or(reason);
+    let (first, rest) = reason.split_once(' ').unwrap_or((reason, ""));
+    let has_number = |word: &&str| word.contains(|letter: char| letter.is_ascii_digit());
+    let rest = rest.split(' ').filter(|word| !has_number(word));
+    let words: Vec<&str> = once(address(first)).chain(rest).collect();
+    words.join(" ")
+}
+
+/// librdkafka knows a broker as `HOST:PORT/bootstrap` and as `HOST:PORT/ID`.
+fn address(broker: &str) -> &str {
+    broker
+        .rsplit_once('/')
+        .map_or(broker, |(address, _)| address)
 }
 
 #[cfg(test)]
@@ -102,24 +103,63 @@ mod tests {
                 "b2:9092: Connect failed (after 600ms in state CONNECT) (heard 600 times since it was last said)",
             ]
         );
-        assert!(
-            !complaints.confirmed(),
-            "one broker may be away, and another confirm"
-        );
         assert_eq!(hear(1, 601), None);
-        complaints.all_brokers_are_down();
-        assert!(complaints.confirmed());
-        assert!(!complaints.confirmed());
+        complaints.forget();
         assert!(hear(1, 602).is_some());
+    }
+
+    #[test]
+    fn numbers_make_no_other_kind_and_another_broker_or_another_cause_does() {
+        for (one, other) in [
+            (
+                "b1:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
+                "b1:9092/1: Connect to ipv4#10.0.0.2:9092 failed: Connection refused (after 3ms in state CONNECT, 4 identical error(s) suppressed)",
+            ),
+            (
+                "Partition central.audit(iEgG)[0]: new leader-1 not found in cache",
+                "Partition central.apprf(TVM/e8)[7]: new leader-1 not found in cache",
+            ),
+            (
+                "b1:9092/1: Timed out 5 in-flight, 0 retry-queued, 1 out-queue, 0 partially-sent requests",
+                "b1:9092/1: Timed out 12 in-flight, 3 retry-queued, 0 out-queue, 1 partially-sent requests",
+            ),
+            (
+                "b1:9092/1: Timed out ProduceRequest in flight (after 60921ms, timeout #0)",
+                "b1:9092/1: Timed out ProduceRequest in flight (after 60891ms, timeout #4)",
+            ),
+            (
+                "b1:9092/1: Metadata request failed: periodic: Local: Timed out (60001ms): Permanent",
+                "b1:9092/1: Metadata request failed: periodic: Local: Timed out (60123ms): Permanent",
+            ),
+        ] {
+            assert_eq!(kind(one), kind(other));
+        }
+        for (one, other) in [
+            (
+                "sasl_ssl://b1:9092/bootstrap: Disconnected",
+                "sasl_ssl://b2:9092/bootstrap: Disconnected",
+            ),
+            (
+                "b1:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused",
+                "b1:9092/1: Connect to ipv4#10.0.0.1:9092 failed: No route to host",
+            ),
+            (
+                "Topic audit not found in cache",
+                "Topic apprf not found in cache",
+            ),
+        ] {
+            assert_ne!(kind(one), kind(other));
+        }
     }
 
     #[test]
     fn kinds_without_end_are_not_kept_without_end() {
         let complaints = Complaints::default();
         for number in 0..=KINDS {
-            complaints.hear(&format!("number {number}"), Instant::now());
+            complaints.hear(&format!("b{number}:9092/1: Disconnected"), Instant::now());
         }
         assert_eq!(lock(&complaints.said).len(), KINDS);
-        assert!(complaints.hear("number 0", Instant::now()).is_some());
+        let eldest = "b0:9092/1: Disconnected";
+        assert!(complaints.hear(eldest, Instant::now()).is_some());
     }
 }

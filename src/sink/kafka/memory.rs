@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::BATCH_BYTES;
 use super::complaints::Complaints;
+use super::outage::Outage;
 use super::registry::Prefixes;
 use super::statistics::Statistics;
 
@@ -26,6 +27,7 @@ pub(super) struct Memory {
     batch_bytes: AtomicUsize,
     statistics: Mutex<Statistics>,
     pub(super) complaints: Complaints,
+    pub(super) outage: Outage,
     /// What the schema registry said.
     pub(super) prefixes: Mutex<Prefixes>,
 }
@@ -56,6 +58,7 @@ impl Default for Memory {
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
             statistics: Mutex::default(),
             complaints: Complaints::default(),
+            outage: Outage::default(),
             prefixes: Mutex::default(),
         }
     }

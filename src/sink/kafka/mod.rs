@@ -9,6 +9,7 @@ mod complaints;
 mod connect;
 mod explain;
 mod memory;
+mod outage;
 mod probe;
 mod registry;
 mod reports;
@@ -97,6 +98,7 @@ impl Target {
     fn link(&self) -> Link {
         Link {
             sink: Arc::clone(&self.name),
+            memory: Arc::clone(&self.memory),
             tokens: Tokens::of(self.config.sasl.as_ref()),
         }
     }
@@ -135,7 +137,6 @@ impl Sink for KafkaSink {
         let under_way = Arc::<UnderWay>::default();
         let reports = Reports {
             link: target.link(),
-            memory: Arc::clone(&target.memory),
             outcomes: outcomes.clone(),
             producer: target.memory.next_producer(),
             batch_bytes: batch.bytes,

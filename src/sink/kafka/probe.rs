@@ -20,6 +20,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 
 use super::admin::admin;
 use super::memory::lock;
+use super::reports::without_thread;
 use super::token::Tokens;
 use super::{Target, explain, registry};
 use crate::config;
@@ -288,11 +289,7 @@ impl ClientContext for Heard {
     /// Some failures, of TLS for one, are told here alone.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
-            // The thread's name comes first.
-            let reason = message
-                .split_once("]: ")
-                .map_or(message, |(_, reason)| reason);
-            self.complain(level, reason);
+            self.complain(level, without_thread(message));
         }
     }
 

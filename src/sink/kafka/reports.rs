@@ -30,6 +30,7 @@ const NO_TICKET: Ticket = Ticket(u64::MAX);
 pub(super) struct Link {
     /// The sink's name.
     pub(super) sink: Arc<str>,
+    pub(super) memory: Arc<Memory>,
     pub(super) tokens: Option<Tokens>,
 }
 
@@ -37,17 +38,17 @@ impl ClientContext for Link {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let sink = &*self.sink;
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::warn!(sink, facility, "kafka: {message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(sink, facility, "kafka: {message}");
+        let (sink, reason) = (&*self.sink, without_thread(message));
+        let said = match level {
+            RDKafkaLogLevel::Debug => None,
+            _ => self.memory.complaints.hear(reason, Instant::now()),
+        };
+        match (level, said) {
+            (_, None) => tracing::debug!(sink, facility, "kafka: {reason}"),
+            (RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info, Some(said)) => {
+                tracing::info!(sink, facility, "kafka: {said}");
             }
-            RDKafkaLogLevel::Debug => tracing::debug!(sink, facility, "kafka: {message}"),
+            (_, Some(said)) => tracing::warn!(sink, facility, "kafka: {said}"),
         }
     }
 
@@ -69,7 +70,6 @@ impl ClientContext for Link {
 /// What the producer does besides.
 pub(super) struct Reports {
     pub(super) link: Link,
-    pub(super) memory: Arc<Memory>,
     pub(super) outcomes: Outcomes,
     /// See [`Memory::next_producer`].
     pub(super) producer: u64,
@@ -90,13 +90,18 @@ impl ClientContext for Reports {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.link.log(level, facility, message);
+        if is_error_too(level, facility) {
+            let (sink, reason) = (&*self.link.sink, without_thread(message));
+            tracing::debug!(sink, facility, "kafka: {reason}");
+        } else {
+            self.link.log(level, facility, message);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         // "All brokers are down" follows from what was said before.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.memory.complaints.all_brokers_are_down();
+            self.memory().outage.begins(Instant::now());
             return;
         }
         let needs_operator = match error.rdkafka_error_code() {
@@ -108,9 +113,9 @@ impl ClientContext for Reports {
             self.turned_away(reason);
         }
         let sink = &*self.link.sink;
-        if self.connecting.load(Ordering::Relaxed) {
+        if self.is_connecting() {
             tracing::debug!(sink, "kafka: {reason}");
-        } else if let Some(said) = self.memory.complaints.hear(reason, Instant::now()) {
+        } else if let Some(said) = self.memory().complaints.hear(reason, Instant::now()) {
             tracing::warn!(sink, "kafka: {said}");
         }
         *lock(&self.complaint) = Some(reason.to_owned());
@@ -119,8 +124,10 @@ impl ClientContext for Reports {
     fn stats_raw(&self, json: &[u8]) {
         match serde_json::from_slice::<Raw>(json) {
             Ok(raw) => {
-                let mut counted = lock(&self.counted);
-                self.memory.statistics().update(&raw, &mut counted);
+                self.memory()
+                    .statistics()
+                    .update(&raw, &mut lock(&self.counted));
+                self.look_at_outage(raw.any_broker_is_up());
             }
             Err(error) => tracing::debug!("librdkafka's statistics cannot be read: {error}"),
         }
@@ -141,11 +148,9 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
                 let topic = message.topic_ptr().addr();
                 self.under_way
                     .confirmed_by(topic, message.partition(), || message.topic());
-                self.memory.is_there(|| message.topic());
+                self.memory().is_there(|| message.topic());
                 self.confirmed.fetch_add(1, Ordering::Relaxed);
-                if self.memory.complaints.confirmed() {
-                    tracing::info!(sink = &*self.link.sink, "kafka: the brokers are back");
-                }
+                self.brokers_are_there();
                 Outcome::Confirmed
             }
             Err((error, message)) => {
@@ -162,6 +167,43 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
 }
 
 impl Reports {
+    fn memory(&self) -> &Memory {
+        &self.link.memory
+    }
+
+    fn is_connecting(&self) -> bool {
+        self.connecting.load(Ordering::Relaxed)
+    }
+
+    /// librdkafka says that all brokers are down also when their connections were idle and closed for
+    /// that: it is an outage where records wait.
+    fn look_at_outage(&self, any_broker_is_up: bool) {
+        let outage = &self.memory().outage;
+        if !outage.is_settled(Instant::now()) {
+            return;
+        }
+        if any_broker_is_up {
+            self.brokers_are_there();
+        } else if self.under_way.payload_bytes() > 0
+            && !self.is_connecting()
+            && outage.is_to_be_told()
+        {
+            tracing::warn!(
+                sink = &*self.link.sink,
+                "kafka: no broker of the cluster can be reached; nothing is dropped, records wait in \
+                 the journal, and it is tried again until one is back"
+            );
+        }
+    }
+
+    fn brokers_are_there(&self) {
+        if let Some(lasted) = self.memory().outage.ends(Instant::now()) {
+            self.memory().complaints.forget();
+            let sink = &*self.link.sink;
+            tracing::info!(sink, "kafka: the brokers are back after {lasted:.1?}");
+        }
+    }
+
     /// The wait for the cluster is over.
     pub(super) fn connected(&self) {
         self.connecting.store(false, Ordering::Relaxed);
@@ -204,7 +246,7 @@ impl Reports {
                 self.missing(topic)
             }
             RDKafkaErrorCode::MessageSizeTooLarge => {
-                match self.memory.too_large(bytes(message), self.batch_bytes) {
+                match self.memory().too_large(bytes(message), self.batch_bytes) {
                     TooLarge::Record => Outcome::Refused(explain::too_large_for_broker(topic)),
                     TooLarge::Batch => Outcome::Retry(Failure::new(
                         Cause::TooLarge,
@@ -223,7 +265,7 @@ impl Reports {
 
     /// There is no such topic, by the cluster's word.
     pub(super) fn missing(&self, topic: &str) -> Outcome {
-        if self.memory.is_missing(topic, self.producer) {
+        if self.memory().is_missing(topic, self.producer) {
             Outcome::Refused(explain::missing(topic))
         } else {
             Outcome::Retry(Failure::new(
@@ -251,8 +293,24 @@ impl Reports {
 
 impl Drop for Reports {
     fn drop(&mut self) {
-        self.memory.statistics().producer_is_gone();
+        self.memory().statistics().producer_is_gone();
     }
+}
+
+/// What librdkafka's log and its error callback both say.
+fn is_error_too(level: RDKafkaLogLevel, facility: &str) -> bool {
+    match facility {
+        "FAIL" => level as i32 <= RDKafkaLogLevel::Error as i32,
+        "FATAL" => true,
+        _ => false,
+    }
+}
+
+/// Which of librdkafka's threads speaks concerns nobody.
+pub(super) fn without_thread(message: &str) -> &str {
+    let is_thread = message.starts_with("[thrd:");
+    let rest = message.split_once("]: ").filter(|_| is_thread);
+    rest.map_or(message, |(_, rest)| rest)
 }
 
 /// As the broker counts them, but for a few bytes of framing.

@@ -54,6 +54,13 @@ struct Window {
     p99: u64,
 }
 
+impl Raw {
+    /// Also a broker of which only the config's address is known yet.
+    pub(super) fn any_broker_is_up(&self) -> bool {
+        self.brokers.values().any(|broker| broker.state == "UP")
+    }
+}
+
 /// What one producer had counted when it last spoke.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counted {
