@@ -1,6 +1,7 @@
 //! Requests to the services beside a stream or a broker: token endpoints, registries.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,6 +51,12 @@ pub(crate) fn builder(tls: &Tls, proxy: &Proxy) -> Result<ClientBuilder, String>
 
 /// What happened, down to the cause, without the URL: it may hold a secret.
 pub(crate) fn explain(error: &reqwest::Error) -> String {
+    if let Some(rustls::Error::InvalidCertificate(reason)) = tls_error(error) {
+        return format!(
+            "its certificate is not trusted: {reason}; if it comes from an authority of your own, name \
+             that in ca_file"
+        );
+    }
     let mut cause = error.source();
     let mut said = None;
     while let Some(inner) = cause {
@@ -57,4 +64,19 @@ pub(crate) fn explain(error: &reqwest::Error) -> String {
         cause = inner.source();
     }
     said.unwrap_or_else(|| error.to_string())
+}
+
+/// What TLS had against the other side, if that was it.
+pub(crate) fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    let inner = match error.downcast_ref::<io::Error>() {
+        // Its source is that of the error in it.
+        Some(error) => error
+            .get_ref()
+            .map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    };
+    tls_error(inner?)
 }

@@ -2,7 +2,6 @@
 //! proxies need.
 
 use std::error::Error as StdError;
-use std::io;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -113,7 +112,7 @@ impl Transport {
 
 fn failed(host: &str, error: &reqwest::Error) -> Error {
     let why = http::explain(error);
-    if let Some(error) = tls_error(error) {
+    if let Some(error) = http::tls_error(error) {
         return tls_failed(host, Some(error), &why);
     }
     if why.contains(PROXY_REFUSES) {
@@ -127,20 +126,6 @@ fn failed(host: &str, error: &reqwest::Error) -> Error {
     }
     let text = format!("{host}: no answer to a request: {why}");
     Error::broken(Cause::Handshake, text)
-}
-
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(found) = error.downcast_ref() {
-        return Some(found);
-    }
-    let inner = match error.downcast_ref::<io::Error>() {
-        // Its source is that of the error in it.
-        Some(error) => error
-            .get_ref()
-            .map(|inner| inner as &(dyn StdError + 'static)),
-        None => error.source(),
-    };
-    tls_error(inner?)
 }
 
 /// Waits for an exchange while the connection does the work for it.
