@@ -15,9 +15,10 @@ use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use support::authority::Authority;
 use support::brokers::Kafka;
 use support::console_consumer::read_topic;
 use support::forwarder::Forwarder;
@@ -65,31 +66,51 @@ async fn token_endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let mut request = vec![0; 4096];
-            let read = client.read(&mut request).await.unwrap();
-            let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
-            let knows_us = request.contains("authorization: basic zm9yd2fyzgvyonnly3jlda==");
-            let grant = request.contains("grant_type=client_credentials&scope=kafka");
-            let status = if knows_us && grant {
-                "200 OK"
-            } else {
-                "401 Unauthorized"
-            };
-            let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-            let claims = format!(r#"{{"sub":"forwarder","iat":{now},"exp":{}}}"#, now + 3600);
-            let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
-            let token = format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&claims));
-            let body = format!(r#"{{"access_token":"{token}","expires_in":3600}}"#);
-            let answer = format!(
-                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-                 connection: close\r\n\r\n{body}",
-                body.len()
-            );
-            client.write_all(answer.as_bytes()).await.unwrap();
+        while let Ok((client, _)) = listener.accept().await {
+            give_token(client).await;
         }
     });
     format!("http://{address}/token")
+}
+
+/// The same over TLS, with a certificate of this authority.
+async fn token_endpoint_of(authority: &Authority) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = authority.open_acceptor();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            // Who does not believe the certificate goes away in the midst of this.
+            if let Ok(client) = acceptor.accept(client).await {
+                give_token(client).await;
+            }
+        }
+    });
+    format!("https://{address}/token")
+}
+
+async fn give_token(mut client: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut request = vec![0; 4096];
+    let read = client.read(&mut request).await.unwrap();
+    let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
+    let knows_us = request.contains("authorization: basic zm9yd2fyzgvyonnly3jlda==");
+    let grant = request.contains("grant_type=client_credentials&scope=kafka");
+    let status = if knows_us && grant {
+        "200 OK"
+    } else {
+        "401 Unauthorized"
+    };
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let claims = format!(r#"{{"sub":"forwarder","iat":{now},"exp":{}}}"#, now + 3600);
+    let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    let token = format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&claims));
+    let body = format!(r#"{{"access_token":"{token}","expires_in":3600}}"#);
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(answer.as_bytes()).await.unwrap();
 }
 
 fn token(endpoint: &str) -> String {
@@ -370,6 +391,42 @@ fn allow_guest(kafka: &Kafka, topic: &str) {
         .output()
         .unwrap();
     assert!(done.status.success(), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_endpoint_with_an_authority_of_ones_own_needs_its_ca_file() {
+    const UNKNOWN: &str = "cannot fetch a token from 127.0.0.1: its certificate is not trusted: UnknownIssuer; if it \
+         comes from an authority of your own, name that in ca_file";
+    let Some(kafka) = Kafka::real() else { return };
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    fs::write(&ca_file, &authority.pem).unwrap();
+    let topic = fresh_name("endpoint");
+    let without = token(&token_endpoint_of(&authority).await);
+    let with = without.replace(" }", &format!(", ca_file = {ca_file:?} }}"));
+    let sink = format!(
+        "brokers = [\"{}\"]\nsasl = {without}\ncreate = {{}}",
+        kafka.variable("SASL")
+    );
+    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &route(TOPIC, &topic)).await;
+    let (output, said) = check(&stand);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(UNKNOWN), "{said}");
+    let mut forwarder = stand.start();
+    forwarder.wait_for_stderr(A_WHILE, UNKNOWN);
+    forwarder.wait_for_stderr(A_WHILE, "nothing is dropped, next try in");
+
+    let config = stand.folder.path().join("config.toml");
+    let wrong = fs::read_to_string(&config).unwrap();
+    fs::write(&config, wrong.replace(&without, &with)).unwrap();
+    let (output, said) = check(&stand);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    forwarder.signal("HUP");
+    eventually(A_WHILE, "all records", || high(&kafka, &topic) >= COUNT);
+    let said = drain(forwarder);
+    assert!(said.contains("refused=0"), "{said}");
+    assert_eq!(different_in_order(&sequences(&kafka, &topic)), all(COUNT));
 }
 
 #[tokio::test(flavor = "multi_thread")]

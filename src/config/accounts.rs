@@ -9,7 +9,7 @@ use super::layers::join;
 use super::raw::{self, Generation, SecretSource, Span};
 use super::secret::{Origin, Secret};
 use super::validate::{Tables, collect};
-use super::{Account, PemFile, Proxy, Tls};
+use super::{Account, Proxy, Tls};
 
 impl Tables<'_> {
     pub(super) fn accounts(
@@ -104,13 +104,8 @@ impl Tables<'_> {
     }
 
     fn tls(&mut self, path: &str, raw: raw::Tls) -> Tls {
-        if let Some(file) = &raw.ca_file
-            && let Err(why) = check_certificates(file)
-        {
-            self.report.mistake(&join(path, "ca_file"), why);
-        }
         Tls {
-            ca_file: raw.ca_file.map(PemFile::new),
+            ca_file: self.ca_file(path, raw.ca_file),
             insecure: raw.verify == Some(false),
         }
     }

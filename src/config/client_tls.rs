@@ -1,7 +1,7 @@
 //! What the `tls` table of a sink must be.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::accounts::check_certificates;
 use super::layers::join;
@@ -9,16 +9,21 @@ use super::validate::Tables;
 use super::{ClientTls, PemFile, raw};
 
 impl Tables<'_> {
+    /// `ca_file` of the table at `path`.
+    pub(super) fn ca_file(&mut self, path: &str, file: Option<PathBuf>) -> Option<PemFile> {
+        let file = file?;
+        if let Err(why) = check_certificates(&file) {
+            self.report.mistake(&join(path, "ca_file"), why);
+        }
+        Some(PemFile::new(file))
+    }
+
     pub(super) fn client_tls(&mut self, path: &str, raw: raw::ClientTls) -> ClientTls {
-        for (key, file) in [
-            ("ca_file", &raw.ca_file),
-            ("certificate_file", &raw.certificate_file),
-        ] {
-            if let Some(file) = file
-                && let Err(why) = check_certificates(file)
-            {
-                self.report.mistake(&join(path, key), why);
-            }
+        let ca_file = self.ca_file(path, raw.ca_file);
+        if let Some(file) = &raw.certificate_file
+            && let Err(why) = check_certificates(file)
+        {
+            self.report.mistake(&join(path, "certificate_file"), why);
         }
         if let Some(file) = &raw.key_file
             && let Err(why) = check_readable(file)
@@ -39,10 +44,7 @@ impl Tables<'_> {
                 None
             }
         };
-        ClientTls {
-            ca_file: raw.ca_file.map(PemFile::new),
-            identity,
-        }
+        ClientTls { ca_file, identity }
     }
 }
 

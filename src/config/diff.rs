@@ -247,10 +247,12 @@ mod tests {
         };
         let kafka = format!(
             "type = \"kafka\"\nbrokers = [\"a:1\"]\ntls = {{ ca_file = '{}', certificate_file = '{}', \
-             key_file = '{}' }}",
+             key_file = '{}' }}\nsasl = {{ mechanism = \"OAUTHBEARER\", token_endpoint = \"https://a/b\", \
+             client_id = \"c\", client_secret = \"s\", ca_file = '{}' }}",
             file("ca"),
             file("certificate"),
             file("key"),
+            file("endpoints-ca"),
         );
         let text = CONFIG
             .replace(
@@ -259,7 +261,7 @@ mod tests {
             )
             .replace("type = \"file\"\n        path = \"/tmp/lake\"", &kafka)
             .replace("sink = \"lake\"", "sink = \"lake\"\ndestination = \"a\"");
-        for name in ["ca", "certificate", "key"] {
+        for name in ["ca", "certificate", "key", "endpoints-ca"] {
             write(name, "old");
         }
         let old = of_text(&text);
@@ -271,6 +273,7 @@ mod tests {
             ),
             ("certificate", &["sinks.lake (changed)"]),
             ("key", &["sinks.lake (changed)"]),
+            ("endpoints-ca", &["sinks.lake (changed)"]),
         ] {
             write(name, "new");
             assert_eq!(Diff::between(&old, &of_text(&text)).changes(), expected);

@@ -12,7 +12,7 @@ use super::raw::{self, Names, Setting};
 use super::secret::Secret;
 use super::validate::{Tables, collect};
 use super::written::Written;
-use super::{ClientTls, SchemaRegistry};
+use super::{ClientTls, PemFile, SchemaRegistry};
 
 /// librdkafka's own limit.
 const MAX_LINGER: Duration = Duration::from_secs(900);
@@ -54,6 +54,8 @@ pub enum Sasl {
         client_id: Secret,
         client_secret: Secret,
         scope: Option<String>,
+        /// PEM; trusted beside the system's authorities.
+        ca_file: Option<PemFile>,
     },
 }
 
@@ -165,6 +167,7 @@ impl Tables<'_> {
             ("client_id", raw.client_id.is_some()),
             ("client_secret", raw.client_secret.is_some()),
             ("scope", raw.scope.is_some()),
+            ("ca_file", raw.ca_file.is_some()),
         ];
         let mechanism = match mechanism {
             raw::SaslMechanism::Plain => PasswordMechanism::Plain,
@@ -180,11 +183,13 @@ impl Tables<'_> {
                     endpoint.and_then(|url| self.http_url(&join(path, "token_endpoint"), &url));
                 let client_id = self.needed_secret(path, "client_id", raw.client_id);
                 let client_secret = self.needed_secret(path, "client_secret", raw.client_secret);
+                let ca_file = self.ca_file(path, raw.ca_file);
                 return Some(Sasl::Token {
                     endpoint: endpoint?,
                     client_id: client_id?,
                     client_secret: client_secret?,
                     scope: raw.scope,
+                    ca_file,
                 });
             }
         };

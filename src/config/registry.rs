@@ -3,7 +3,6 @@
 use url::Url;
 
 use super::PemFile;
-use super::accounts::check_certificates;
 use super::layers::join;
 use super::raw;
 use super::secret::Secret;
@@ -70,15 +69,11 @@ impl Tables<'_> {
                 .zip(password)
                 .map(|(username, password)| Some(RegistryLogin { username, password }))
         };
-        if let Some(file) = &raw.ca_file
-            && let Err(why) = check_certificates(file)
-        {
-            self.report.mistake(&join(path, "ca_file"), why);
-        }
+        let ca_file = self.ca_file(path, raw.ca_file);
         Some(SchemaRegistry {
             url: url?,
             login: login?,
-            ca_file: raw.ca_file.map(PemFile::new),
+            ca_file,
             subjects: raw.subject_name_strategy.unwrap_or_default(),
         })
     }

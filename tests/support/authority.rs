@@ -7,6 +7,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
@@ -48,17 +49,25 @@ impl Authority {
 
     /// A server at 127.0.0.1 that wants to see a certificate of this authority.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.pem)).expect("a certificate");
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        self.server(clients.build().expect("a verifier"))
+    }
+
+    /// The same for everybody.
+    pub(crate) fn open_acceptor(&self) -> TlsAcceptor {
+        self.server(WebPkiClientVerifier::no_client_auth())
+    }
+
+    fn server(&self, clients: Arc<dyn ClientCertVerifier>) -> TlsAcceptor {
         let identity = self.issue("127.0.0.1");
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
-        let config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
-            .with_client_cert_verifier(clients.build().expect("a verifier"))
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate(&identity.certificate)], key)
             .expect("a certificate and its key");
         TlsAcceptor::from(Arc::new(config))

@@ -139,6 +139,9 @@ pub(crate) struct Sasl {
     pub(crate) client_secret: Option<SecretSource>,
     /// OAUTHBEARER: What the token is to be good for. Left out: what the endpoint gives by default.
     pub(crate) scope: Option<String>,
+    /// OAUTHBEARER: A PEM file of authorities that the endpoint is believed by: trusted beside the system's.
+    /// For the brokers there is `tls`.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]

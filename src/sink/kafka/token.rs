@@ -7,8 +7,8 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 use url::Url;
 
-use crate::config::Sasl;
 use crate::config::secret::{Secret, Unreadable};
+use crate::config::{PemFile, Sasl};
 use crate::http;
 
 /// How long the endpoint may take.
@@ -24,6 +24,7 @@ pub(super) struct Tokens {
     client_id: Secret,
     client_secret: Secret,
     scope: Option<String>,
+    ca_file: Option<PemFile>,
     runtime: Handle,
 }
 
@@ -50,6 +51,7 @@ impl Tokens {
             client_id,
             client_secret,
             scope,
+            ca_file,
         }) = sasl
         else {
             return None;
@@ -59,6 +61,7 @@ impl Tokens {
             client_id: client_id.clone(),
             client_secret: client_secret.clone(),
             scope: scope.clone(),
+            ca_file: ca_file.clone(),
             runtime: Handle::current(),
         })
     }
@@ -71,8 +74,9 @@ impl Tokens {
         if let Some(scope) = &self.scope {
             form.push(("scope", scope));
         }
+        let ca_file = self.ca_file.as_ref().map(PemFile::path);
         let answer = self.runtime.block_on(async {
-            let client = http::client(None, PATIENCE)?;
+            let client = http::client(ca_file, PATIENCE)?;
             let request = client
                 .post(self.endpoint.clone())
                 .basic_auth(client_id.expose(), Some(client_secret.expose()))
