@@ -12,7 +12,7 @@ const SETTLES_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     now: Mutex<Option<Since>>,
-    /// Whether there is one: asked for each record.
+    /// Asked for each record.
     is_on: AtomicBool,
 }
 
@@ -44,11 +44,12 @@ impl Outage {
             .is_some_and(|since| !std::mem::replace(&mut since.is_told, true))
     }
 
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
     /// A broker is there: how long none was.
     pub(super) fn ends(&self, at: Instant) -> Option<Duration> {
-        if !self.is_on.load(Ordering::Relaxed) {
-            return None;
-        }
         let since = lock(&self.now).take();
         self.is_on.store(false, Ordering::Relaxed);
         since.map(|since| at.duration_since(since.began))

@@ -197,7 +197,10 @@ impl Reports {
     }
 
     fn brokers_are_there(&self) {
-        if let Some(lasted) = self.memory().outage.ends(Instant::now()) {
+        let outage = &self.memory().outage;
+        if outage.is_on()
+            && let Some(lasted) = outage.ends(Instant::now())
+        {
             self.memory().complaints.forget();
             let sink = &*self.link.sink;
             tracing::info!(sink, "kafka: the brokers are back after {lasted:.1?}");
