@@ -5,6 +5,7 @@ use std::process;
 
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
@@ -111,6 +112,14 @@ impl Broker for Amqp {
         })
     }
 
+    fn discard(&self, queue: &str) {
+        let (_connection, channel) = self.open();
+        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+        self.runtime
+            .block_on(deleted)
+            .expect("the queue is deleted");
+    }
+
     fn ceiling(&self, from: &str, count: u64) -> Ceiling {
         let ring = self.read_back(from);
         let queue = self.fresh_destination();
@@ -119,6 +128,7 @@ impl Broker for Amqp {
         self.runtime
             .block_on(publish(&channel, &queue, &ring, count));
         let used = meter.used();
+        self.discard(&queue);
         let bytes: usize = ring.iter().map(|message| message.payload.len()).sum();
         Ceiling {
             records: count,

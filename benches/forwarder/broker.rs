@@ -20,6 +20,9 @@ pub(crate) trait Broker {
     /// Tells, each time it is called, how many records have arrived at a destination.
     fn arrivals(&self, destination: &str) -> Box<dyn FnMut() -> u64 + '_>;
 
+    /// Gives back the memory and the disk that the records at a destination take.
+    fn discard(&self, destination: &str);
+
     /// Sends `count` records to a fresh destination with the bare client library, again and again
     /// those that the forwarder has left at `from`, and waits until the broker has confirmed all.
     fn ceiling(&self, from: &str, count: u64) -> Ceiling;
@@ -39,7 +42,7 @@ impl Ceiling {
         self.used.per_second(self.records)
     }
 
-    pub(crate) fn higher(self, other: Self) -> Self {
+    pub(crate) fn faster(self, other: Self) -> Self {
         if self.per_second() < other.per_second() {
             other
         } else {

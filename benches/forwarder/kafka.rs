@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
@@ -77,6 +77,19 @@ impl Kafka {
         producer
     }
 
+    fn administer<T>(
+        &self,
+        work: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, AdminOptions) -> KafkaResult<T>,
+    ) -> T {
+        let admin = self.client().create().expect("the settings are valid");
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime")
+            .block_on(work(&admin, options))
+            .expect("the broker answers")
+    }
+
     /// The first records of a topic.
     fn read_back(&self, topic: &str) -> Vec<OwnedMessage> {
         let consumer = self.consumer();
@@ -129,14 +142,8 @@ impl Broker for Kafka {
     fn fresh_destination(&self) -> String {
         let name = fresh_name("bench");
         let topic = NewTopic::new(&name, self.partitions, TopicReplication::Fixed(1));
-        let admin: AdminClient<DefaultClientContext> =
-            self.client().create().expect("the settings are valid");
-        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
-        let created = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime")
-            .block_on(admin.create_topics([&topic], &options))
-            .expect("the broker answers");
+        let created =
+            self.administer(async |admin, options| admin.create_topics([&topic], &options).await);
         for result in created {
             result.expect("the topic is created");
         }
@@ -157,6 +164,14 @@ impl Broker for Kafka {
         })
     }
 
+    fn discard(&self, topic: &str) {
+        let deleted =
+            self.administer(async |admin, options| admin.delete_topics(&[topic], &options).await);
+        for result in deleted {
+            result.expect("the topic is deleted");
+        }
+    }
+
     fn ceiling(&self, from: &str, count: u64) -> Ceiling {
         let records = self.read_back(from);
         let topic = self.fresh_destination();
@@ -173,6 +188,7 @@ impl Broker for Kafka {
         let used = meter.used();
         let confirmed = producer.context().0.load(Ordering::Relaxed);
         assert_eq!(confirmed, count, "records that were confirmed");
+        self.discard(&topic);
         let bytes: usize = records
             .iter()
             .filter_map(|record| record.payload())

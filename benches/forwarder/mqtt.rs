@@ -98,6 +98,9 @@ impl Broker for Mqtt {
         Box::new(move || count.load(Ordering::Relaxed))
     }
 
+    /// It keeps nothing.
+    fn discard(&self, _topic: &str) {}
+
     fn ceiling(&self, from: &str, count: u64) -> Ceiling {
         let ring = self.rings.lock().expect("nobody panicked")[from].clone();
         let topic = self.fresh_destination();

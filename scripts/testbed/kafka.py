@@ -82,6 +82,8 @@ class Kafka(Broker):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # What a deleted topic takes serves the next one: a minute later by default.
+            "log.segment.delete.delay.ms": 100,
             # Those who come without SASL or a certificate are the tests themselves.
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:ANONYMOUS;User:{FORWARDER};User:CN={FORWARDER}",
