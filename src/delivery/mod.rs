@@ -206,6 +206,7 @@ impl<S: Sink> Delivery<S> {
         let mut sink = sink.map_err(|Broken(failure)| Broken(failure.or(Cause::Unreachable)))?;
         self.counters.connected();
         let ended = self.send_all(&mut sink, &mut outcomes).await;
+        self.settle_rest(&mut outcomes);
         ended.map_err(|Broken(failure)| Broken(failure.or(Cause::ConnectionLost)))
     }
 
@@ -305,17 +306,29 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
+    /// What a sink that is left has said already is not asked for again. From here on it hears that
+    /// nobody listens.
+    fn settle_rest(&mut self, outcomes: &mut mpsc::UnboundedReceiver<(Ticket, Outcome)>) {
+        outcomes.close();
+        let mut rest: Vec<_> = std::iter::from_fn(|| outcomes.try_recv().ok()).collect();
+        // Why the sink is left is known by now.
+        let _ = self.settle_all(&mut rest);
+    }
+
     fn settle_all(&mut self, outcomes: &mut Vec<(Ticket, Outcome)>) -> Result<(), Broken> {
         let now = Timestamp::now();
+        let mut put_off: Option<(Ticket, Failure)> = None;
         for (ticket, outcome) in outcomes.drain(..) {
+            let is_sent_again = put_off.as_ref().is_some_and(|(first, _)| *first < ticket);
             match outcome {
+                _ if is_sent_again => {}
                 Outcome::Confirmed => self.confirmed(ticket, now),
                 Outcome::Refused(why) => self.refused(ticket, &why),
-                Outcome::Retry(why) => return Err(Broken(why)),
+                Outcome::Retry(why) => put_off = put_off.or(Some((ticket, why))),
             }
         }
         self.commit();
-        Ok(())
+        put_off.map_or(Ok(()), |(_, why)| Err(Broken(why)))
     }
 
     fn confirmed(&mut self, ticket: Ticket, now: Timestamp) {

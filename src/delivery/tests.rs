@@ -27,8 +27,21 @@ type Script = fn(usize) -> Option<Outcome>;
 /// What was sent, and how often it was connected.
 struct Log {
     script: Script,
+    /// The first record that finds the connection broken.
+    breaks_at: Option<usize>,
     sent: StdMutex<Vec<String>>,
     connections: AtomicUsize,
+}
+
+impl Log {
+    fn new(script: Script) -> Self {
+        Self {
+            script,
+            breaks_at: None,
+            sent: StdMutex::default(),
+            connections: AtomicUsize::new(0),
+        }
+    }
 }
 
 struct ScriptedSink {
@@ -53,6 +66,9 @@ impl Sink for ScriptedSink {
             sent.push(record.destination.to_owned());
             sent.len() - 1
         };
+        if self.log.breaks_at == Some(nth) {
+            return Err(Broken("it broke".into()));
+        }
         let outcome = (self.log.script)(nth);
         if let Some(outcome) = outcome {
             self.outcomes.send((ticket, outcome)).unwrap();
@@ -78,11 +94,15 @@ struct Stand {
 
 impl Stand {
     async fn new(frames: u64, script: Script) -> Self {
-        Self::on(Location::Memory { bytes: 1 << 20 }, frames, script, || {}).await
+        Self::to(Log::new(script), frames).await
+    }
+
+    async fn to(log: Log, frames: u64) -> Self {
+        Self::on(Location::Memory { bytes: 1 << 20 }, frames, log, || {}).await
     }
 
     /// `meddle` comes between the frames and the delivery.
-    async fn on(location: Location, frames: u64, script: Script, meddle: impl FnOnce()) -> Self {
+    async fn on(location: Location, frames: u64, log: Log, meddle: impl FnOnce()) -> Self {
         let letters = Location::Memory { bytes: 1 << 20 };
         let options = |location| Options {
             location,
@@ -102,11 +122,7 @@ impl Stand {
         synced.await.unwrap();
         meddle();
         let watch = cursors.pop().unwrap();
-        let log = Arc::new(Log {
-            script,
-            sent: StdMutex::default(),
-            connections: AtomicUsize::new(0),
-        });
+        let log = Arc::new(log);
         let preparer = Preparer::new(
             watch::channel(Arc::new(Plan::new(&config()).unwrap())).1,
             "sink",
@@ -234,6 +250,22 @@ async fn after_a_failure_it_begins_again_at_the_first_unconfirmed_record() {
     assert_eq!(sent[..again], numbers(0..u64::try_from(again).unwrap()));
     assert_eq!(summary.settled_to, 10);
     assert_eq!(log.connections.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_connection_broke_is_not_asked_for_again() {
+    let script = |nth| match nth {
+        2 => Some(Outcome::Refused("too large".into())),
+        _ => Some(Outcome::Confirmed),
+    };
+    let log = Log {
+        breaks_at: Some(5),
+        ..Log::new(script)
+    };
+    let stand = Stand::to(log, 10).await;
+    let (summary, sent) = stand.drain().await;
+    assert_eq!(sent, [numbers(0..6), numbers(5..10)].concat());
+    assert_eq!((summary.confirmed, summary.refused), (9, 1));
 }
 
 #[tokio::test]
@@ -365,7 +397,7 @@ async fn a_drain_ends_although_the_last_record_is_damaged() {
     };
     let location = Location::Directory(path.clone());
     let script = |_| Some(Outcome::Confirmed);
-    let stand = Stand::on(location, 10, script, damage).await;
+    let stand = Stand::on(location, 10, Log::new(script), damage).await;
     stand.delivery.drain_to(10);
     let summary = timeout(A_WHILE, stand.task).await.unwrap().unwrap();
     assert_eq!((summary.confirmed, summary.settled_to), (9, 10));
