@@ -148,7 +148,9 @@ fn spawn(
             let (handle, task) = delivery::spawn::<KafkaSink>(name, target.clone(), preparer, ends);
             return (handle, task, Some(target));
         }
-        Sink::Mqtt(mqtt) => delivery::spawn::<MqttSink>(name, (**mqtt).clone(), preparer, ends),
+        Sink::Mqtt(mqtt) => {
+            delivery::spawn::<MqttSink>(name, (**mqtt).clone().into(), preparer, ends)
+        }
         Sink::Amqp(amqp) => {
             delivery::spawn::<AmqpSink>(name, (**amqp).clone().into(), preparer, ends)
         }

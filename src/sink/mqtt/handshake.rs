@@ -1,11 +1,13 @@
 //! CONNECT and CONNACK, by rumqttc's codec, and what the broker says there of its limits.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use rumqttc::mqttbytes::{PacketType, Protocol, v4};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{QoS as QosV4, v5::mqttbytes::QoS as QosV5};
 
-use super::packet::{body, whole_packet};
+use super::packet::{DISCONNECT, body, whole_packet};
 use super::publish::OFFLINE;
 use super::reason;
 use crate::config::{Mqtt, MqttVersion, Qos};
@@ -14,6 +16,9 @@ use crate::sink::Failure;
 /// A broker of 3.1.1 has no word for how many it takes at `QoS` 2: Mosquitto 2.0 was seen to reset
 /// the connection with some hundred under way. 20 is what it allows by default where it can say so.
 const UNSAID_RECEIVE_MAX: u16 = 20;
+
+/// How long a broker of MQTT 5 remembers a session whose connection has ended.
+const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
 
 /// What a broker allows, from its CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +34,26 @@ pub(super) struct Limits {
     pub(super) keep_alive: Option<u16>,
 }
 
-/// The CONNECT that begins a clean session: what is unconfirmed is sent again by the delivery, so
-/// neither side has to remember anything.
-pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16) -> Result<BytesMut, String> {
+/// What a broker is to remember of earlier connections, and of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Neither.
+    Clean,
+    /// This one alone. 3.1.1 has no word for that: there it is the same as `Resumed`.
+    Anew,
+    /// Both.
+    Resumed,
+}
+
+/// What a broker says when it lets us in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Connack {
+    /// Whether it remembers the session.
+    pub(super) is_resumed: bool,
+    pub(super) limits: Limits,
+}
+
+pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<BytesMut, String> {
     let mut buffer = BytesMut::new();
     let username = mqtt.username.as_ref().map_or("", |secret| secret.expose());
     let password = mqtt.password.as_ref().map_or("", |secret| secret.expose());
@@ -42,7 +64,7 @@ pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16) -> Result<BytesMut, String> 
             protocol: Protocol::V4,
             keep_alive,
             client_id: mqtt.client_id.clone(),
-            clean_session: true,
+            clean_session: start == Start::Clean,
             last_will: status_topic
                 .map(|topic| v4::LastWill::new(topic, OFFLINE, qos_v4(mqtt.qos), true)),
             login: with_login.then(|| v4::Login::new(username, password)),
@@ -53,8 +75,11 @@ pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16) -> Result<BytesMut, String> 
             let connect = v5::Connect {
                 keep_alive,
                 client_id: mqtt.client_id.clone(),
-                clean_start: true,
-                properties: None,
+                clean_start: start != Start::Resumed,
+                properties: (start != Start::Clean).then(|| v5::ConnectProperties {
+                    session_expiry_interval: u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
+                    ..v5::ConnectProperties::new()
+                }),
             };
             let will = status_topic
                 .map(|topic| v5::LastWill::new(topic, OFFLINE, qos_v5(mqtt.qos), true, None));
@@ -68,21 +93,20 @@ pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16) -> Result<BytesMut, String> 
 }
 
 /// Takes the CONNACK off the buffer; `None`: it is not there yet.
-pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Limits>, Failure> {
+pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Connack>, Failure> {
     let Some(header) = whole_packet(buffer)? else {
         return Ok(None);
     };
     if header.packet_type().ok() != Some(PacketType::ConnAck) {
         return Err("the broker answered CONNECT with something else than CONNACK".into());
     }
-    let code = body(&buffer[..header.frame_length()]).get(1).copied();
-    match code {
-        Some(0) => {}
-        Some(code) => {
-            return Err(reason::failure("the broker refused the connection", code));
+    let is_resumed = match body(&buffer[..header.frame_length()]) {
+        [flags, 0, ..] => flags & 1 == 1,
+        [_, code, ..] => {
+            return Err(reason::failure("the broker refused the connection", *code));
         }
-        None => return Err("the broker's CONNACK is malformed".into()),
-    }
+        _ => return Err("the broker's CONNACK is malformed".into()),
+    };
     let mut limits = Limits {
         receive_max: match (mqtt.version, mqtt.qos) {
             (MqttVersion::V3, Qos::ExactlyOnce) => UNSAID_RECEIVE_MAX,
@@ -104,7 +128,7 @@ pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<
     } else {
         let _ = buffer.split_to(header.frame_length());
     }
-    Ok(Some(limits))
+    Ok(Some(Connack { is_resumed, limits }))
 }
 
 impl Limits {
@@ -130,7 +154,7 @@ impl Limits {
 /// 3.1.1 has no word for that, so that the connection has to end without one.
 pub(super) fn disconnect(mqtt: &Mqtt) -> &'static [u8] {
     match (mqtt.version, &mqtt.status_topic) {
-        (_, None) => &[0xe0, 0],
+        (_, None) => &DISCONNECT,
         (MqttVersion::V5, Some(_)) => &[0xe0, 1, 0x04],
         (MqttVersion::V3, Some(_)) => &[],
     }
@@ -178,7 +202,8 @@ mod tests {
             max_qos: 1,
             keep_alive: None,
         };
-        assert_eq!(taken(&mqtt), Ok(Some(limits)));
+        let is_resumed = false;
+        assert_eq!(taken(&mqtt), Ok(Some(Connack { is_resumed, limits })));
         mqtt.qos = Qos::ExactlyOnce;
         assert!(taken(&mqtt).unwrap_err().why.contains("set a lower `qos`"));
     }

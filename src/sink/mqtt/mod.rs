@@ -2,9 +2,12 @@
 //!
 //! A record is confirmed by the broker's PUBACK (`QoS` 1) or PUBCOMP (`QoS` 2), found by its packet
 //! identifier; at `QoS` 0 there is no such word, and it counts as confirmed once it is written to
-//! the socket. Sessions are clean: a connection that broke is not taken up again, and the delivery
-//! sends everything unconfirmed anew. The client id is the same each time, so that the broker ends
-//! what is left of the old connection before it takes anything from the new one.
+//! the socket. The client id is the same each time, so that the broker ends what is left of the old
+//! connection before it takes anything from the new one.
+//!
+//! At `QoS` 2 the broker's session is kept over all connections of a process: the delivery hands
+//! everything unconfirmed over again, and what the broker may have of it goes on under the identifier
+//! that it had. At `QoS` 0 and 1 sessions are clean: a broker passes on twice what it gets twice.
 //!
 //! The handshake is rumqttc's, but not the event loop, which resends by itself, cannot tell a record
 //! that is refused from a connection that is broken, and loses the place of each refused record at
@@ -13,32 +16,59 @@
 //! A broker that speaks 3.1.1 has no way to refuse a record: it drops it in silence, or closes the
 //! connection.
 
+mod book;
 mod dial;
 mod handshake;
+mod leftovers;
+mod line;
 mod packet;
 mod probe;
 mod publish;
 mod reason;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::probe::probe;
 
+use self::leftovers::{Key, Leftovers};
+use self::line::{PATIENCE, late};
 use self::publish::Encoder;
 use self::session::{Request, Session, named};
 use super::{Broken, Failure, Outcome, Outcomes, Record, Sink, Ticket};
-use crate::config;
+use crate::config::{self, Qos};
 
 /// Records that wait for a place under the broker's receive maximum; beyond, `send` waits.
 const QUEUE_RECORDS: usize = 1024;
 
+/// A broker, and what is known of its session over all connections to it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    config: Arc<config::Mqtt>,
+    /// Lent to the connection that there is.
+    leftovers: Arc<Mutex<Leftovers>>,
+}
+
+impl From<config::Mqtt> for Target {
+    fn from(config: config::Mqtt) -> Self {
+        Self {
+            config: Arc::new(config),
+            leftovers: Arc::default(),
+        }
+    }
+}
+
 /// One connection to a broker.
 pub struct MqttSink {
     encoder: Encoder,
+    /// Whether the broker is to remember what is under way.
+    is_remembered: bool,
     requests: mpsc::Sender<Request>,
     outcomes: Outcomes,
     /// Why the session ended.
@@ -54,19 +84,25 @@ impl std::fmt::Debug for MqttSink {
 }
 
 impl Sink for MqttSink {
-    type Config = config::Mqtt;
+    type Config = Target;
 
-    async fn connect(config: &Self::Config, outcomes: Outcomes) -> Result<Self, Broken> {
+    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, Broken> {
+        let config = &*target.config;
+        let leftovers = timeout(PATIENCE, Arc::clone(&target.leftovers).lock_owned())
+            .await
+            .map_err(|_| Broken(named(late("no end of the last connection"))))?;
         let (requests, queue) = mpsc::channel(QUEUE_RECORDS);
-        let session = Session::open(config, queue, outcomes.clone())
+        let session = Session::open(config, queue, outcomes.clone(), leftovers)
             .await
             .map_err(|failure| Broken(named(failure)))?;
-        let encoder = Encoder::new(config, session.limits());
+        let encoder =
+            Encoder::new(config, session.limits()).without_aliases_for(session.unsure_records());
         let end = Arc::new(OnceLock::new());
         let given_up = CancellationToken::new();
         tokio::spawn(session.run(given_up.clone(), Arc::clone(&end)));
         Ok(Self {
             encoder,
+            is_remembered: config.qos == Qos::ExactlyOnce,
             requests,
             outcomes,
             end,
@@ -82,7 +118,11 @@ impl Sink for MqttSink {
                 return Ok(());
             }
         };
-        let request = Request { ticket, packet };
+        let request = Request {
+            ticket: Some(ticket),
+            key: self.is_remembered.then(|| Key::of(record)),
+            packet,
+        };
         self.requests.send(request).await.map_err(|_| {
             let end = self.end.get().cloned();
             Broken(end.unwrap_or_else(|| named("the connection ended".into())))

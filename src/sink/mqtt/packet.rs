@@ -11,6 +11,9 @@ const MAX_INCOMING_BYTES: usize = 64 * 1024;
 
 pub(super) const PINGREQ: [u8; 2] = [0xc0, 0];
 
+/// Ends a connection in good order, without its last will.
+pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// `QoS` 1: the broker has it, or will not take it.

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use super::packet::Incoming;
+use super::handshake::Start;
+use super::line::Line;
+use super::packet::{DISCONNECT, Incoming};
 use super::publish::Packet;
 use super::reason;
-use super::session::Line;
 use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::Failure;
 
@@ -31,7 +32,7 @@ pub(in crate::sink) async fn probe(
 }
 
 async fn try_topics(mqtt: &Mqtt, topics: &BTreeSet<String>) -> Result<String, Failure> {
-    let mut line = Line::open(&stand_in(mqtt)).await?;
+    let mut line = Line::open(&stand_in(mqtt), Start::Clean).await?;
     let version = match mqtt.version {
         MqttVersion::V3 => "3.1.1",
         MqttVersion::V5 => "5",
@@ -54,7 +55,7 @@ async fn try_topics(mqtt: &Mqtt, topics: &BTreeSet<String>) -> Result<String, Fa
         }
     }
     // What has been sent goes with the session, however it ends.
-    let _ = line.send(&[0xe0, 0]).await;
+    let _ = line.send(&DISCONNECT).await;
     if !wrong.is_empty() {
         return Err(format!("{broker}, but {}", wrong.join("; ")).into());
     }

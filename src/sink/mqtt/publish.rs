@@ -24,6 +24,9 @@ const MAX_REMAINING_BYTES: usize = 268_435_455;
 const ONLINE: &str = "online";
 pub(super) const OFFLINE: &str = "offline";
 
+/// Says in a packet's first byte that it may have come before.
+const DUP: u8 = 0x08;
+
 /// Identifiers of the properties of MQTT 5.
 const MESSAGE_EXPIRY: u8 = 0x02;
 const CONTENT_TYPE: u8 = 0x03;
@@ -65,6 +68,12 @@ impl Packet {
         }
         &self.bytes
     }
+
+    /// The same, for a broker that may have it already under this identifier.
+    pub(super) fn repeated_with_id(&mut self, id: u16) -> &[u8] {
+        self.bytes[0] |= DUP;
+        self.with_id(id)
+    }
 }
 
 /// Writes the packets of one connection.
@@ -77,6 +86,8 @@ pub(super) struct Encoder {
     message_expiry: Option<u32>,
     packet_bytes: usize,
     aliases: Aliases,
+    /// Records in which topics are named in full.
+    unaliased: usize,
     /// The properties of the packet that is written, behind room for their length.
     properties: Vec<u8>,
 }
@@ -90,7 +101,17 @@ impl Encoder {
             message_expiry: mqtt.message_expiry,
             packet_bytes: limits.packet_bytes,
             aliases: Aliases::new(limits.topic_aliases),
+            unaliased: 0,
             properties: Vec::new(),
+        }
+    }
+
+    /// So many of the next records may be ones that are not sent: what they told of a topic's number
+    /// would not come to the broker.
+    pub(super) fn without_aliases_for(self, records: usize) -> Self {
+        Self {
+            unaliased: records,
+            ..self
         }
     }
 
@@ -105,7 +126,10 @@ impl Encoder {
             let why = format!("its topic is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT");
             return Err(Failure::new(Cause::Invalid, why));
         }
-        let alias = self.aliases.find(topic);
+        let alias = match self.unaliased {
+            0 => self.aliases.find(topic),
+            _ => None,
+        };
         self.properties.clear();
         if self.version == MqttVersion::V5 {
             self.write_properties(record, alias)
@@ -125,6 +149,7 @@ impl Encoder {
         if let Some(Alias::New(_)) = alias {
             self.aliases.tell(topic);
         }
+        self.unaliased = self.unaliased.saturating_sub(1);
         let properties = &self.properties;
         Ok(assemble(
             self.qos,

@@ -8,6 +8,8 @@ const SUCCESS: u8 = 0x00;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
+pub(super) const ID_IN_USE: u8 = 0x91;
+pub(super) const ID_NOT_FOUND: u8 = 0x92;
 const PACKET_TOO_LARGE: u8 = 0x95;
 const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
 
@@ -53,6 +55,12 @@ pub(super) fn is_failure(code: u8) -> bool {
     code >= 0x80
 }
 
+/// Whether a broker that ends a connection with this code did not understand what we sent: malformed
+/// packet, protocol error, receive maximum exceeded, topic alias invalid.
+pub(super) fn blames_us(code: u8) -> bool {
+    matches!(code, 0x81 | 0x82 | 0x93 | 0x94)
+}
+
 /// What a code says, and what to do where that is known.
 pub(super) fn text(code: u8) -> String {
     let known = match code {
@@ -75,8 +83,8 @@ pub(super) fn text(code: u8) -> String {
             "another client connected with the same client_id (give each forwarder and sink its own)"
         }
         TOPIC_NAME_INVALID => "topic name invalid",
-        0x91 => "packet identifier in use",
-        0x92 => "packet identifier not found",
+        ID_IN_USE => "packet identifier in use",
+        ID_NOT_FOUND => "packet identifier not found",
         0x93 => "more records under way than it allows",
         PACKET_TOO_LARGE => "packet too large",
         0x96 => "message rate too high",
