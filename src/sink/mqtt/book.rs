@@ -27,6 +27,8 @@ pub(super) struct Book {
     leftovers: OwnedMutexGuard<Leftovers>,
     /// Identifiers whose PUBREL is due.
     due: Vec<u16>,
+    /// Whether this connection has taken up a session.
+    is_resumed: bool,
     /// Whether both sides have the same idea of the session.
     is_trusted: bool,
     /// Records at `QoS` 0 with the position in the stream of bytes at which each ends.
@@ -75,6 +77,7 @@ impl Book {
             receive_max,
             due: leftovers.take_up(is_remembered),
             leftovers,
+            is_resumed: is_remembered,
             is_trusted: true,
             unwritten: VecDeque::new(),
         }
@@ -205,7 +208,9 @@ impl Book {
         }
         let ended = match (slot.ticket, outcome) {
             (Some(ticket), Outcome::Retry(why)) => {
-                self.is_trusted &= reason != reason::ID_IN_USE;
+                // No more are under way than it allows: what takes the places is in its memory alone.
+                let is_full = self.is_resumed && reason == reason::QUOTA_EXCEEDED;
+                self.is_trusted &= !is_full && reason != reason::ID_IN_USE;
                 self.forget_behind(index);
                 self.tell(ticket, Outcome::Retry(why.clone()));
                 Err(why)

@@ -10,6 +10,7 @@ const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 pub(super) const ID_IN_USE: u8 = 0x91;
 pub(super) const ID_NOT_FOUND: u8 = 0x92;
+pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
 const PACKET_TOO_LARGE: u8 = 0x95;
 const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
 
@@ -88,7 +89,7 @@ pub(super) fn text(code: u8) -> String {
         0x93 => "more records under way than it allows",
         PACKET_TOO_LARGE => "packet too large",
         0x96 => "message rate too high",
-        0x97 => "quota exceeded",
+        QUOTA_EXCEEDED => "quota exceeded",
         0x98 => "administrative action",
         PAYLOAD_FORMAT_INVALID => "payload format invalid",
         0x9a => "it does not retain messages (set retain = false, and no status_topic)",

@@ -9,13 +9,12 @@ use tokio::time::timeout;
 
 use self::broker::{Broker, Connection, Heard};
 use super::publish::tests::mqtt;
-use super::reason::ID_NOT_FOUND;
+use super::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
 use super::*;
 use crate::config::MqttVersion;
 use crate::sink::Attributes;
 
 const VERSIONS: [MqttVersion; 2] = [MqttVersion::V3, MqttVersion::V5];
-const QUOTA_EXCEEDED: u8 = 0x97;
 
 /// A sink on a connection of its own, and the broker's end of it.
 struct Pair {
@@ -391,6 +390,23 @@ async fn a_broker_with_other_ideas_of_the_session_is_begun_with_anew() {
     assert_eq!(third.connect, begins_anew(MqttVersion::V5));
     third.send("a").await;
     third.hears(&[published(1, "a")]).await;
+}
+
+#[tokio::test]
+async fn a_broker_whose_places_are_taken_by_what_it_alone_remembers_is_begun_with_anew() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    let mut second = Pair::open(&target, &broker, true).await;
+    second.send("abcd").await;
+    second
+        .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
+        .await;
+    second.hears(&[published(4, "d")]).await;
+    second.broker.pubrec(4, QUOTA_EXCEEDED).await;
+    second.hears(&[Heard::End]).await;
+    second.cut().await;
+    let third = Pair::open(&target, &broker, false).await;
+    assert_eq!(third.connect, begins_anew(MqttVersion::V5));
 }
 
 #[tokio::test]
