@@ -131,7 +131,7 @@ async fn what_the_broker_has_not_acknowledged_is_still_owed_after_a_restart_of_o
     assert_in_order(&messages);
 }
 
-/// At `QoS` 1 records on their way are sent again; at `QoS` 2 the session goes on.
+/// At `QoS` 1 records on their way are sent again; at `QoS` 2 what was begun is finished.
 #[tokio::test(flavor = "multi_thread")]
 async fn records_under_load_with_a_connection_that_is_cut_all_arrive_in_order_and_at_qos_2_once() {
     for (version, qos) in KINDS {

@@ -1,19 +1,20 @@
-//! What connections at `QoS` 2 leave behind when they end, and how the next one takes it up.
+//! What connections at `QoS` 2 leave behind when they end.
 //!
-//! The broker knows an unfinished exchange by its packet identifier, the delivery knows records: a
-//! [`Key`] joins the two. An identifier whose record does not come again must not stand for another
-//! record while the broker may remember it, since that one would be taken for a repetition and lost.
-//! So it is released by a PUBREL, and is free once its PUBCOMP has come.
+//! An exchange that was left half way is finished on a connection of its own, see `finish`. Its record
+//! is handed over again, as the delivery does not know of it, and is confirmed without being sent: a
+//! [`Key`] finds it.
+//!
+//! Order is kept: when a record has to be sent anew, all behind it are.
 
 use std::collections::VecDeque;
 
-use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::packet;
+use super::publish::Packet;
 use crate::sink::Record;
 
-/// Stands for what a record holds. Its packet would not do: it names the topic in full on one
-/// connection and by a number on the next.
+/// Stands for what a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u128);
 
@@ -35,201 +36,164 @@ impl Key {
     }
 }
 
+/// Connections in a row that may bring nothing to its end; then the broker is taken for one that never
+/// will, and what is unfinished is sent anew.
+const FRUITLESS_TRIES: u32 = 3;
+
 /// How far an exchange has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+#[derive(Debug)]
+pub(super) enum State {
     /// The broker may have it.
-    Published,
+    Published(Packet),
     /// The broker has it, and passes it on at the PUBREL.
     Received,
-    /// Nothing is owed by either side; the identifier may stand for another record.
+    /// The broker has passed it on.
     Complete,
 }
 
 /// An exchange whose record will be handed over again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Leftover {
     pub(super) id: u16,
     pub(super) key: Key,
-    pub(super) stage: Stage,
+    pub(super) state: State,
 }
 
-/// What is known of the broker's session over all connections of this process.
+impl Leftover {
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.state, State::Complete)
+    }
+
+    /// What makes the broker go on with it.
+    pub(super) fn reminder(&mut self) -> Vec<u8> {
+        match &mut self.state {
+            State::Published(packet) => packet.repeated_with_id(self.id).to_vec(),
+            State::Received | State::Complete => packet::pubrel(self.id).to_vec(),
+        }
+    }
+}
+
+/// What is left over of all connections of this process to one broker.
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
-    /// Whether the broker's session is one that this process began, and of which it knows all. Not
-    /// while a connection has it in hand.
-    is_known: bool,
-    last_id: u16,
-    /// In the order in which their records come again, if they do.
-    awaited: VecDeque<Leftover>,
-    /// How many more records that are none of the awaited are handed over before it is clear that
-    /// these do not come.
+    /// In the order in which their records were handed over.
+    entries: VecDeque<Leftover>,
+    /// How many more records that are none of these are handed over before it is clear that these do
+    /// not come: the operator may have changed a route, or gone back to send records again.
     strangers_left: usize,
-    /// When a PUBREL of an awaited one was sent.
-    asked: Option<Instant>,
-    /// Identifiers that stand for no record any more, and when their PUBREL was sent.
-    released: Vec<(u16, Instant)>,
+    /// In a row.
+    fruitless_tries: u32,
+    /// The identifier that was given last. It goes on over all sessions, so that a broker with an old
+    /// state of its own hardly takes one record for another.
+    pub(super) last_id: u16,
 }
 
 impl Leftovers {
-    /// Whether the broker's session is to be taken up: where nothing is left of it, a new one knows no
-    /// more, and is safe from what a broker may have from an old state of its own.
-    pub(super) fn are_worth_it(&self) -> bool {
-        self.is_known && !(self.awaited.is_empty() && self.released.is_empty())
-    }
-
-    /// A broker is asked to take the session up, and has not answered. If it has no session it makes
-    /// one, and should the word of that be lost, it would pass for the old one the next time.
-    pub(super) fn doubt(&mut self) {
-        self.is_known = false;
-    }
-
-    /// The broker did not let us in: nothing has changed.
-    pub(super) fn trust(&mut self) {
-        self.is_known = true;
-    }
-
-    /// The identifier that was given last.
-    pub(super) fn last_id(&self) -> u16 {
-        self.last_id
-    }
-
-    /// Begins a connection, on which the broker remembers the session or does not. Gives the
-    /// identifiers whose PUBREL is due.
-    pub(super) fn take_up(&mut self, is_remembered: bool) -> Vec<u16> {
-        if !is_remembered {
-            self.awaited.clear();
-            self.released.clear();
+    /// Takes what is left of a connection, whose records come before what is still awaited.
+    pub(super) fn leave(&mut self, left: impl DoubleEndedIterator<Item = Leftover>) {
+        if self.entries.is_empty() {
+            self.strangers_left = 0;
         }
-        self.is_known = false;
-        self.strangers_left = self.awaited.len();
-        let now = Instant::now();
-        self.asked = Some(now);
-        for (_, since) in &mut self.released {
-            *since = now;
+        self.fruitless_tries = 0;
+        for leftover in left.rev() {
+            self.entries.push_front(leftover);
+            self.strangers_left += 1;
         }
-        let received = self
-            .awaited
-            .iter()
-            .filter(|leftover| leftover.stage == Stage::Received);
-        let released = self.released.iter().map(|(id, _)| *id);
-        released
-            .chain(received.map(|leftover| leftover.id))
-            .collect()
     }
 
-    /// Ends a connection on which these were unfinished, in the order in which their records were
-    /// handed over.
-    pub(super) fn leave(
-        &mut self,
-        unfinished: impl DoubleEndedIterator<Item = (u16, Option<Key>, Stage)>,
-        last_id: u16,
-    ) {
-        for (id, key, stage) in unfinished.rev() {
-            match key {
-                Some(key) => self.awaited.push_front(Leftover { id, key, stage }),
-                None if stage == Stage::Complete => {}
-                None => self.released.push((id, Instant::now())),
-            }
+    pub(super) fn are_finished(&self) -> bool {
+        self.entries.iter().all(Leftover::is_complete)
+    }
+
+    /// A connection has broken before all was finished.
+    pub(super) fn count_try(&mut self, is_fruitful: bool) {
+        self.fruitless_tries = if is_fruitful {
+            0
+        } else {
+            self.fruitless_tries + 1
+        };
+        if self.fruitless_tries == FRUITLESS_TRIES {
+            self.fruitless_tries = 0;
+            self.take_unfinished();
         }
-        self.last_id = last_id;
-        self.is_known = true;
     }
 
-    /// How many of the next records may be ones that are not sent.
-    pub(super) fn unsure_records(&self) -> usize {
-        self.awaited.len() + self.strangers_left
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished_among(self.entries.len())
     }
 
-    pub(super) fn awaits_any(&self) -> bool {
-        !self.awaited.is_empty()
+    /// How many of the first ones are not complete.
+    pub(super) fn unfinished_among(&self, count: usize) -> usize {
+        let first = self.entries.iter().take(count);
+        first.filter(|leftover| !leftover.is_complete()).count()
     }
 
-    /// Finds the exchange of a record that is handed over, and puts the identifiers that are released
-    /// by that, and have not been told so, into `due`.
-    pub(super) fn claim(&mut self, key: Key, due: &mut Vec<u16>) -> Option<Leftover> {
-        let found = self.awaited.iter().position(|leftover| leftover.key == key);
-        if let Some(before) = found {
-            self.release(before, due);
-            return self.awaited.pop_front();
+    pub(super) fn get(&mut self, index: usize) -> Option<&mut Leftover> {
+        self.entries.get_mut(index)
+    }
+
+    /// Takes away all from the first one on that is not complete.
+    pub(super) fn take_unfinished(&mut self) -> VecDeque<Leftover> {
+        let first = self.entries.iter().position(|of| !of.is_complete());
+        self.entries.split_off(first.unwrap_or(self.entries.len()))
+    }
+
+    pub(super) fn put_back(&mut self, mut unfinished: VecDeque<Leftover>) {
+        self.entries.append(&mut unfinished);
+    }
+
+    /// The broker has it; `false`: it is none of these.
+    pub(super) fn receive(&mut self, id: u16) -> bool {
+        let found = self.find(id).and_then(|index| self.get(index));
+        let is_found = found.is_some();
+        if let Some(leftover) = found {
+            leftover.state = State::Received;
+        }
+        is_found
+    }
+
+    pub(super) fn complete(&mut self, id: u16) {
+        if let Some(leftover) = self.find(id).and_then(|index| self.get(index))
+            && matches!(leftover.state, State::Received)
+        {
+            leftover.state = State::Complete;
+        }
+    }
+
+    /// This one is to be sent anew, and so all behind it.
+    pub(super) fn forget_from(&mut self, id: u16) {
+        if let Some(index) = self.find(id) {
+            self.entries.truncate(index);
+        }
+    }
+
+    /// What the broker is not known to have is to be sent anew, and all behind it.
+    pub(super) fn forget_published(&mut self) {
+        let is_published = |of: &Leftover| matches!(of.state, State::Published(_));
+        if let Some(index) = self.entries.iter().position(is_published) {
+            self.entries.truncate(index);
+        }
+    }
+
+    pub(super) fn forget_all(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Whether a record that is handed over has come to its end already: takes it off.
+    pub(super) fn claim(&mut self, key: Key) -> Option<Leftover> {
+        let found = self.entries.iter().position(|of| of.key == key);
+        if let Some(index) = found {
+            return self.entries.remove(index);
         }
         self.strangers_left = self.strangers_left.saturating_sub(1);
         if self.strangers_left == 0 {
-            self.release_all(due);
+            self.forget_all();
         }
         None
     }
 
-    pub(super) fn release_all(&mut self, due: &mut Vec<u16>) {
-        self.release(self.awaited.len(), due);
-    }
-
-    fn release(&mut self, count: usize, due: &mut Vec<u16>) {
-        let now = Instant::now();
-        for leftover in self.awaited.drain(..count) {
-            if leftover.stage == Stage::Published {
-                due.push(leftover.id);
-            }
-            if leftover.stage != Stage::Complete {
-                self.released.push((leftover.id, now));
-            }
-        }
-    }
-
-    /// A PUBREC came, and a PUBREL follows; `false`: the identifier is none of these.
-    pub(super) fn receive(&mut self, id: u16) -> bool {
-        if let Some(leftover) = self.find(id) {
-            leftover.stage = Stage::Received;
-            self.asked = Some(Instant::now());
-            return true;
-        }
-        self.is_released(id)
-    }
-
-    /// The broker has forgotten the identifier; `false`: it is none of these.
-    pub(super) fn complete(&mut self, id: u16) -> bool {
-        if let Some(leftover) = self.find(id) {
-            leftover.stage = Stage::Complete;
-            return true;
-        }
-        let before = self.released.len();
-        self.released.retain(|(released, _)| *released != id);
-        self.released.len() < before
-    }
-
-    /// Whether the broker may know the identifier.
-    pub(super) fn hold(&self, id: u16) -> bool {
-        self.unfinished().any(|leftover| leftover.id == id) || self.is_released(id)
-    }
-
-    /// How many identifiers the broker may know.
-    pub(super) fn places(&self) -> usize {
-        self.unfinished().count() + self.released.len()
-    }
-
-    /// Since when an answer is owed.
-    pub(super) fn owed_since(&self) -> Option<Instant> {
-        let mut unfinished = self.unfinished();
-        let is_asked = unfinished.any(|leftover| leftover.stage == Stage::Received);
-        let asked = self.asked.filter(|_| is_asked);
-        let released = self.released.iter().map(|(_, since)| *since);
-        released.chain(asked).min()
-    }
-
-    fn unfinished(&self) -> impl Iterator<Item = &Leftover> {
-        self.awaited
-            .iter()
-            .filter(|leftover| leftover.stage != Stage::Complete)
-    }
-
-    fn find(&mut self, id: u16) -> Option<&mut Leftover> {
-        self.awaited
-            .iter_mut()
-            .find(|leftover| leftover.id == id && leftover.stage != Stage::Complete)
-    }
-
-    fn is_released(&self, id: u16) -> bool {
-        self.released.iter().any(|(released, _)| *released == id)
+    fn find(&self, id: u16) -> Option<usize> {
+        let is_it = |of: &Leftover| of.id == id && !of.is_complete();
+        self.entries.iter().position(is_it)
     }
 }

@@ -8,10 +8,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::dial::{Reader, Writer, dial};
+use super::finish::finish;
 use super::handshake::{Connack, Limits, Start, connect, take_connack};
 use super::leftovers::Leftovers;
 use super::packet::{self, DISCONNECT, Incoming};
-use crate::config::{Mqtt, Qos};
+use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::{Cause, Failure};
 
 /// How long a broker may take to acknowledge a record, to answer a ping, or to let us in. One that
@@ -40,42 +41,27 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Connects for records, and takes up what connections before have left where it may.
+    /// Connects for records. At `QoS` 2 what was left half way is finished first; records go over a
+    /// session of which the broker can know nothing from before.
     pub(super) async fn begin(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<Self, Failure> {
-        match mqtt.qos {
-            Qos::AtMostOnce | Qos::AtLeastOnce => Self::open(mqtt, Start::Clean).await,
-            Qos::ExactlyOnce if leftovers.are_worth_it() => Self::resume(mqtt, leftovers).await,
-            Qos::ExactlyOnce => Self::begin_anew(mqtt).await,
+        if mqtt.qos != Qos::ExactlyOnce {
+            return Self::open(mqtt, Start::Clean).await;
         }
+        if mqtt.version == MqttVersion::V3 {
+            // A broker of 3.1.1 cannot say that it has no place: Mosquitto with identifiers from an
+            // old state was seen to confirm and drop what is published over that session.
+            leftovers.forget_published();
+        }
+        if !leftovers.are_finished() {
+            finish(mqtt, leftovers).await?;
+        }
+        Self::begin_anew(mqtt).await
     }
 
-    async fn resume(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<Self, Failure> {
-        let stream = dial(mqtt).await?;
-        leftovers.doubt();
-        let resumed = Self::shake_hands(mqtt, stream, Start::Resumed).await;
-        if let Err(failure) = &resumed
-            && !matches!(failure.cause, Cause::ConnectionLost | Cause::Timeout)
-        {
-            leftovers.trust();
-        }
-        resumed
-    }
-
-    /// The identifiers that an earlier process has left at the broker are not known here: a new
-    /// record would be taken for an old one.
     async fn begin_anew(mqtt: &Mqtt) -> Result<Self, Failure> {
-        let line = Self::open(mqtt, Start::Anew).await?;
-        if !line.is_resumed {
-            return Ok(line);
+        if mqtt.version == MqttVersion::V3 {
+            Self::wipe(mqtt).await?;
         }
-        // A broker of 3.1.1 forgets a session only for one that it is not to keep. A DISCONNECT takes
-        // back the last will.
-        line.end().await;
-        let stand_in = Mqtt {
-            status_topic: None,
-            ..mqtt.clone()
-        };
-        Self::open(&stand_in, Start::Clean).await?.end().await;
         let line = Self::open(mqtt, Start::Anew).await?;
         if line.is_resumed {
             return Err("the broker keeps a session that it was told to forget".into());
@@ -83,12 +69,22 @@ impl Line {
         Ok(line)
     }
 
+    /// A broker of 3.1.1 forgets a session only for one that it is not to keep.
+    async fn wipe(mqtt: &Mqtt) -> Result<(), Failure> {
+        let stand_in = Mqtt {
+            status_topic: None,
+            ..mqtt.clone()
+        };
+        Self::open(&stand_in, Start::Clean).await?.end().await;
+        Ok(())
+    }
+
     /// Connects and waits for the CONNACK.
     pub(super) async fn open(mqtt: &Mqtt, start: Start) -> Result<Self, Failure> {
         Self::shake_hands(mqtt, dial(mqtt).await?, start).await
     }
 
-    async fn shake_hands(
+    pub(super) async fn shake_hands(
         mqtt: &Mqtt,
         (mut reader, mut writer): (Reader, Writer),
         start: Start,
@@ -128,8 +124,8 @@ impl Line {
         }
     }
 
-    /// Ends it in good order, and waits until the broker knows.
-    async fn end(mut self) {
+    /// Ends it in good order, which takes back the last will, and waits until the broker knows.
+    pub(super) async fn end(mut self) {
         let ended = async {
             self.send(&DISCONNECT).await?;
             while self.next().await.is_ok() {}

@@ -5,9 +5,11 @@
 //! the socket. The client id is the same each time, so that the broker ends what is left of the old
 //! connection before it takes anything from the new one.
 //!
-//! At `QoS` 2 the broker's session is kept over all connections of a process: the delivery hands
-//! everything unconfirmed over again, and what the broker may have of it goes on under the identifier
-//! that it had. At `QoS` 0 and 1 sessions are clean: a broker passes on twice what it gets twice.
+//! At `QoS` 2 what was begun is finished, then all begins anew. After a connection that broke, the
+//! broker's session is taken up for what was under way, and for nothing else; new records go over a
+//! new session, so that none meets what a broker remembers. The delivery hands everything unconfirmed
+//! over again: what has come to its end is confirmed at once, the rest is sent. At `QoS` 0 and 1
+//! sessions are clean: a broker passes on twice what it gets twice.
 //!
 //! The handshake is rumqttc's, but not the event loop, which resends by itself, cannot tell a record
 //! that is refused from a connection that is broken, and loses the place of each refused record at
@@ -18,6 +20,7 @@
 
 mod book;
 mod dial;
+mod finish;
 mod handshake;
 mod leftovers;
 mod line;
@@ -47,7 +50,7 @@ use crate::config::{self, Qos};
 /// Records that wait for a place under the broker's receive maximum; beyond, `send` waits.
 const QUEUE_RECORDS: usize = 1024;
 
-/// A broker, and what is known of its session over all connections to it.
+/// A broker, and what connections to it have left.
 #[derive(Clone, Debug)]
 pub struct Target {
     config: Arc<config::Mqtt>,
@@ -95,8 +98,7 @@ impl Sink for MqttSink {
         let session = Session::open(config, queue, outcomes.clone(), leftovers)
             .await
             .map_err(|failure| Broken(named(failure)))?;
-        let encoder =
-            Encoder::new(config, session.limits()).without_aliases_for(session.unsure_records());
+        let encoder = Encoder::new(config, session.limits());
         let end = Arc::new(OnceLock::new());
         let given_up = CancellationToken::new();
         tokio::spawn(session.run(given_up.clone(), Arc::clone(&end)));

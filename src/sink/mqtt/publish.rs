@@ -86,8 +86,6 @@ pub(super) struct Encoder {
     message_expiry: Option<u32>,
     packet_bytes: usize,
     aliases: Aliases,
-    /// Records in which topics are named in full.
-    unaliased: usize,
     /// The properties of the packet that is written, behind room for their length.
     properties: Vec<u8>,
 }
@@ -100,18 +98,12 @@ impl Encoder {
             retain: mqtt.retain,
             message_expiry: mqtt.message_expiry,
             packet_bytes: limits.packet_bytes,
-            aliases: Aliases::new(limits.topic_aliases),
-            unaliased: 0,
+            aliases: Aliases::new(match mqtt.qos {
+                // Its packets may be sent again on another connection, which knows no numbers.
+                Qos::ExactlyOnce => 0,
+                Qos::AtMostOnce | Qos::AtLeastOnce => limits.topic_aliases,
+            }),
             properties: Vec::new(),
-        }
-    }
-
-    /// So many of the next records may be ones that are not sent: what they told of a topic's number
-    /// would not come to the broker.
-    pub(super) fn without_aliases_for(self, records: usize) -> Self {
-        Self {
-            unaliased: records,
-            ..self
         }
     }
 
@@ -126,10 +118,7 @@ impl Encoder {
             let why = format!("its topic is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT");
             return Err(Failure::new(Cause::Invalid, why));
         }
-        let alias = match self.unaliased {
-            0 => self.aliases.find(topic),
-            _ => None,
-        };
+        let alias = self.aliases.find(topic);
         self.properties.clear();
         if self.version == MqttVersion::V5 {
             self.write_properties(record, alias)
@@ -149,7 +138,6 @@ impl Encoder {
         if let Some(Alias::New(_)) = alias {
             self.aliases.tell(topic);
         }
-        self.unaliased = self.unaliased.saturating_sub(1);
         let properties = &self.properties;
         Ok(assemble(
             self.qos,

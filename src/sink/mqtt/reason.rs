@@ -8,7 +8,7 @@ const SUCCESS: u8 = 0x00;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
-pub(super) const ID_IN_USE: u8 = 0x91;
+const ID_IN_USE: u8 = 0x91;
 pub(super) const ID_NOT_FOUND: u8 = 0x92;
 pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
 const PACKET_TOO_LARGE: u8 = 0x95;
@@ -51,15 +51,9 @@ fn cause(code: u8) -> Cause {
     }
 }
 
-/// Whether a PUBREC with this code ends the exchange.
+/// Whether an acknowledgement with this code says that the broker does not have the record.
 pub(super) fn is_failure(code: u8) -> bool {
     code >= 0x80
-}
-
-/// Whether a broker that ends a connection with this code did not understand what we sent: malformed
-/// packet, protocol error, receive maximum exceeded, topic alias invalid.
-pub(super) fn blames_us(code: u8) -> bool {
-    matches!(code, 0x81 | 0x82 | 0x93 | 0x94)
 }
 
 /// What a code says, and what to do where that is known.

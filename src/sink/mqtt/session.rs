@@ -10,10 +10,10 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, Entry};
+use super::book::Book;
 use super::dial::{Reader, Writer};
 use super::handshake::{Limits, disconnect};
-use super::leftovers::{Key, Leftovers};
+use super::leftovers::{Key, Leftover, Leftovers, State};
 use super::line::{GOODBYE, KEEP_ALIVE, Line, PATIENCE, READ_BYTES, late, lost, more};
 use super::packet::{self, Incoming, PINGREQ};
 use super::publish::Packet;
@@ -36,7 +36,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 pub(super) struct Request {
     /// `None`: no record, but a packet of our own.
     pub(super) ticket: Option<Ticket>,
-    /// Where the broker is to remember it.
+    /// At `QoS` 2.
     pub(super) key: Option<Key>,
     pub(super) packet: Packet,
 }
@@ -52,10 +52,6 @@ pub(super) struct Session {
     /// Bytes that were put into `outgoing`, and of these, those that were written.
     put: u64,
     written: u64,
-    /// Says that we are here as soon as there is room for it.
-    status: Option<Request>,
-    /// Was taken from the queue and has no place yet.
-    parked: Option<Request>,
     limits: Limits,
     /// What is said at a good end.
     goodbye: &'static [u8],
@@ -90,30 +86,25 @@ impl Session {
             unflushed: false,
             put: 0,
             written: 0,
-            status: mqtt.status_topic.as_ref().map(|topic| Request {
-                ticket: None,
-                key: None,
-                packet: Packet::online(topic, mqtt),
-            }),
-            parked: None,
             limits,
             goodbye: disconnect(mqtt),
             ping_every: Duration::from_secs(keep_alive.into()) / 2,
             last_ping: Instant::now(),
             awaits_pong: false,
-            book: Book::new(outcomes, receive_max, leftovers, line.is_resumed),
+            book: Book::new(outcomes, receive_max, leftovers),
         };
-        session.release();
+        if let Some(topic) = &mqtt.status_topic {
+            session.publish(Request {
+                ticket: None,
+                key: None,
+                packet: Packet::online(topic, mqtt),
+            });
+        }
         Ok(session)
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// How many of the next records may be ones that are not sent.
-    pub(super) fn unsure_records(&self) -> usize {
-        self.book.unsure_records()
     }
 
     /// Runs until the sink is dropped or the connection breaks; says why it ended first, then what
@@ -131,13 +122,7 @@ impl Session {
         self.requests.close();
         self.book.give_up(failure);
         let queued = std::iter::from_fn(|| self.requests.try_recv().ok());
-        for ticket in self
-            .parked
-            .take()
-            .into_iter()
-            .chain(queued)
-            .filter_map(|request| request.ticket)
-        {
+        for ticket in queued.filter_map(|request| request.ticket) {
             self.book.tell(ticket, Outcome::Retry(failure.clone()));
         }
     }
@@ -145,11 +130,10 @@ impl Session {
     async fn serve(&mut self, given_up: &CancellationToken) -> Result<(), Failure> {
         let mut clock = clock();
         loop {
-            self.publish_parked();
             let is_written = self.outgoing.is_empty();
             let must_flush = is_written && self.unflushed;
             let may_put = !must_flush && self.outgoing.len() < WRITE_BYTES;
-            let may_take = may_put && self.parked.is_none() && self.book.may_enter();
+            let may_take = may_put && self.book.has_room();
             tokio::select! {
                 biased;
                 () = given_up.cancelled() => {
@@ -176,36 +160,27 @@ impl Session {
         }
     }
 
-    fn publish_parked(&mut self) {
-        while self.book.has_room()
-            && let Some(request) = self.status.take().or_else(|| self.parked.take())
-        {
-            self.publish(request);
-        }
-    }
-
-    fn publish(&mut self, mut request: Request) {
-        if !request.packet.has_acknowledgement() {
-            self.put(request.packet.with_id(0));
-            if let Some(ticket) = request.ticket {
+    fn publish(&mut self, request: Request) {
+        let Request {
+            ticket,
+            key,
+            mut packet,
+        } = request;
+        if !packet.has_acknowledgement() {
+            self.put(packet.with_id(0));
+            if let Some(ticket) = ticket {
                 self.book.enter_unacknowledged(ticket, self.put);
             }
             return;
         }
-        let entry = self.book.enter(request.ticket, request.key);
-        self.release();
-        match entry {
-            Entry::Send(id) => self.put(request.packet.with_id(id)),
-            Entry::SendAgain(id) => self.put(request.packet.repeated_with_id(id)),
-            Entry::Known => {}
-            Entry::NoRoom => self.parked = Some(request),
+        if key.is_some_and(|key| self.book.claim(ticket, key)) {
+            return;
         }
-    }
-
-    fn release(&mut self) {
-        for id in self.book.take_due() {
-            self.put(&packet::pubrel(id));
-        }
+        let id = self.book.next_id();
+        self.put(packet.with_id(id));
+        let state = State::Published(packet);
+        let leftover = key.map(|key| Leftover { id, key, state });
+        self.book.enter(id, ticket, leftover);
     }
 
     fn put(&mut self, packet: &[u8]) {
@@ -214,9 +189,7 @@ impl Session {
     }
 
     fn take_packets(&mut self) -> Result<(), Failure> {
-        while let Some(incoming) =
-            packet::take(&mut self.incoming).inspect_err(|_| self.book.distrust())?
-        {
+        while let Some(incoming) = packet::take(&mut self.incoming)? {
             match incoming {
                 Incoming::PubAck { id, reason } | Incoming::PubComp { id, reason } => {
                     self.book.settle(id, reason)?;
@@ -230,9 +203,6 @@ impl Session {
                 }
                 Incoming::Pong => self.awaits_pong = false,
                 Incoming::Goodbye { reason } => {
-                    if reason::blames_us(reason) {
-                        self.book.distrust();
-                    }
                     return Err(reason::failure("the broker ended the connection", reason));
                 }
             }

@@ -21,21 +21,31 @@ struct Pair {
     sink: MqttSink,
     outcomes: UnboundedReceiver<(Ticket, Outcome)>,
     broker: Connection,
-    connect: Heard,
 }
 
 impl Pair {
-    /// The next connection; the broker says whether it remembers the session.
-    async fn open(target: &Target, broker: &Broker, remembers: bool) -> Self {
+    /// A connection for records; nothing is left to be finished.
+    async fn open(target: &Target, broker: &Broker) -> Self {
+        Self::open_after(target, broker, async {}).await
+    }
+
+    /// A connection for records, before which the broker does this.
+    async fn open_after(
+        target: &Target,
+        broker: &Broker,
+        before: impl Future<Output = ()>,
+    ) -> Self {
         let (sender, outcomes) = mpsc::unbounded_channel();
-        let opening =
-            async { tokio::join!(MqttSink::connect(target, sender), broker.let_in(remembers)) };
-        let (sink, (broker, connect)) = within(opening).await;
+        let serving = async {
+            before.await;
+            begin_anew(broker).await
+        };
+        let opening = async { tokio::join!(MqttSink::connect(target, sender), serving) };
+        let (sink, broker) = within(opening).await;
         Self {
             sink: sink.expect("it was let in"),
             outcomes,
             broker,
-            connect,
         }
     }
 
@@ -51,14 +61,14 @@ impl Pair {
     }
 
     async fn hears(&mut self, expected: &[Heard]) {
-        for expected in expected {
-            assert_eq!(within(self.broker.hear()).await, *expected);
-        }
+        within(self.broker.hears(expected)).await;
     }
 
-    async fn is_told(&mut self, letter: char, outcome: &Outcome) {
-        let told = within(self.outcomes.recv()).await;
-        assert_eq!(told, Some((ticket(letter), outcome.clone())));
+    async fn are_confirmed(&mut self, records: &str) {
+        for letter in records.chars() {
+            let told = within(self.outcomes.recv()).await;
+            assert_eq!(told, Some((ticket(letter), Outcome::Confirmed)));
+        }
     }
 
     /// Waits until the sink knows that the connection has ended, and gives it up.
@@ -122,19 +132,30 @@ const TAKES_UP: Heard = Heard::Connect {
     is_kept: true,
 };
 
-/// A connection that knows of none before. 3.1.1 has no word for that.
-fn begins_anew(version: MqttVersion) -> Heard {
-    Heard::Connect {
-        is_clean: version == MqttVersion::V5,
-        is_kept: true,
+/// A connection whose session ends with it.
+const CLEAN: Heard = Heard::Connect {
+    is_clean: true,
+    is_kept: false,
+};
+
+/// Lets in a connection for records; one of 3.1.1 wipes the session before.
+async fn begin_anew(broker: &Broker) -> Connection {
+    if broker.version == MqttVersion::V3 {
+        let (mut wiping, connect) = broker.let_in(false).await;
+        assert_eq!(connect, CLEAN);
+        wiping.hears(&[Heard::Disconnect]).await;
     }
+    let (connection, connect) = broker.let_in(false).await;
+    let is_clean = broker.version == MqttVersion::V5;
+    let is_kept = true;
+    assert_eq!(connect, Heard::Connect { is_clean, is_kept });
+    connection
 }
 
 /// A session of which the broker has received `a`, and of `b` and `c` we do not know.
 async fn broken(version: MqttVersion, broker: &Broker) -> Target {
     let target = target(version, broker);
-    let mut first = Pair::open(&target, broker, false).await;
-    assert_eq!(first.connect, begins_anew(version));
+    let mut first = Pair::open(&target, broker).await;
     first.send("abc").await;
     first
         .hears(&[published(1, "a"), published(2, "b"), published(3, "c")])
@@ -145,48 +166,103 @@ async fn broken(version: MqttVersion, broker: &Broker) -> Target {
     target
 }
 
-#[tokio::test]
-async fn what_was_received_is_released_and_what_was_published_is_repeated() {
-    for version in VERSIONS {
-        let broker = Broker::start(version).await;
-        let target = broken(version, &broker).await;
-        let mut second = Pair::open(&target, &broker, true).await;
-        assert_eq!(second.connect, TAKES_UP);
-        second.hears(&[Heard::PubRel(1)]).await;
-        second.send("abcd").await;
-        second
-            .hears(&[repeated(2, "b"), repeated(3, "c"), published(4, "d")])
-            .await;
-        for (id, letter) in [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')] {
-            if id > 1 {
-                second.broker.pubrec(id, 0).await;
-                second.hears(&[Heard::PubRel(id)]).await;
-            }
-            second.broker.pubcomp(id, 0).await;
-            second.is_told(letter, &Outcome::Confirmed).await;
-        }
+/// The connection on which what is left is finished.
+async fn taken_up(broker: &Broker) -> Connection {
+    let (connection, connect) = broker.let_in(true).await;
+    assert_eq!(connect, TAKES_UP);
+    connection
+}
+
+/// The broker passes these on, which it has received.
+async fn complete(broker: &mut Connection, ids: &[u16]) {
+    for id in ids {
+        broker.pubcomp(*id, 0).await;
     }
 }
 
+/// The broker receives these and passes them on.
+async fn receive_and_complete(broker: &mut Connection, ids: &[u16]) {
+    for id in ids {
+        broker.pubrec(*id, 0).await;
+        broker.hears(&[Heard::PubRel(*id)]).await;
+    }
+    complete(broker, ids).await;
+}
+
+/// Finishes what [`broken`] leaves.
+async fn finish_all(broker: &Broker) {
+    let mut second = taken_up(broker).await;
+    second
+        .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
+        .await;
+    complete(&mut second, &[1]).await;
+    receive_and_complete(&mut second, &[2, 3]).await;
+    second.hears(&[Heard::Disconnect]).await;
+}
+
+/// A try to connect that fails while the broker does this.
+async fn fail(target: &Target, broker: impl Future<Output = ()>) {
+    let (sender, _outcomes) = mpsc::unbounded_channel();
+    let opening = async { tokio::join!(MqttSink::connect(target, sender), broker) };
+    assert!(within(opening).await.0.is_err());
+}
+
 #[tokio::test]
-async fn a_record_whose_end_came_before_it_was_handed_over_is_confirmed_at_once() {
+async fn what_was_begun_is_finished_and_then_all_begins_anew() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    let mut third = Pair::open_after(&target, &broker, finish_all(&broker)).await;
+    third.send("abcd").await;
+    third.are_confirmed("abc").await;
+    third.hears(&[published(4, "d")]).await;
+    receive_and_complete(&mut third.broker, &[4]).await;
+    third.are_confirmed("d").await;
+}
+
+#[tokio::test]
+async fn by_3_1_1_only_what_was_received_is_finished() {
+    let broker = Broker::start(MqttVersion::V3).await;
+    let target = broken(MqttVersion::V3, &broker).await;
+    let finish = async {
+        let mut second = taken_up(&broker).await;
+        second.hears(&[Heard::PubRel(1)]).await;
+        complete(&mut second, &[1]).await;
+        second.hears(&[Heard::Disconnect]).await;
+    };
+    let mut third = Pair::open_after(&target, &broker, finish).await;
+    third.send("abc").await;
+    third.are_confirmed("a").await;
+    third.hears(&[published(4, "b"), published(5, "c")]).await;
+    third.cut().await;
+    // Nothing is known to be there.
+    let mut fourth = Pair::open(&target, &broker).await;
+    fourth.send("bc").await;
+    fourth.hears(&[published(6, "b"), published(7, "c")]).await;
+}
+
+#[tokio::test]
+async fn what_is_confirmed_behind_one_that_is_not_is_not_sent_again() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
-        let target = broken(version, &broker).await;
-        let mut second = Pair::open(&target, &broker, true).await;
-        second.hears(&[Heard::PubRel(1)]).await;
-        // A broker of MQTT 5 says so of what has come to its end on the connection before.
-        let reason = match version {
-            MqttVersion::V3 => 0,
-            MqttVersion::V5 => ID_NOT_FOUND,
+        let target = target(version, &broker);
+        let mut first = Pair::open(&target, &broker).await;
+        first.send("ab").await;
+        first.hears(&[published(1, "a"), published(2, "b")]).await;
+        first.broker.pubrec(1, 0).await;
+        first.hears(&[Heard::PubRel(1)]).await;
+        receive_and_complete(&mut first.broker, &[2]).await;
+        first.are_confirmed("b").await;
+        first.cut().await;
+        let finish = async {
+            let mut second = taken_up(&broker).await;
+            second.hears(&[Heard::PubRel(1)]).await;
+            complete(&mut second, &[1]).await;
+            second.hears(&[Heard::Disconnect]).await;
         };
-        second.broker.pubcomp(1, reason).await;
-        second.broker.pubrec(2, 0).await;
-        second.hears(&[Heard::PubRel(2)]).await;
-        second.send("ab").await;
-        second.is_told('a', &Outcome::Confirmed).await;
-        second.broker.pubcomp(2, 0).await;
-        second.is_told('b', &Outcome::Confirmed).await;
+        let mut third = Pair::open_after(&target, &broker, finish).await;
+        third.send("abc").await;
+        third.are_confirmed("ab").await;
+        third.hears(&[published(3, "c")]).await;
     }
 }
 
@@ -195,10 +271,14 @@ async fn a_broker_that_has_forgotten_the_session_is_sent_all_as_new() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
         let target = broken(version, &broker).await;
-        let mut second = Pair::open(&target, &broker, false).await;
-        assert_eq!(second.connect, TAKES_UP);
-        second.send("abc").await;
-        second
+        let forget = async {
+            let (mut second, connect) = broker.let_in(false).await;
+            assert_eq!(connect, TAKES_UP);
+            second.hears(&[Heard::Disconnect]).await;
+        };
+        let mut third = Pair::open_after(&target, &broker, forget).await;
+        third.send("abc").await;
+        third
             .hears(&[published(4, "a"), published(5, "b"), published(6, "c")])
             .await;
     }
@@ -209,22 +289,97 @@ async fn one_whose_word_of_that_was_lost_is_not_believed_the_next_time() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
         let target = broken(version, &broker).await;
-        let (sender, _outcomes) = mpsc::unbounded_channel();
-        let lost = async {
+        fail(&target, async {
             // What it answers does not arrive.
-            let (connection, connect) = broker.accept().await;
-            drop(connection);
-            connect
-        };
-        let opening = async { tokio::join!(MqttSink::connect(&target, sender), lost) };
-        let (sink, connect) = within(opening).await;
-        assert!(sink.is_err());
-        assert_eq!(connect, TAKES_UP);
-        let mut third = Pair::open(&target, &broker, false).await;
-        assert_eq!(third.connect, begins_anew(version));
+            let (_, connect) = broker.accept().await;
+            assert_eq!(connect, TAKES_UP);
+        })
+        .await;
+        let mut third = Pair::open(&target, &broker).await;
         third.send("a").await;
         third.hears(&[published(4, "a")]).await;
     }
+}
+
+#[tokio::test]
+async fn what_the_broker_does_not_know_is_sent_anew_and_all_behind_it() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    let finish = async {
+        let mut second = taken_up(&broker).await;
+        second
+            .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
+            .await;
+        second.pubcomp(1, ID_NOT_FOUND).await;
+        second.hears(&[Heard::Disconnect]).await;
+    };
+    let mut third = Pair::open_after(&target, &broker, finish).await;
+    third.send("abc").await;
+    third
+        .hears(&[published(4, "a"), published(5, "b"), published(6, "c")])
+        .await;
+}
+
+#[tokio::test]
+async fn what_the_broker_does_not_take_is_sent_anew_and_all_behind_it() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    let finish = async {
+        let mut second = taken_up(&broker).await;
+        second
+            .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
+            .await;
+        receive_and_complete(&mut second, &[3]).await;
+        second.pubrec(2, QUOTA_EXCEEDED).await;
+        complete(&mut second, &[1]).await;
+        second.hears(&[Heard::Disconnect]).await;
+    };
+    let mut third = Pair::open_after(&target, &broker, finish).await;
+    third.send("abc").await;
+    third.are_confirmed("a").await;
+    third.hears(&[published(4, "b"), published(5, "c")]).await;
+}
+
+#[tokio::test]
+async fn a_cut_while_it_is_finished_keeps_the_rest() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    fail(&target, async {
+        let mut second = taken_up(&broker).await;
+        second
+            .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
+            .await;
+        second.pubcomp(1, 0).await;
+        second.pubrec(2, 0).await;
+        second.hears(&[Heard::PubRel(2)]).await;
+    })
+    .await;
+    let finish = async {
+        let mut third = taken_up(&broker).await;
+        third.hears(&[Heard::PubRel(2), repeated(3, "c")]).await;
+        complete(&mut third, &[2]).await;
+        receive_and_complete(&mut third, &[3]).await;
+        third.hears(&[Heard::Disconnect]).await;
+    };
+    let mut fourth = Pair::open_after(&target, &broker, finish).await;
+    fourth.send("abcd").await;
+    fourth.are_confirmed("abc").await;
+    fourth.hears(&[published(4, "d")]).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_never_finishes_it_is_sent_all_as_new() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    for _ in 0..3 {
+        fail(&target, async {
+            taken_up(&broker).await.hears(&[Heard::PubRel(1)]).await;
+        })
+        .await;
+    }
+    let mut last = Pair::open(&target, &broker).await;
+    last.send("a").await;
+    last.hears(&[published(4, "a")]).await;
 }
 
 #[tokio::test]
@@ -232,79 +387,56 @@ async fn a_session_of_which_nothing_is_left_is_not_taken_up() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
         let target = target(version, &broker);
-        let mut first = Pair::open(&target, &broker, false).await;
+        let mut first = Pair::open(&target, &broker).await;
         first.send("a").await;
         first.hears(&[published(1, "a")]).await;
-        first.broker.pubrec(1, 0).await;
-        first.hears(&[Heard::PubRel(1)]).await;
-        first.broker.pubcomp(1, 0).await;
-        first.is_told('a', &Outcome::Confirmed).await;
+        receive_and_complete(&mut first.broker, &[1]).await;
+        first.are_confirmed("a").await;
         first.cut().await;
-        let mut second = Pair::open(&target, &broker, false).await;
-        assert_eq!(second.connect, begins_anew(version));
-        second.send("b").await;
-        second.hears(&[published(2, "b")]).await;
+        let mut second = Pair::open(&target, &broker).await;
+        second.send("a").await;
+        second.hears(&[published(2, "a")]).await;
     }
 }
 
 #[tokio::test]
-async fn what_does_not_come_again_is_released() {
-    for version in VERSIONS {
-        let broker = Broker::start(version).await;
-        // One behind it comes.
-        let target = broken(version, &broker).await;
-        let mut second = Pair::open(&target, &broker, true).await;
-        second.send("c").await;
-        second
-            .hears(&[Heard::PubRel(1), Heard::PubRel(2), repeated(3, "c")])
-            .await;
-        second.cut().await;
-        // As many others come as are awaited.
-        let mut third = Pair::open(&target, &broker, true).await;
-        third.hears(&[Heard::PubRel(1), Heard::PubRel(2)]).await;
-        third.send("xy").await;
-        third
-            .hears(&[Heard::PubRel(3), published(4, "x"), published(5, "y")])
-            .await;
-        for id in 1..=3 {
-            third.broker.pubcomp(id, 0).await;
-        }
-        third.broker.pubrec(4, 0).await;
-        third.hears(&[Heard::PubRel(4)]).await;
-        third.broker.pubcomp(4, 0).await;
-        third.is_told('x', &Outcome::Confirmed).await;
-        // Nothing is left of what had come to its end.
-        third.cut().await;
-        let mut fourth = Pair::open(&target, &broker, true).await;
-        fourth.send("yz").await;
-        fourth.hears(&[repeated(5, "y"), published(6, "z")]).await;
-    }
+async fn what_does_not_come_again_swallows_nothing_later() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    let mut third = Pair::open_after(&target, &broker, finish_all(&broker)).await;
+    third.send("axyzb").await;
+    third.are_confirmed("a").await;
+    third
+        .hears(&[published(4, "x"), published(5, "y"), published(6, "z")])
+        .await;
+    third.hears(&[published(7, "b")]).await;
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_while_it_takes_up_another_loses_nothing_of_it() {
-    for version in VERSIONS {
-        let broker = Broker::start(version).await;
-        let target = broken(version, &broker).await;
-        let mut second = Pair::open(&target, &broker, true).await;
-        second.hears(&[Heard::PubRel(1)]).await;
-        second.send("ab").await;
-        second.hears(&[repeated(2, "b")]).await;
-        second.broker.pubrec(2, 0).await;
-        second.hears(&[Heard::PubRel(2)]).await;
-        second.cut().await;
-        let mut third = Pair::open(&target, &broker, true).await;
-        third.hears(&[Heard::PubRel(1), Heard::PubRel(2)]).await;
-        third.send("abcd").await;
-        third.hears(&[repeated(3, "c"), published(4, "d")]).await;
-    }
+async fn of_two_equal_records_each_is_confirmed_once() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = target(MqttVersion::V5, &broker);
+    let mut first = Pair::open(&target, &broker).await;
+    first.send("aa").await;
+    first.hears(&[published(1, "a"), published(2, "a")]).await;
+    first.cut().await;
+    let finish = async {
+        let mut second = taken_up(&broker).await;
+        second.hears(&[repeated(1, "a"), repeated(2, "a")]).await;
+        receive_and_complete(&mut second, &[1, 2]).await;
+        second.hears(&[Heard::Disconnect]).await;
+    };
+    let mut third = Pair::open_after(&target, &broker, finish).await;
+    third.send("aaa").await;
+    third.are_confirmed("aa").await;
+    third.hears(&[published(3, "a")]).await;
 }
 
 #[tokio::test]
 async fn a_sink_that_is_given_up_leaves_the_same_behind() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = target(MqttVersion::V5, &broker);
-    let mut first = Pair::open(&target, &broker, false).await;
+    let mut first = Pair::open(&target, &broker).await;
     first.send("ab").await;
     first.hears(&[published(1, "a"), published(2, "b")]).await;
     first.broker.pubrec(1, 0).await;
@@ -315,121 +447,61 @@ async fn a_sink_that_is_given_up_leaves_the_same_behind() {
     first.broker.pubrec(2, 0).await;
     first.hears(&[Heard::PubRel(2)]).await;
     drop(first);
-    let mut second = Pair::open(&target, &broker, true).await;
-    second.hears(&[Heard::PubRel(2)]).await;
-    second.send("ab").await;
-    second.is_told('a', &Outcome::Confirmed).await;
+    let finish = async {
+        let mut second = taken_up(&broker).await;
+        second.hears(&[Heard::PubRel(2)]).await;
+        complete(&mut second, &[2]).await;
+        second.hears(&[Heard::Disconnect]).await;
+    };
+    let mut third = Pair::open_after(&target, &broker, finish).await;
+    third.send("ab").await;
+    third.are_confirmed("ab").await;
 }
 
 #[tokio::test]
-async fn what_is_behind_a_record_that_was_put_off_comes_after_it_and_once() {
+async fn what_is_behind_a_record_that_was_put_off_comes_after_it() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = target(MqttVersion::V5, &broker);
-    let mut first = Pair::open(&target, &broker, false).await;
+    let mut first = Pair::open(&target, &broker).await;
     first.send("abc").await;
     first
         .hears(&[published(1, "a"), published(2, "b"), published(3, "c")])
         .await;
-    first.broker.pubrec(1, QUOTA_EXCEEDED).await;
-    first.broker.pubrec(2, 0).await;
+    first.broker.pubrec(3, 0).await;
+    first.hears(&[Heard::PubRel(3)]).await;
+    first.broker.pubrec(2, QUOTA_EXCEEDED).await;
     first.hears(&[Heard::End]).await;
     first.cut().await;
-    let mut second = Pair::open(&target, &broker, true).await;
-    second.send("abc").await;
-    second
-        .hears(&[published(4, "a"), repeated(2, "b"), repeated(3, "c")])
-        .await;
-}
-
-#[tokio::test]
-async fn no_more_are_under_way_than_the_broker_allows_and_nothing_is_stuck() {
-    let mut broker = Broker::start(MqttVersion::V5).await;
-    broker.receive_max = 3;
-    let target = broken(MqttVersion::V5, &broker).await;
-    let mut second = Pair::open(&target, &broker, true).await;
-    second.hears(&[Heard::PubRel(1)]).await;
-    second.send("xabc").await;
-    // There is no place for `x` beside those that are awaited, and they may be behind it.
-    second.hears(&[Heard::PubRel(2), Heard::PubRel(3)]).await;
-    second.broker.pubcomp(2, ID_NOT_FOUND).await;
-    second.hears(&[published(4, "x")]).await;
-    second.broker.pubcomp(3, 0).await;
-    second.hears(&[published(5, "a")]).await;
-    second.broker.pubcomp(1, 0).await;
-    second.hears(&[published(6, "b")]).await;
-}
-
-#[tokio::test]
-async fn a_record_that_is_not_sent_tells_the_broker_no_alias() {
-    let mut broker = Broker::start(MqttVersion::V5).await;
-    broker.topic_aliases = 10;
-    let target = broken(MqttVersion::V5, &broker).await;
-    let mut second = Pair::open(&target, &broker, true).await;
-    second.hears(&[Heard::PubRel(1)]).await;
-    second.send("abcdefgh").await;
-    second.hears(&[repeated(2, "b"), repeated(3, "c")]).await;
-    for (id, letter) in (4..).zip(["d", "e", "f", "g", "h"]) {
-        second.hears(&[published(id, letter)]).await;
-    }
-    assert!(second.broker.knows_aliases());
-}
-
-#[tokio::test]
-async fn a_broker_with_other_ideas_of_the_session_is_begun_with_anew() {
-    let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
-    let mut second = Pair::open(&target, &broker, true).await;
-    second.send("abc").await;
-    second
-        .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
-        .await;
-    second.broker.pubcomp(77, 0).await;
-    second.hears(&[Heard::End]).await;
-    second.cut().await;
-    let mut third = Pair::open(&target, &broker, false).await;
-    assert_eq!(third.connect, begins_anew(MqttVersion::V5));
-    third.send("a").await;
-    third.hears(&[published(1, "a")]).await;
-}
-
-#[tokio::test]
-async fn a_broker_whose_places_are_taken_by_what_it_alone_remembers_is_begun_with_anew() {
-    let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
-    let mut second = Pair::open(&target, &broker, true).await;
-    second.send("abcd").await;
-    second
-        .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
-        .await;
-    second.hears(&[published(4, "d")]).await;
-    second.broker.pubrec(4, QUOTA_EXCEEDED).await;
-    second.hears(&[Heard::End]).await;
-    second.cut().await;
-    let third = Pair::open(&target, &broker, false).await;
-    assert_eq!(third.connect, begins_anew(MqttVersion::V5));
-}
-
-#[tokio::test]
-async fn what_an_earlier_process_left_at_a_broker_of_3_1_1_is_wiped() {
-    let broker = Broker::start(MqttVersion::V3).await;
-    let target = target(MqttVersion::V3, &broker);
-    let (sender, _outcomes) = mpsc::unbounded_channel();
-    let wiping = async {
-        let clean = Heard::Connect {
-            is_clean: true,
-            is_kept: false,
-        };
-        for (expected, remembers) in [(TAKES_UP, true), (clean, false)] {
-            let (mut connection, connect) = broker.let_in(remembers).await;
-            assert_eq!(connect, expected);
-            assert_eq!(connection.hear().await, Heard::Disconnect);
-        }
-        broker.let_in(false).await
+    let finish = async {
+        let mut second = taken_up(&broker).await;
+        second.hears(&[repeated(1, "a")]).await;
+        receive_and_complete(&mut second, &[1]).await;
+        second.hears(&[Heard::Disconnect]).await;
     };
-    let opening = async { tokio::join!(MqttSink::connect(&target, sender), wiping) };
-    let (sink, (_connection, connect)) = within(opening).await;
-    sink.expect("it was let in");
-    assert_eq!(connect, TAKES_UP);
+    let mut third = Pair::open_after(&target, &broker, finish).await;
+    third.send("abc").await;
+    third.are_confirmed("a").await;
+    third.hears(&[published(4, "b"), published(5, "c")]).await;
+}
+
+#[tokio::test]
+async fn no_more_are_repeated_at_a_time_than_the_broker_allows() {
+    let mut broker = Broker::start(MqttVersion::V5).await;
+    let target = broken(MqttVersion::V5, &broker).await;
+    broker.receive_max = 1;
+    let finish = async {
+        let mut second = taken_up(&broker).await;
+        second.hears(&[Heard::PubRel(1)]).await;
+        complete(&mut second, &[1]).await;
+        second.hears(&[repeated(2, "b")]).await;
+        receive_and_complete(&mut second, &[2]).await;
+        second.hears(&[repeated(3, "c")]).await;
+        receive_and_complete(&mut second, &[3]).await;
+        second.hears(&[Heard::Disconnect]).await;
+    };
+    let mut third = Pair::open_after(&target, &broker, finish).await;
+    third.send("abc").await;
+    third.are_confirmed("abc").await;
 }
 
 #[tokio::test]
@@ -440,15 +512,16 @@ async fn sessions_at_qos_1_are_clean() {
         config.qos = Qos::AtLeastOnce;
         let target = config.into();
         for id in [1, 2] {
-            let mut pair = Pair::open(&target, &broker, false).await;
-            let clean = Heard::Connect {
-                is_clean: true,
-                is_kept: false,
-            };
-            assert_eq!(pair.connect, clean);
-            pair.send("a").await;
-            pair.hears(&[published(id, "a")]).await;
-            pair.cut().await;
+            let (sender, _outcomes) = mpsc::unbounded_channel();
+            let opening =
+                async { tokio::join!(MqttSink::connect(&target, sender), broker.let_in(false)) };
+            let (sink, (mut connection, connect)) = within(opening).await;
+            assert_eq!(connect, CLEAN);
+            let mut sink = sink.expect("it was let in");
+            sink.send(ticket('a'), &record("a")).await.unwrap();
+            within(connection.hears(&[published(id, "a")])).await;
+            drop(connection);
+            within(sink.requests.closed()).await;
         }
     }
 }

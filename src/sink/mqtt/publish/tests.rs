@@ -25,14 +25,17 @@ pub(in super::super) fn mqtt(version: MqttVersion) -> Mqtt {
 }
 
 fn encoder(version: MqttVersion, topic_aliases: u16) -> Encoder {
-    let limits = Limits {
+    Encoder::new(&mqtt(version), &limits(topic_aliases))
+}
+
+fn limits(topic_aliases: u16) -> Limits {
+    Limits {
         receive_max: 1,
         packet_bytes: 1 << 20,
         topic_aliases,
         max_qos: 2,
         keep_alive: None,
-    };
-    Encoder::new(&mqtt(version), &limits)
+    }
 }
 
 fn record<'a>(destination: &'a str, payload: &'a [u8], attributes: Attributes<'a>) -> Record<'a> {
@@ -105,6 +108,17 @@ fn a_topic_is_named_once_and_has_a_number_then_while_there_are_numbers() {
     ] {
         assert_eq!(sent(topic), (said.to_owned(), number), "{topic}");
     }
+}
+
+#[test]
+fn at_qos_2_topics_have_no_numbers() {
+    let config = Mqtt {
+        qos: Qos::ExactlyOnce,
+        ..mqtt(MqttVersion::V5)
+    };
+    let record = record("a", b"payload", Attributes::new("", &[]));
+    let publish = read(Encoder::new(&config, &limits(2)).packet(&record).unwrap());
+    assert_eq!(publish.properties.unwrap().topic_alias, None);
 }
 
 #[test]
