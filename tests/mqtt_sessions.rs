@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::ops::{Range, RangeInclusive};
@@ -11,9 +12,10 @@ use central_forwarder::config::{ClientTls, Mqtt, MqttVersion, Qos};
 use central_forwarder::sink::mqtt::{MqttSink, Target};
 use central_forwarder::sink::{Attributes, Outcome, Record, Sink as _, Ticket};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use url::Url;
 
+use support::eventually;
 use support::mosquitto::{Message, Mosquitto, Subscriber};
 
 const A_WHILE: Duration = Duration::from_secs(60);
@@ -26,6 +28,9 @@ const STALE: RangeInclusive<u16> = 1..=15;
 
 /// Records that are on their way when the broker is killed: as many as it allows at a time.
 const UNDER_WAY: Range<u64> = 0..20;
+
+/// Bytes of a record of one digit as a packet of 3.1.1.
+const SHORTEST_PUBLISH: usize = 2 + 2 + TOPIC.len() + 2 + 1;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_process_left_is_wiped_and_nobody_sees_us_go() {
@@ -82,8 +87,9 @@ async fn a_broker_that_is_killed_and_comes_back_with_old_identifiers_takes_new_r
         let (mut sink, mut outcomes) = connected(&target).await;
         broker.signal("STOP");
         hand_over(&mut sink, UNDER_WAY).await;
-        // So that they are written to the socket, and are left half way.
-        sleep(Duration::from_millis(500)).await;
+        eventually(A_WHILE, "the records are at the broker's door", || {
+            unread_bytes(&broker) >= UNDER_WAY.count() * SHORTEST_PUBLISH
+        });
         broker.kill();
         broker.start_again();
         for _ in UNDER_WAY {
@@ -156,6 +162,22 @@ fn config(broker: &Mosquitto, version: MqttVersion) -> Mqtt {
         max_packet_size: 1 << 20,
         status_topic: None,
     }
+}
+
+/// What the kernel holds for a broker that does not read.
+fn unread_bytes(broker: &Mosquitto) -> usize {
+    let address = broker.address();
+    let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    let sockets = sockets.lines().map(|line| line.split_whitespace());
+    let ours = sockets.filter_map(|mut fields| {
+        let local = fields.nth(1)?;
+        let queues = fields.nth(2)?;
+        local.ends_with(&format!(":{port:04X}")).then_some(queues)
+    });
+    let unread =
+        ours.filter_map(|queues| usize::from_str_radix(queues.split_once(':')?.1, 16).ok());
+    unread.sum()
 }
 
 fn records(messages: &[Message]) -> Vec<&str> {
