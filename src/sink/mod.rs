@@ -1,7 +1,7 @@
 //! A sink takes records to one broker: once each, and says what became of them.
 //!
-//! A sink never sleeps to retry, never sends a record a second time unless it is handed over again, and
-//! never drops one: [`crate::delivery`] alone decides what follows from an [`Outcome`].
+//! A sink never sleeps to retry, never begins a record a second time unless it is handed over again,
+//! and never drops one: [`crate::delivery`] alone decides what follows from an [`Outcome`].
 
 pub mod amqp;
 mod failure;
