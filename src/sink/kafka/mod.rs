@@ -27,7 +27,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 use tokio::time::timeout;
 
 pub(super) use self::probe::probe;
@@ -60,9 +60,6 @@ const BATCH_BYTES: usize = 1_000_000;
 
 /// librdkafka's default of `batch.num.messages`.
 const BATCH_RECORDS: usize = 10_000;
-
-/// librdkafka's default of `linger.ms`.
-const LINGER: Duration = Duration::from_millis(5);
 
 /// Records that librdkafka has for so long without an answer are stuck, for want of their topic or its
 /// leader: they must not hold back what goes elsewhere.
@@ -233,10 +230,14 @@ impl Sink for KafkaSink {
     }
 }
 
+/// What librdkafka still has is not sent any more: it goes behind a record that is to be sent again.
 /// Ending a producer takes up to half a second: not on a thread that others wait for.
 impl Drop for KafkaSink {
     fn drop(&mut self) {
         let producer = self.producer.take();
+        if let Some(producer) = &producer {
+            producer.purge(PurgeConfig::default().queue().non_blocking());
+        }
         thread::spawn(move || drop(producer));
     }
 }
@@ -244,7 +245,7 @@ impl Drop for KafkaSink {
 impl KafkaSink {
     /// Waits while librdkafka has as much as it can use.
     async fn wait_for_room(&mut self) {
-        let Some(appetite) = &mut self.appetite else {
+        let Some(appetite) = &self.appetite else {
             return;
         };
         let most = appetite.bytes(self.under_way.partitions());
@@ -319,13 +320,9 @@ impl KafkaSink {
 /// When librdkafka thinks that a batch is complete.
 fn batch(client: &ClientConfig) -> Batch {
     let number = |name| client.get(name).and_then(|value| value.parse().ok());
-    let linger = client.get("linger.ms").and_then(|value| value.parse().ok());
     Batch {
         bytes: number("batch.size").unwrap_or(BATCH_BYTES),
         records: number("batch.num.messages").unwrap_or(BATCH_RECORDS),
-        linger: linger.map_or(LINGER, |millis: f64| {
-            Duration::from_secs_f64(millis / 1000.0)
-        }),
     }
 }
 
