@@ -52,10 +52,7 @@ pub(crate) fn builder(tls: &Tls, proxy: &Proxy) -> Result<ClientBuilder, String>
 /// What happened, down to the cause, without the URL: it may hold a secret.
 pub(crate) fn explain(error: &reqwest::Error) -> String {
     if let Some(rustls::Error::InvalidCertificate(reason)) = tls_error(error) {
-        return format!(
-            "its certificate is not trusted: {reason}; if it comes from an authority of your own, name \
-             that in ca_file"
-        );
+        return tls::not_trusted("its certificate", reason, "ca_file");
     }
     let mut cause = error.source();
     let mut said = None;

@@ -10,7 +10,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use crate::config::{PemFile, Tls};
 
@@ -92,6 +94,14 @@ fn read_identity(
         reason: error.to_string(),
     })?;
     Ok((chain, key))
+}
+
+/// What is wrong with a certificate, and the key of the config that mends it.
+pub(crate) fn not_trusted(certificate: &str, reason: &CertificateError, key: &str) -> String {
+    format!(
+        "{certificate} is not trusted: {reason}; if it comes from an authority of your own, name that \
+         in {key}"
+    )
 }
 
 /// The system's authorities and those of a file, all PEM: for libraries that would believe the file

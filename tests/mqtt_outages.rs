@@ -21,6 +21,10 @@ const KINDS: [(u64, u64); 3] = [(5, 1), (5, 2), (3, 2)];
 /// When such a part of the records has come, the connection is cut.
 const PARTS: u64 = 15;
 
+fn sink(address: &str, version: u64, qos: u64) -> String {
+    format!("url = \"mqtt://{address}\"\nversion = {version}\nqos = {qos}")
+}
+
 /// Gives the number of repeats.
 fn assert_in_order(messages: &[Message]) -> usize {
     messages.len() - different_in_order(&numbers(messages)).len()
@@ -36,10 +40,7 @@ async fn a_broker_that_is_killed_gets_what_came_while_it_was_away() {
             return;
         };
         let subscriber = Subscriber::start(&broker.address(), "central/#");
-        let sink = format!(
-            "url = \"mqtt://{}\"\nversion = {version}\nqos = {qos}",
-            broker.address()
-        );
+        let sink = sink(&broker.address(), version, qos);
         let stand = Stand::new(&[TOPIC], 1000, COUNT).await;
         stand.to_mqtt(&sink);
         broker.kill();
@@ -64,10 +65,7 @@ async fn a_broker_that_is_restarted_under_load_loses_nothing() {
             return;
         };
         let subscriber = Subscriber::start(&broker.address(), "central/#");
-        let sink = format!(
-            "url = \"mqtt://{}\"\nversion = {version}\nqos = {qos}",
-            broker.address()
-        );
+        let sink = sink(&broker.address(), version, qos);
         let stand = Stand::new(&[TOPIC], 1500, COUNT).await;
         stand.to_mqtt(&sink);
         let forwarder = stand.start();
@@ -142,10 +140,7 @@ async fn records_under_load_with_a_connection_that_is_cut_all_arrive_in_order_an
         let proxy = Proxy::before(&broker.address()).await;
         let subscriber = Subscriber::start(&broker.address(), "central/#");
         let stand = Stand::new(&["audit"], 8000, count).await;
-        let sink = format!(
-            "url = \"mqtt://{}\"\nversion = {version}\nqos = {qos}",
-            proxy.address
-        );
+        let sink = sink(&proxy.address, version, qos);
         let forwarder = stand.to_mqtt(&sink).start();
         let mut cuts = 0;
         let mut cut_at = 0;

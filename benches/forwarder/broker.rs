@@ -41,12 +41,4 @@ impl Ceiling {
     pub(crate) fn per_second(&self) -> f64 {
         self.used.per_second(self.records)
     }
-
-    pub(crate) fn faster(self, other: Self) -> Self {
-        if self.per_second() < other.per_second() {
-            other
-        } else {
-            self
-        }
-    }
 }

@@ -78,16 +78,6 @@ pub(crate) struct Run {
     pub(crate) latency: Latency,
 }
 
-impl Run {
-    pub(crate) fn faster(self, other: Self) -> Self {
-        if self.per_second < other.per_second {
-            other
-        } else {
-            self
-        }
-    }
-}
-
 /// From the socket to the broker's confirmation, in milliseconds.
 pub(crate) struct Latency {
     pub(crate) p50: f64,

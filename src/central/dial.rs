@@ -130,10 +130,10 @@ pub(super) fn authority(url: &Url) -> String {
 
 pub(super) fn tls_failed(authority: &str, error: Option<&rustls::Error>, text: &str) -> Error {
     match error {
-        Some(rustls::Error::InvalidCertificate(reason)) => Error::refused(format!(
-            "the certificate of {authority} is not trusted: {reason}; if it comes from an authority \
-             of your own, name that in tls.ca_file"
-        )),
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            let certificate = format!("the certificate of {authority}");
+            Error::refused(tls::not_trusted(&certificate, reason, "tls.ca_file"))
+        }
         _ => Error::broken(
             Cause::Tls,
             format!("{authority}: the TLS handshake failed: {text}"),

@@ -107,7 +107,7 @@ impl Line {
             writer,
             incoming,
             limits,
-            is_resumed: is_resumed && start != Start::Clean,
+            is_resumed,
         })
     }
 

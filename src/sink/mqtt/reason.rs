@@ -8,7 +8,6 @@ const SUCCESS: u8 = 0x00;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
-const ID_IN_USE: u8 = 0x91;
 pub(super) const ID_NOT_FOUND: u8 = 0x92;
 pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
 const PACKET_TOO_LARGE: u8 = 0x95;
@@ -78,7 +77,7 @@ pub(super) fn text(code: u8) -> String {
             "another client connected with the same client_id (give each forwarder and sink its own)"
         }
         TOPIC_NAME_INVALID => "topic name invalid",
-        ID_IN_USE => "packet identifier in use",
+        0x91 => "packet identifier in use",
         ID_NOT_FOUND => "packet identifier not found",
         0x93 => "more records under way than it allows",
         PACKET_TOO_LARGE => "packet too large",

@@ -132,8 +132,7 @@ impl Session {
         loop {
             let is_written = self.outgoing.is_empty();
             let must_flush = is_written && self.unflushed;
-            let may_put = !must_flush && self.outgoing.len() < WRITE_BYTES;
-            let may_take = may_put && self.book.has_room();
+            let may_take = !must_flush && self.outgoing.len() < WRITE_BYTES && self.book.has_room();
             tokio::select! {
                 biased;
                 () = given_up.cancelled() => {

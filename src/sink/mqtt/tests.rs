@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
 use self::broker::{Broker, Connection, Heard};
-use super::publish::tests::mqtt;
+use super::publish::tests::{mqtt, record};
 use super::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
 use super::*;
 use crate::config::MqttVersion;
@@ -52,16 +52,26 @@ impl Pair {
     /// Hands over records named by a letter each, whose ticket is that letter.
     async fn send(&mut self, records: &str) {
         for letter in records.chars() {
-            let sent = self
-                .sink
-                .send(ticket(letter), &record(&letter.to_string()))
-                .await;
+            let name = letter.to_string();
+            let sent = self.sink.send(ticket(letter), &of_letter(&name)).await;
             sent.expect("the queue takes it");
         }
     }
 
     async fn hears(&mut self, expected: &[Heard]) {
         within(self.broker.hears(expected)).await;
+    }
+
+    /// The broker hears of these records for the first time, under identifiers from this one on.
+    async fn hears_published(&mut self, first_id: u16, records: &str) {
+        for (id, letter) in (first_id..).zip(records.chars()) {
+            self.hears(&[published(id, &letter.to_string())]).await;
+        }
+    }
+
+    async fn publishes(&mut self, first_id: u16, records: &str) {
+        self.send(records).await;
+        self.hears_published(first_id, records).await;
     }
 
     async fn are_confirmed(&mut self, records: &str) {
@@ -88,16 +98,8 @@ fn ticket(letter: char) -> Ticket {
     Ticket(u64::from(u32::from(letter)))
 }
 
-fn record(payload: &str) -> Record<'_> {
-    Record {
-        destination: "t",
-        key: None,
-        payload: payload.as_bytes(),
-        attributes: Attributes::new("", &[]),
-        content_type: "text/plain",
-        message: None,
-        timestamp: 0,
-    }
+fn of_letter(letter: &str) -> Record<'_> {
+    record("t", letter.as_bytes(), Attributes::new("", &[]))
 }
 
 fn target(version: MqttVersion, broker: &Broker) -> Target {
@@ -156,12 +158,8 @@ async fn begin_anew(broker: &Broker) -> Connection {
 async fn broken(version: MqttVersion, broker: &Broker) -> Target {
     let target = target(version, broker);
     let mut first = Pair::open(&target, broker).await;
-    first.send("abc").await;
-    first
-        .hears(&[published(1, "a"), published(2, "b"), published(3, "c")])
-        .await;
-    first.broker.pubrec(1, 0).await;
-    first.hears(&[Heard::PubRel(1)]).await;
+    first.publishes(1, "abc").await;
+    receive(&mut first.broker, 1).await;
     first.cut().await;
     target
 }
@@ -180,23 +178,41 @@ async fn complete(broker: &mut Connection, ids: &[u16]) {
     }
 }
 
+/// The broker receives this one.
+async fn receive(broker: &mut Connection, id: u16) {
+    broker.pubrec(id, 0).await;
+    within(broker.hears(&[Heard::PubRel(id)])).await;
+}
+
 /// The broker receives these and passes them on.
 async fn receive_and_complete(broker: &mut Connection, ids: &[u16]) {
     for id in ids {
-        broker.pubrec(*id, 0).await;
-        broker.hears(&[Heard::PubRel(*id)]).await;
+        receive(broker, *id).await;
     }
     complete(broker, ids).await;
 }
 
+/// The same, once the broker was reminded of all that [`broken`] leaves.
+async fn reminded(broker: &Broker) -> Connection {
+    let mut connection = taken_up(broker).await;
+    let all = [Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")];
+    connection.hears(&all).await;
+    connection
+}
+
 /// Finishes what [`broken`] leaves.
 async fn finish_all(broker: &Broker) {
-    let mut second = taken_up(broker).await;
-    second
-        .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
-        .await;
+    let mut second = reminded(broker).await;
     complete(&mut second, &[1]).await;
     receive_and_complete(&mut second, &[2, 3]).await;
+    second.hears(&[Heard::Disconnect]).await;
+}
+
+/// Finishes a session of which the one that is left has been received.
+async fn finish_received(broker: &Broker, id: u16) {
+    let mut second = taken_up(broker).await;
+    second.hears(&[Heard::PubRel(id)]).await;
+    complete(&mut second, &[id]).await;
     second.hears(&[Heard::Disconnect]).await;
 }
 
@@ -214,7 +230,7 @@ async fn what_was_begun_is_finished_and_then_all_begins_anew() {
     let mut third = Pair::open_after(&target, &broker, finish_all(&broker)).await;
     third.send("abcd").await;
     third.are_confirmed("abc").await;
-    third.hears(&[published(4, "d")]).await;
+    third.hears_published(4, "d").await;
     receive_and_complete(&mut third.broker, &[4]).await;
     third.are_confirmed("d").await;
 }
@@ -223,21 +239,15 @@ async fn what_was_begun_is_finished_and_then_all_begins_anew() {
 async fn by_3_1_1_only_what_was_received_is_finished() {
     let broker = Broker::start(MqttVersion::V3).await;
     let target = broken(MqttVersion::V3, &broker).await;
-    let finish = async {
-        let mut second = taken_up(&broker).await;
-        second.hears(&[Heard::PubRel(1)]).await;
-        complete(&mut second, &[1]).await;
-        second.hears(&[Heard::Disconnect]).await;
-    };
+    let finish = finish_received(&broker, 1);
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("abc").await;
     third.are_confirmed("a").await;
-    third.hears(&[published(4, "b"), published(5, "c")]).await;
+    third.hears_published(4, "bc").await;
     third.cut().await;
     // Nothing is known to be there.
     let mut fourth = Pair::open(&target, &broker).await;
-    fourth.send("bc").await;
-    fourth.hears(&[published(6, "b"), published(7, "c")]).await;
+    fourth.publishes(6, "bc").await;
 }
 
 #[tokio::test]
@@ -246,23 +256,16 @@ async fn what_is_confirmed_behind_one_that_is_not_is_not_sent_again() {
         let broker = Broker::start(version).await;
         let target = target(version, &broker);
         let mut first = Pair::open(&target, &broker).await;
-        first.send("ab").await;
-        first.hears(&[published(1, "a"), published(2, "b")]).await;
-        first.broker.pubrec(1, 0).await;
-        first.hears(&[Heard::PubRel(1)]).await;
+        first.publishes(1, "ab").await;
+        receive(&mut first.broker, 1).await;
         receive_and_complete(&mut first.broker, &[2]).await;
         first.are_confirmed("b").await;
         first.cut().await;
-        let finish = async {
-            let mut second = taken_up(&broker).await;
-            second.hears(&[Heard::PubRel(1)]).await;
-            complete(&mut second, &[1]).await;
-            second.hears(&[Heard::Disconnect]).await;
-        };
+        let finish = finish_received(&broker, 1);
         let mut third = Pair::open_after(&target, &broker, finish).await;
         third.send("abc").await;
         third.are_confirmed("ab").await;
-        third.hears(&[published(3, "c")]).await;
+        third.hears_published(3, "c").await;
     }
 }
 
@@ -277,10 +280,7 @@ async fn a_broker_that_has_forgotten_the_session_is_sent_all_as_new() {
             second.hears(&[Heard::Disconnect]).await;
         };
         let mut third = Pair::open_after(&target, &broker, forget).await;
-        third.send("abc").await;
-        third
-            .hears(&[published(4, "a"), published(5, "b"), published(6, "c")])
-            .await;
+        third.publishes(4, "abc").await;
     }
 }
 
@@ -296,8 +296,7 @@ async fn one_whose_word_of_that_was_lost_is_not_believed_the_next_time() {
         })
         .await;
         let mut third = Pair::open(&target, &broker).await;
-        third.send("a").await;
-        third.hears(&[published(4, "a")]).await;
+        third.publishes(4, "a").await;
     }
 }
 
@@ -306,18 +305,12 @@ async fn what_the_broker_does_not_know_is_sent_anew_and_all_behind_it() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = broken(MqttVersion::V5, &broker).await;
     let finish = async {
-        let mut second = taken_up(&broker).await;
-        second
-            .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
-            .await;
+        let mut second = reminded(&broker).await;
         second.pubcomp(1, ID_NOT_FOUND).await;
         second.hears(&[Heard::Disconnect]).await;
     };
     let mut third = Pair::open_after(&target, &broker, finish).await;
-    third.send("abc").await;
-    third
-        .hears(&[published(4, "a"), published(5, "b"), published(6, "c")])
-        .await;
+    third.publishes(4, "abc").await;
 }
 
 #[tokio::test]
@@ -325,10 +318,7 @@ async fn what_the_broker_does_not_take_is_sent_anew_and_all_behind_it() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = broken(MqttVersion::V5, &broker).await;
     let finish = async {
-        let mut second = taken_up(&broker).await;
-        second
-            .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
-            .await;
+        let mut second = reminded(&broker).await;
         receive_and_complete(&mut second, &[3]).await;
         second.pubrec(2, QUOTA_EXCEEDED).await;
         complete(&mut second, &[1]).await;
@@ -337,7 +327,7 @@ async fn what_the_broker_does_not_take_is_sent_anew_and_all_behind_it() {
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("abc").await;
     third.are_confirmed("a").await;
-    third.hears(&[published(4, "b"), published(5, "c")]).await;
+    third.hears_published(4, "bc").await;
 }
 
 #[tokio::test]
@@ -345,10 +335,7 @@ async fn a_cut_while_it_is_finished_keeps_the_rest() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = broken(MqttVersion::V5, &broker).await;
     fail(&target, async {
-        let mut second = taken_up(&broker).await;
-        second
-            .hears(&[Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")])
-            .await;
+        let mut second = reminded(&broker).await;
         second.pubcomp(1, 0).await;
         second.pubrec(2, 0).await;
         second.hears(&[Heard::PubRel(2)]).await;
@@ -364,7 +351,7 @@ async fn a_cut_while_it_is_finished_keeps_the_rest() {
     let mut fourth = Pair::open_after(&target, &broker, finish).await;
     fourth.send("abcd").await;
     fourth.are_confirmed("abc").await;
-    fourth.hears(&[published(4, "d")]).await;
+    fourth.hears_published(4, "d").await;
 }
 
 #[tokio::test]
@@ -378,8 +365,7 @@ async fn a_broker_that_never_finishes_it_is_sent_all_as_new() {
         .await;
     }
     let mut last = Pair::open(&target, &broker).await;
-    last.send("a").await;
-    last.hears(&[published(4, "a")]).await;
+    last.publishes(4, "a").await;
 }
 
 #[tokio::test]
@@ -388,14 +374,12 @@ async fn a_session_of_which_nothing_is_left_is_not_taken_up() {
         let broker = Broker::start(version).await;
         let target = target(version, &broker);
         let mut first = Pair::open(&target, &broker).await;
-        first.send("a").await;
-        first.hears(&[published(1, "a")]).await;
+        first.publishes(1, "a").await;
         receive_and_complete(&mut first.broker, &[1]).await;
         first.are_confirmed("a").await;
         first.cut().await;
         let mut second = Pair::open(&target, &broker).await;
-        second.send("a").await;
-        second.hears(&[published(2, "a")]).await;
+        second.publishes(2, "a").await;
     }
 }
 
@@ -406,10 +390,8 @@ async fn what_does_not_come_again_swallows_nothing_later() {
     let mut third = Pair::open_after(&target, &broker, finish_all(&broker)).await;
     third.send("axyzb").await;
     third.are_confirmed("a").await;
-    third
-        .hears(&[published(4, "x"), published(5, "y"), published(6, "z")])
-        .await;
-    third.hears(&[published(7, "b")]).await;
+    third.hears_published(4, "xyz").await;
+    third.hears_published(7, "b").await;
 }
 
 #[tokio::test]
@@ -417,8 +399,7 @@ async fn of_two_equal_records_each_is_confirmed_once() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = target(MqttVersion::V5, &broker);
     let mut first = Pair::open(&target, &broker).await;
-    first.send("aa").await;
-    first.hears(&[published(1, "a"), published(2, "a")]).await;
+    first.publishes(1, "aa").await;
     first.cut().await;
     let finish = async {
         let mut second = taken_up(&broker).await;
@@ -429,7 +410,7 @@ async fn of_two_equal_records_each_is_confirmed_once() {
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("aaa").await;
     third.are_confirmed("aa").await;
-    third.hears(&[published(3, "a")]).await;
+    third.hears_published(3, "a").await;
 }
 
 #[tokio::test]
@@ -437,22 +418,14 @@ async fn a_sink_that_is_given_up_leaves_the_same_behind() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = target(MqttVersion::V5, &broker);
     let mut first = Pair::open(&target, &broker).await;
-    first.send("ab").await;
-    first.hears(&[published(1, "a"), published(2, "b")]).await;
-    first.broker.pubrec(1, 0).await;
-    first.hears(&[Heard::PubRel(1)]).await;
+    first.publishes(1, "ab").await;
+    receive(&mut first.broker, 1).await;
     // Nobody listens any more when the last word on it comes.
     first.outcomes.close();
     first.broker.pubcomp(1, 0).await;
-    first.broker.pubrec(2, 0).await;
-    first.hears(&[Heard::PubRel(2)]).await;
+    receive(&mut first.broker, 2).await;
     drop(first);
-    let finish = async {
-        let mut second = taken_up(&broker).await;
-        second.hears(&[Heard::PubRel(2)]).await;
-        complete(&mut second, &[2]).await;
-        second.hears(&[Heard::Disconnect]).await;
-    };
+    let finish = finish_received(&broker, 2);
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("ab").await;
     third.are_confirmed("ab").await;
@@ -463,12 +436,8 @@ async fn what_is_behind_a_record_that_was_put_off_comes_after_it() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = target(MqttVersion::V5, &broker);
     let mut first = Pair::open(&target, &broker).await;
-    first.send("abc").await;
-    first
-        .hears(&[published(1, "a"), published(2, "b"), published(3, "c")])
-        .await;
-    first.broker.pubrec(3, 0).await;
-    first.hears(&[Heard::PubRel(3)]).await;
+    first.publishes(1, "abc").await;
+    receive(&mut first.broker, 3).await;
     first.broker.pubrec(2, QUOTA_EXCEEDED).await;
     first.hears(&[Heard::End]).await;
     first.cut().await;
@@ -481,7 +450,7 @@ async fn what_is_behind_a_record_that_was_put_off_comes_after_it() {
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("abc").await;
     third.are_confirmed("a").await;
-    third.hears(&[published(4, "b"), published(5, "c")]).await;
+    third.hears_published(4, "bc").await;
 }
 
 #[tokio::test]
@@ -518,7 +487,7 @@ async fn sessions_at_qos_1_are_clean() {
             let (sink, (mut connection, connect)) = within(opening).await;
             assert_eq!(connect, CLEAN);
             let mut sink = sink.expect("it was let in");
-            sink.send(ticket('a'), &record("a")).await.unwrap();
+            sink.send(ticket('a'), &of_letter("a")).await.unwrap();
             within(connection.hears(&[published(id, "a")])).await;
             drop(connection);
             within(sink.requests.closed()).await;

@@ -38,7 +38,11 @@ fn limits(topic_aliases: u16) -> Limits {
     }
 }
 
-fn record<'a>(destination: &'a str, payload: &'a [u8], attributes: Attributes<'a>) -> Record<'a> {
+pub(in super::super) fn record<'a>(
+    destination: &'a str,
+    payload: &'a [u8],
+    attributes: Attributes<'a>,
+) -> Record<'a> {
     Record {
         destination,
         key: None,
