@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::Error;
 use crate::config::{Config, SinkStart};
 use crate::delivery::Ends;
 use crate::frame::Timestamp;
 use crate::journal::{
-    self, Appender, CloseError, Cursor, Journal, Location, Observer, OpenError, Progress, Start,
+    self, Appender, CloseError, Cursor, Journal, Location, Observer, OpenError, Start,
 };
 
 /// Without a `state_dir` dead letters are for the log and the count alone: they are kept no longer
@@ -72,9 +70,9 @@ impl Journals {
         self.dead_letters.let_go(sink);
     }
 
-    /// That of the frames.
-    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
-        self.frames.progress()
+    /// Waits until no more frames can be written.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        self.frames.ended()
     }
 
     /// The offset that the next frame gets.

@@ -195,15 +195,13 @@ impl Daemon {
 
     /// Until the end is asked for, or something ends that must not.
     async fn watch(&mut self) -> Result<(), Error> {
-        let mut progress = self.journals.progress();
+        let mut writer_ended = pin!(self.journals.ended());
         let mut first_tries = pin!(first_tries(self.view()));
         loop {
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return Ok(()),
-                _ = progress.wait_for(|progress| progress.closed) => {
-                    return Err(Error::WriterEnded);
-                }
+                () = &mut writer_ended => return Err(Error::WriterEnded),
                 never = self.subscriptions.watch() => match never {},
                 ended = self.deliveries.watch() => match ended? {},
                 Some(request) = self.requests.recv() => self.answer(request).await,

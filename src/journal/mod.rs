@@ -128,6 +128,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub use self::cursor::{Batch, Committer, Cursor, Entry, ReadError};
 pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentInfo, forget, rewind};
@@ -204,6 +205,8 @@ struct Shared {
     index: Mutex<Index>,
     cursors: Mutex<BTreeMap<String, Arc<Registered>>>,
     progress: watch::Sender<Progress>,
+    /// Beside `progress`, which is told of each batch: who waits for the end sleeps until then.
+    ended: CancellationToken,
     numbers: Numbers,
 }
 
@@ -278,6 +281,11 @@ impl Journal {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.shared.progress.subscribe()
+    }
+
+    /// Waits until the writer thread has ended, however that came.
+    pub fn ended(&self) -> WaitForCancellationFutureOwned {
+        self.shared.ended.clone().cancelled_owned()
     }
 
     /// The offset that the next frame gets: those before it were taken, and may wait to be written.
@@ -389,6 +397,7 @@ impl Shared {
                 synced: end,
                 closed: false,
             }),
+            ended: CancellationToken::new(),
             numbers: Numbers::default(),
         }
     }

@@ -294,7 +294,7 @@ impl Model {
             let mut spare = Some(self.writer.spare());
             self.shared()
                 .queue
-                .wait(Some(Instant::now()), &mut spare)
+                .wait(Some(Instant::now()), &mut spare, true)
                 .batch
         });
         let Some(batch) = batch else { return };

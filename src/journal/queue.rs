@@ -175,18 +175,25 @@ impl Queue {
     }
 
     /// Blocks until there is something to do or `until` has come. `spare` becomes the next buffer if
-    /// a batch is taken; without one no batch is wanted.
-    pub(super) fn wait(&self, until: Option<Instant>, spare: &mut Option<Vec<u8>>) -> Wake {
+    /// a batch is taken; without one no batch is wanted. Without `commits` a cursor that moves wakes
+    /// nobody, and is told the next time.
+    pub(super) fn wait(
+        &self,
+        until: Option<Instant>,
+        spare: &mut Option<Vec<u8>>,
+        commits: bool,
+    ) -> Wake {
         let mut state = lock(&self.state);
         loop {
             let ready = spare.is_some() && !state.batch.bytes.is_empty();
             let now = Instant::now();
             let synced = std::mem::take(&mut state.synced);
-            let woken = synced || state.committed || state.closing;
+            let committed = commits && state.committed;
+            let woken = synced || committed || state.closing;
             if ready || woken || until.is_some_and(|until| until <= now) {
                 return Wake {
                     batch: ready.then(|| state.take(spare.take().unwrap_or_default())),
-                    committed: std::mem::take(&mut state.committed),
+                    committed: commits && std::mem::take(&mut state.committed),
                     closing: state.closing,
                 };
             }

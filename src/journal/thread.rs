@@ -72,6 +72,7 @@ impl Drop for Ending {
         self.0
             .progress
             .send_modify(|progress| progress.closed = true);
+        self.0.ended.cancel();
     }
 }
 
@@ -87,7 +88,9 @@ impl Thread {
                 && !blocked
                 && !self.writer.is_full();
             let room = if wanted { &mut spare } else { &mut none };
-            let wake = shared.queue.wait(self.next_timer(), room);
+            // The first commit sees to it that all cursors are stored.
+            let commits = blocked || self.cursors_at.is_none();
+            let wake = shared.queue.wait(self.next_timer(), room, commits);
             let closing = wake.closing;
             self.heed(wake);
             spare.get_or_insert_with(|| self.writer.spare());
@@ -231,7 +234,7 @@ impl Thread {
     fn finish_files(&mut self) -> io::Result<()> {
         self.write()?;
         let mut spare = Some(Vec::new());
-        self.unwritten = self.shared.queue.wait(None, &mut spare).batch;
+        self.unwritten = self.shared.queue.wait(None, &mut spare, true).batch;
         self.write()?;
         self.writer.sync()?;
         self.writer.store_cursors()?;
