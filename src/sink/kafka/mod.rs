@@ -61,6 +61,9 @@ const BATCH_BYTES: usize = 1_000_000;
 /// librdkafka's default of `batch.num.messages`.
 const BATCH_RECORDS: usize = 10_000;
 
+/// librdkafka's default of `linger.ms`.
+const LINGER: Duration = Duration::from_millis(5);
+
 /// Records that librdkafka has for so long without an answer are stuck, for want of their topic or its
 /// leader: they must not hold back what goes elsewhere.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
@@ -245,7 +248,7 @@ impl Drop for KafkaSink {
 impl KafkaSink {
     /// Waits while librdkafka has as much as it can use.
     async fn wait_for_room(&mut self) {
-        let Some(appetite) = &self.appetite else {
+        let Some(appetite) = &mut self.appetite else {
             return;
         };
         let most = appetite.bytes(self.under_way.partitions());
@@ -253,7 +256,7 @@ impl KafkaSink {
             self.is_stuck = false;
         } else if !self.is_stuck {
             // Not woken for each record.
-            let fallen = self.under_way.falls_to(most - most / 8);
+            let fallen = self.under_way.falls_to(most - most / 4);
             self.is_stuck = timeout(STUCK_AFTER, fallen).await.is_err();
         }
     }
@@ -320,9 +323,12 @@ impl KafkaSink {
 /// When librdkafka thinks that a batch is complete.
 fn batch(client: &ClientConfig) -> Batch {
     let number = |name| client.get(name).and_then(|value| value.parse().ok());
+    let linger = client.get("linger.ms").and_then(|value| value.parse().ok());
+    let linger = linger.map(|millis: f64| Duration::try_from_secs_f64(millis / 1000.0));
     Batch {
         bytes: number("batch.size").unwrap_or(BATCH_BYTES),
         records: number("batch.num.messages").unwrap_or(BATCH_RECORDS),
+        linger: linger.and_then(Result::ok).unwrap_or(LINGER),
     }
 }
 
