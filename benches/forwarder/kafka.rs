@@ -28,6 +28,10 @@ const RING: usize = 1000;
 /// Records that the bare producer hands over before it looks at the delivery reports.
 const BURST: usize = 256;
 
+/// The largest that a broker takes. At the end of each segment it writes all of it to the disk, and a
+/// run of a few seconds either has that or has it not.
+const SEGMENT_BYTES: &str = "2147483647";
+
 /// What the forwarder promises of every sink, and librdkafka must too when it runs alone. All else
 /// is librdkafka's own choice.
 const GUARANTEES: [(&str, &str); 2] = [("enable.idempotence", "true"), ("acks", "all")];
@@ -141,7 +145,8 @@ impl Broker for Kafka {
 
     fn fresh_destination(&self) -> String {
         let name = fresh_name("bench");
-        let topic = NewTopic::new(&name, self.partitions, TopicReplication::Fixed(1));
+        let topic = NewTopic::new(&name, self.partitions, TopicReplication::Fixed(1))
+            .set("segment.bytes", SEGMENT_BYTES);
         let created =
             self.administer(async |admin, options| admin.create_topics([&topic], &options).await);
         for result in created {

@@ -8,6 +8,7 @@ mod amqp;
 mod broker;
 mod journal;
 mod kafka;
+mod memory;
 mod mqtt;
 mod report;
 mod run;
@@ -104,6 +105,8 @@ fn main() -> ExitCode {
 /// first that do not count. The bare client and the forwarder then take turns, and of each the fastest
 /// run counts, so that a machine that is disturbed for a while flatters neither.
 fn measure(broker: &dyn Broker, arguments: &Arguments) -> Report {
+    eprintln!("memory is taken from the machine's host");
+    let _held = memory::Held::take();
     eprintln!("a broker that is fresh is warmed up");
     run::run(broker, Load::paced(arguments.rate, WARM_UP_SECONDS));
     eprintln!("{} frames a second, for {PACED_SECONDS} s", arguments.rate);
