@@ -260,3 +260,21 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_is_not_asked_for_wakes_nobody_and_is_told_the_next_time() {
+        let queue = Queue::new(1000, 0);
+        let committed = |commits| {
+            let now = Some(Instant::now());
+            queue.wait(now, &mut None, commits).committed
+        };
+        queue.note_commit();
+        assert!(!committed(false));
+        assert!(committed(true));
+        assert!(!committed(true), "it is told once");
+    }
+}

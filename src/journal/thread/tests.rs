@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use super::*;
@@ -225,4 +226,15 @@ async fn closing_a_journal_on_a_full_disk_says_what_is_lost() {
     in_trouble(&journal).await;
     append(&appender, 100).await;
     assert_eq!(journal.close().await.unwrap_err().unsynced, 2);
+}
+
+#[tokio::test]
+async fn the_end_of_the_writer_is_told_once_it_has_come() {
+    let (journal, _cursor) = open(&Sim::default());
+    let mut ended = std::pin::pin!(journal.ended());
+    append(&journal.appender(), 10).await;
+    synced(&journal, 1).await;
+    assert!(ended.as_mut().now_or_never().is_none(), "it works");
+    journal.close().await.unwrap();
+    timeout(A_WHILE, ended).await.unwrap();
 }
