@@ -5,14 +5,14 @@
 //! what a run then does: the file pages of the broker and of the journal are fresh in each run, and
 //! the forwarder needs more of them than the bare client.
 
-use std::fs;
+use crate::usage;
 
 const PIECE_BYTES: usize = 1 << 20;
 
 const PAGE_BYTES: usize = 4096;
 
 /// What the runs need at a time, with much to spare.
-const MOST_BYTES: usize = 6 << 30;
+const MOST_BYTES: u64 = 6 << 30;
 
 /// A page of each mebibyte: what lies between them is free, and no block of it is for the host to take.
 pub(crate) struct Held {
@@ -22,7 +22,7 @@ pub(crate) struct Held {
 impl Held {
     /// At most half of what is free.
     pub(crate) fn take() -> Self {
-        let pieces = MOST_BYTES.min(available() / 2) / PIECE_BYTES;
+        let pieces = MOST_BYTES.min(usage::available_memory() / 2) / PIECE_BYTES as u64;
         // Written to in turns, so that they lie side by side.
         let (pieces, pages): (Vec<_>, Vec<_>) = (0..pieces)
             .map(|_| (vec![1_u8; PIECE_BYTES], vec![1_u8; PAGE_BYTES]))
@@ -30,13 +30,4 @@ impl Held {
         drop(pieces);
         Self { _pages: pages }
     }
-}
-
-fn available() -> usize {
-    let info = fs::read_to_string("/proc/meminfo").expect("/proc/meminfo can be read");
-    let kibibytes = info
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.strip_suffix("kB"))
-        .and_then(|number| number.trim().parse::<usize>().ok());
-    kibibytes.expect("meminfo has MemAvailable") * 1024
 }

@@ -70,12 +70,12 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 
 /// The most memory that a process has had resident, in bytes.
 pub(crate) fn peak_memory(pid: u32) -> u64 {
-    let status = read(&format!("/proc/{pid}/status"));
-    let kibibytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
-        .and_then(|number| number.trim().parse::<u64>().ok());
-    kibibytes.expect("status has VmHWM") * 1024
+    bytes(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+/// Memory that new programs can have, in bytes.
+pub(crate) fn available_memory() -> u64 {
+    bytes("/proc/meminfo", "MemAvailable:")
 }
 
 /// The processors' time since the machine's start, in ticks.
@@ -110,6 +110,16 @@ impl Machine {
         let idle = (now.idle - self.idle) as f64;
         1.0 - idle / (now.all - self.all).max(1) as f64
     }
+}
+
+/// A size that `/proc` tells in kibibytes.
+fn bytes(path: &str, name: &str) -> u64 {
+    let file = read(path);
+    let kibibytes = file
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok());
+    kibibytes.unwrap_or_else(|| panic!("{path} has no {name}")) * 1024
 }
 
 fn read(path: &str) -> String {

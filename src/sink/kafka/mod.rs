@@ -324,11 +324,11 @@ impl KafkaSink {
 fn batch(client: &ClientConfig) -> Batch {
     let number = |name| client.get(name).and_then(|value| value.parse().ok());
     let linger = client.get("linger.ms").and_then(|value| value.parse().ok());
-    let linger = linger.map(|millis: f64| Duration::try_from_secs_f64(millis / 1000.0));
+    let linger = linger.and_then(|millis: f64| Duration::try_from_secs_f64(millis / 1000.0).ok());
     Batch {
         bytes: number("batch.size").unwrap_or(BATCH_BYTES),
         records: number("batch.num.messages").unwrap_or(BATCH_RECORDS),
-        linger: linger.and_then(Result::ok).unwrap_or(LINGER),
+        linger: linger.unwrap_or(LINGER),
     }
 }
 
