@@ -1,32 +1,28 @@
-//! Reads ahead in the journal, and has records prepared on other cores, in order.
+//! Reads ahead in the journal, and has records prepared while others are sent, in order.
 
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::prepare::{Prepared, Preparer, Resume};
 use crate::journal::{Batch, Cursor, ReadError};
 use crate::sink::Broken;
 
-/// Bytes of frames that are prepared at a time: enough to make the hop to another core worth it,
-/// little enough for memory to stay flat.
-const BATCH_BYTES: usize = 256 * 1024;
+/// Bytes of frames that are prepared at a time: a few tenths of a millisecond. Larger ones leave the
+/// processor's caches before they are sent, smaller ones are not worth the hops between threads.
+const BATCH_BYTES: usize = 128 * 1024;
 
-/// Batches that are prepared, or being prepared, ahead of the one that is sent. JSON takes about
-/// four times the frames' bytes: a sink that is behind holds some five megabytes.
-const AHEAD: usize = 3;
-
-type Preparing = Result<JoinHandle<Prepared>, ReadError>;
+/// Batches that are prepared ahead of the one that is sent. JSON takes about three times the frames'
+/// bytes: a sink that is behind holds about a megabyte.
+const AHEAD: usize = 2;
 
 /// Prepared batches from a position on, in order.
 #[derive(Debug)]
 pub(super) struct Feed {
-    batches: mpsc::Receiver<Preparing>,
-    /// The batch that comes next, while it is waited for.
-    next: Option<JoinHandle<Prepared>>,
+    batches: mpsc::Receiver<Result<Prepared, ReadError>>,
     spares: Spares,
-    reader: JoinHandle<()>,
+    reader: JoinHandle<Result<(), JoinError>>,
 }
 
 impl Feed {
@@ -40,7 +36,6 @@ impl Feed {
         };
         Self {
             batches,
-            next: None,
             spares,
             reader: tokio::spawn(read_ahead(cursor, workshop, sender)),
         }
@@ -53,16 +48,17 @@ impl Feed {
 
     /// The next batch. Dropping the future before it is ready loses nothing.
     pub(super) async fn next(&mut self) -> Result<Prepared, Broken> {
-        let next = match &mut self.next {
-            Some(next) => next,
-            none => {
-                let preparing = self.batches.recv().await.unwrap_or(Err(ReadError::Closed));
-                none.insert(preparing.map_err(|error| Broken(error.to_string().into()))?)
-            }
-        };
-        let prepared = next.await;
-        self.next = None;
-        prepared.map_err(|panic| Broken(format!("preparing records failed: {panic}").into()))
+        match self.batches.recv().await {
+            Some(prepared) => prepared.map_err(|error| Broken(error.to_string().into())),
+            None => Err(self.why_it_ended().await),
+        }
+    }
+
+    async fn why_it_ended(&mut self) -> Broken {
+        match (&mut self.reader).await.flatten() {
+            Ok(()) => Broken(ReadError::Closed.to_string().into()),
+            Err(panic) => Broken(format!("preparing records failed: {panic}").into()),
+        }
     }
 }
 
@@ -99,38 +95,44 @@ struct Workshop {
 }
 
 impl Workshop {
-    /// Works for about a millisecond: on a thread where nobody waits for that.
-    fn prepare(&self, batch: &Batch) -> Prepared {
+    /// A frame that is larger than batches are is prepared on a thread where nobody waits.
+    async fn prepare(&self, batch: Batch) -> Result<Prepared, JoinError> {
+        let first = batch.entries.first();
+        if first.is_none_or(|entry| entry.frame.payload.len() <= BATCH_BYTES) {
+            return Ok(self.prepare_now(&batch));
+        }
+        let workshop = self.clone();
+        spawn_blocking(move || workshop.prepare_now(&batch)).await
+    }
+
+    fn prepare_now(&self, batch: &Batch) -> Prepared {
         self.preparer.prepare(batch, self.from, self.spares.take())
     }
 }
 
+/// Until the journal cannot be read, or nobody wants more.
 async fn read_ahead(
     cursor: Arc<Mutex<Cursor>>,
     workshop: Workshop,
-    batches: mpsc::Sender<Preparing>,
-) {
+    batches: mpsc::Sender<Result<Prepared, ReadError>>,
+) -> Result<(), JoinError> {
     // A reader that was aborted just before may still hold it for a moment.
     let mut cursor = cursor.lock_owned().await;
     cursor.seek(workshop.from.at.offset);
-    loop {
-        // Room first: a batch that is read is then never held by a reader that waits.
-        let Ok(room) = batches.reserve().await else {
-            return;
-        };
-        let read = cursor.read(BATCH_BYTES).await;
-        let failed = read.is_err();
-        if let Ok(batch) = &read {
-            report_unknown(batch);
-        }
-        room.send(read.map(|batch| {
-            let workshop = workshop.clone();
-            spawn_blocking(move || workshop.prepare(&batch))
-        }));
-        if failed {
-            return;
+    // Room first: a batch that is read is then never held by a reader that waits.
+    while let Ok(room) = batches.reserve().await {
+        match cursor.read(BATCH_BYTES).await {
+            Ok(batch) => {
+                report_unknown(&batch);
+                room.send(Ok(workshop.prepare(batch).await?));
+            }
+            Err(error) => {
+                room.send(Err(error));
+                break;
+            }
         }
     }
+    Ok(())
 }
 
 /// Other losses are told once, by [`super::gaps`].

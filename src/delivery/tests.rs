@@ -170,8 +170,13 @@ impl Stand {
 }
 
 fn frame(number: u64) -> Frame {
+    frame_with(number, Vec::new())
+}
+
+fn frame_with(number: u64, data: Vec<u8>) -> Frame {
     let envelope = MsgProto {
         subject: number.to_string(),
+        data: data.into(),
         ..MsgProto::default()
     };
     let stream = Stream::Classic {
@@ -233,6 +238,18 @@ async fn all_records_are_sent_once_and_in_order_while_all_is_well() {
         "microseconds since the frames were made"
     );
     assert_eq!(summary.settled_to, 1000);
+}
+
+#[tokio::test]
+async fn a_frame_larger_than_a_batch_is_sent_in_its_turn() {
+    let stand = Stand::new(2, |_| Some(Outcome::Confirmed)).await;
+    for (number, bytes) in [(2, 300 << 10), (3, 0), (4, 200 << 10)] {
+        let frame = frame_with(number, vec![0; bytes]);
+        stand.journal.appender().append(&frame).await.unwrap();
+    }
+    let (summary, sent) = stand.drain().await;
+    assert_eq!(sent, numbers(0..5));
+    assert_eq!(summary.confirmed, 5);
 }
 
 #[tokio::test]
