@@ -34,6 +34,7 @@ pub mod histogram;
 mod http;
 pub mod notify;
 pub mod rfc3339;
+mod scheduling;
 pub mod signals;
 pub mod streams;
 pub mod tls;

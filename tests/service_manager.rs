@@ -135,6 +135,31 @@ fn it_is_ready_although_nobody_is_there_and_says_what_it_does() {
     assert!(!manager.said().concat().contains("simulated-key"));
 }
 
+/// The kernel's number for it, and where `stat` has it, counted from behind the name.
+#[cfg(target_os = "linux")]
+#[test]
+fn its_threads_do_not_interrupt_each_other() {
+    const SCHED_BATCH: &str = "3";
+    const POLICY: usize = 38;
+    let manager = Manager::new();
+    let text = config(manager.folder.path(), "ws://127.0.0.1:1/streaming/api", "");
+    let mut forwarder = manager.start(&text);
+    manager.wait_for("READY=1", 1, &mut forwarder);
+    let threads = fs::read_dir(format!("/proc/{}/task", forwarder.pid())).unwrap();
+    let policies: Vec<String> = threads
+        .filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok())
+        .map(|stat| {
+            let (_, behind) = stat.rsplit_once(") ").unwrap();
+            behind.split(' ').nth(POLICY).unwrap().to_owned()
+        })
+        .collect();
+    assert!(policies.len() > 1, "{policies:?}");
+    assert!(
+        policies.iter().all(|policy| policy == SCHED_BATCH),
+        "{policies:?}"
+    );
+}
+
 #[test]
 fn it_is_not_ready_before_the_first_try_is_over() {
     let manager = Manager::new();

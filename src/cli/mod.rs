@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Loaded, Mistakes};
+use crate::scheduling;
 use crate::sink::kafka;
 
 /// The exit code for bad usage and bad config.
@@ -104,13 +105,16 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Journal(command) => return journal::run(&command),
         Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
-        Command::Run(args) => block_on(run::run(args))?.map_err(|error| {
-            if error.is_usage() {
-                Failure::usage(error)
-            } else {
-                Failure::at_run_time(error)
-            }
-        }),
+        Command::Run(args) => {
+            scheduling::take_turns();
+            block_on(run::run(args))?.map_err(|error| {
+                if error.is_usage() {
+                    Failure::usage(error)
+                } else {
+                    Failure::at_run_time(error)
+                }
+            })
+        }
         Command::Healthcheck(args) => block_on(healthcheck::run(args))?,
         Command::Demo(args) => block_on(demo::run(args))?.map_err(Failure::at_run_time),
         Command::Simulate(args) => block_on(simulate::run(*args))?.map_err(Failure::at_run_time),
