@@ -135,10 +135,10 @@ fn it_is_ready_although_nobody_is_there_and_says_what_it_does() {
     assert!(!manager.said().concat().contains("simulated-key"));
 }
 
-/// The kernel's number for it, and where `stat` has it, counted from behind the name.
 #[cfg(target_os = "linux")]
 #[test]
 fn its_threads_do_not_interrupt_each_other() {
+    // The kernel's number for it, and where `stat` has it, counted from behind the name.
     const SCHED_BATCH: &str = "3";
     const POLICY: usize = 38;
     let manager = Manager::new();

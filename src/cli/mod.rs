@@ -78,6 +78,14 @@ impl Failure {
         }
     }
 
+    fn of_the_daemon(error: run::Error) -> Self {
+        if error.is_usage() {
+            Self::usage(error)
+        } else {
+            Self::at_run_time(error)
+        }
+    }
+
     /// What the process exits with.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
@@ -107,13 +115,7 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
         Command::Run(args) => {
             scheduling::take_turns();
-            block_on(run::run(args))?.map_err(|error| {
-                if error.is_usage() {
-                    Failure::usage(error)
-                } else {
-                    Failure::at_run_time(error)
-                }
-            })
+            block_on(run::run(args))?.map_err(Failure::of_the_daemon)
         }
         Command::Healthcheck(args) => block_on(healthcheck::run(args))?,
         Command::Demo(args) => block_on(demo::run(args))?.map_err(Failure::at_run_time),

@@ -20,9 +20,9 @@ const AHEAD: usize = 2;
 /// Prepared batches from a position on, in order.
 #[derive(Debug)]
 pub(super) struct Feed {
-    batches: mpsc::Receiver<Result<Prepared, ReadError>>,
+    batches: mpsc::Receiver<Prepared>,
     spares: Spares,
-    reader: JoinHandle<Result<(), JoinError>>,
+    reader: JoinHandle<Result<(), Broken>>,
 }
 
 impl Feed {
@@ -49,16 +49,17 @@ impl Feed {
     /// The next batch. Dropping the future before it is ready loses nothing.
     pub(super) async fn next(&mut self) -> Result<Prepared, Broken> {
         match self.batches.recv().await {
-            Some(prepared) => prepared.map_err(|error| Broken(error.to_string().into())),
+            Some(prepared) => Ok(prepared),
             None => Err(self.why_it_ended().await),
         }
     }
 
     async fn why_it_ended(&mut self) -> Broken {
-        match (&mut self.reader).await.flatten() {
-            Ok(()) => Broken(ReadError::Closed.to_string().into()),
-            Err(panic) => Broken(format!("preparing records failed: {panic}").into()),
-        }
+        let ended = (&mut self.reader).await.map_err(|panic| failed(&panic));
+        ended
+            .flatten()
+            .err()
+            .unwrap_or_else(|| unread(&ReadError::Closed))
     }
 }
 
@@ -96,13 +97,14 @@ struct Workshop {
 
 impl Workshop {
     /// A frame that is larger than batches are is prepared on a thread where nobody waits.
-    async fn prepare(&self, batch: Batch) -> Result<Prepared, JoinError> {
+    async fn prepare(&self, batch: Batch) -> Result<Prepared, Broken> {
         let first = batch.entries.first();
         if first.is_none_or(|entry| entry.frame.payload.len() <= BATCH_BYTES) {
             return Ok(self.prepare_now(&batch));
         }
         let workshop = self.clone();
-        spawn_blocking(move || workshop.prepare_now(&batch)).await
+        let prepared = spawn_blocking(move || workshop.prepare_now(&batch)).await;
+        prepared.map_err(|panic| failed(&panic))
     }
 
     fn prepare_now(&self, batch: &Batch) -> Prepared {
@@ -114,25 +116,27 @@ impl Workshop {
 async fn read_ahead(
     cursor: Arc<Mutex<Cursor>>,
     workshop: Workshop,
-    batches: mpsc::Sender<Result<Prepared, ReadError>>,
-) -> Result<(), JoinError> {
+    batches: mpsc::Sender<Prepared>,
+) -> Result<(), Broken> {
     // A reader that was aborted just before may still hold it for a moment.
     let mut cursor = cursor.lock_owned().await;
     cursor.seek(workshop.from.at.offset);
     // Room first: a batch that is read is then never held by a reader that waits.
     while let Ok(room) = batches.reserve().await {
-        match cursor.read(BATCH_BYTES).await {
-            Ok(batch) => {
-                report_unknown(&batch);
-                room.send(Ok(workshop.prepare(batch).await?));
-            }
-            Err(error) => {
-                room.send(Err(error));
-                break;
-            }
-        }
+        let batch = cursor.read(BATCH_BYTES).await;
+        let batch = batch.map_err(|error| unread(&error))?;
+        report_unknown(&batch);
+        room.send(workshop.prepare(batch).await?);
     }
     Ok(())
+}
+
+fn unread(error: &ReadError) -> Broken {
+    Broken(error.to_string().into())
+}
+
+fn failed(panic: &JoinError) -> Broken {
+    Broken(format!("preparing records failed: {panic}").into())
 }
 
 /// Other losses are told once, by [`super::gaps`].
