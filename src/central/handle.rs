@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::auth::credential::CredentialStatus;
 use super::counters::{Counters, Counts};
 use super::error::Error;
-use super::keeper::CredentialStatus;
 use super::source::Source;
 use super::stop::{Leave, Stop};
 use crate::frame::{SubscriptionId, Timestamp};

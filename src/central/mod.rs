@@ -5,38 +5,26 @@
 //! backoff between them. What a session reads goes to the journal as it came; nothing is decoded here.
 //!
 //! ```text
-//! Source ─┬─ keeper        the key or token, taken anew for each connect, renewed before it ends
-//!         │    └ key, token ▶ http
-//!         └─ dial (proxy) ▶ handshake (classic, new: headers, refusals)
-//!                └─▶ session (liveness, succession) ▶ feed ▶ Appender
+//! Source ─┬─ auth: the key or token, taken anew for each connection and renewed before it ends
+//!         └─ connect: address, TLS, proxy, handshake
+//!                └─▶ session: liveness, handover, ingest ─▶ Appender
 //! ```
 
-mod classic;
+mod auth;
+mod backoff_policy;
+mod connect;
 mod counters;
-mod dial;
 mod error;
-mod feed;
+mod gaps;
 mod handle;
-mod handshake;
-mod http;
-mod keeper;
-mod key;
-mod liveness;
-mod new;
-mod outage;
 mod probe;
-mod proxy;
 mod session;
 mod settings;
 mod shared;
 mod source;
+mod state_files;
 mod stop;
-mod store;
 pub mod subscription;
-mod succession;
-mod token;
-mod waits;
-mod window;
 
 pub use self::error::{Cause, Error};
 pub use self::probe::probe;

@@ -31,7 +31,7 @@ pub async fn probe(
     let state_dir = match &mut account.access {
         Access::Classic(_) => state_dir,
         Access::New(access) => {
-            access.subscriber_id = Some(super::store::new_subscriber_id());
+            access.subscriber_id = Some(super::state_files::new_subscriber_id());
             None
         }
     };

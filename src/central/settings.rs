@@ -79,7 +79,7 @@ impl Default for Settings {
 /// others send when something happens, which on a quiet site may take days; there pings and TCP find
 /// a dead peer, and this is only the last net.
 #[must_use]
-pub(super) fn idle_timeout(topic: &str) -> Duration {
+pub(crate) fn idle_timeout(topic: &str) -> Duration {
     match topic {
         "monitoring" | "presence" => HOUR / 4,
         "apprf" => HOUR,

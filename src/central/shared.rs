@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::keeper::Keeper;
+use super::auth::credential_store::CredentialStore;
 use super::settings::Settings;
 use crate::frame::Timestamp;
 
@@ -25,7 +25,7 @@ pub struct Central {
     /// By host: one that does not answer must not keep us from the others.
     handshakes: Mutex<HashMap<String, Weak<Semaphore>>>,
     subscriptions: AtomicU32,
-    keepers: Mutex<HashMap<u128, Weak<Keeper>>>,
+    keepers: Mutex<HashMap<u128, Weak<CredentialStore>>>,
 }
 
 impl Central {
@@ -48,24 +48,28 @@ impl Central {
         })
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    pub(super) fn began(&self) -> Instant {
+    pub(crate) fn began(&self) -> Instant {
         self.began
     }
 
-    pub(super) fn state_dir(&self) -> Option<&Path> {
+    pub(crate) fn state_dir(&self) -> Option<&Path> {
         self.state_dir.as_deref()
     }
 
-    pub(super) fn last_received(&self) -> Option<Timestamp> {
+    pub(crate) fn last_received(&self) -> Option<Timestamp> {
         self.last_received
     }
 
     /// The keeper of a credential, which is made where there is none yet.
-    pub(super) fn keeper(&self, identity: u128, make: impl FnOnce() -> Arc<Keeper>) -> Arc<Keeper> {
+    pub(crate) fn keeper(
+        &self,
+        identity: u128,
+        make: impl FnOnce() -> Arc<CredentialStore>,
+    ) -> Arc<CredentialStore> {
         let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(keeper) = keepers.get(&identity).and_then(Weak::upgrade) {
             return keeper;
@@ -77,7 +81,7 @@ impl Central {
     }
 
     /// What bounds the handshakes with one host.
-    pub(super) fn handshakes(&self, host: &str) -> Arc<Semaphore> {
+    pub(crate) fn handshakes(&self, host: &str) -> Arc<Semaphore> {
         let mut hosts = self
             .handshakes
             .lock()
@@ -91,16 +95,16 @@ impl Central {
         semaphore
     }
 
-    pub(super) fn joined(&self) {
+    pub(crate) fn joined(&self) {
         self.subscriptions.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn left(&self) {
+    pub(crate) fn left(&self) {
         self.subscriptions.fetch_sub(1, Relaxed);
     }
 
     /// A random wait that keeps many subscriptions from trying at once.
-    pub(super) fn spread(&self) -> Duration {
+    pub(crate) fn spread(&self) -> Duration {
         let all = self
             .settings
             .spread

@@ -12,15 +12,17 @@ use tokio_tungstenite::WebSocketStream;
 use url::Url;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::dial::{Endpoint, Stream, authority};
+use super::auth::credential::{Credential, CredentialStatus};
+use super::auth::credential_store::{CredentialStore, Renewer};
+use super::auth::key::KeyRenewer;
+use super::auth::token::{Client, TokenRenewer};
+use super::connect::dial::{Endpoint, Stream, authority};
+use super::connect::http::{Answer, Failure, Transport};
+use super::connect::{classic, handshake, new};
 use super::error::{Cause, Error};
-use super::http::{Answer, Failure, Transport};
-use super::keeper::{Credential, CredentialStatus, Keeper, Renewer};
-use super::key::KeyRenewer;
 use super::settings::{Settings, idle_timeout};
 use super::shared::Central;
-use super::token::{Client, TokenRenewer};
-use super::{classic, handshake, new, store};
+use super::state_files;
 use crate::config::secret::Secret;
 use crate::config::{self, Access, Account, NewAccess, Proxy, Topic};
 use crate::tls::Unusable;
@@ -37,7 +39,7 @@ pub struct Source {
 enum Generation {
     Classic(Box<Classic>),
     New {
-        token: Arc<Keeper>,
+        token: Arc<CredentialStore>,
         subscriber_id: String,
     },
 }
@@ -47,7 +49,7 @@ struct Classic {
     target: String,
     user_name: Option<String>,
     /// The config's key, and who keeps what became of it.
-    key: Mutex<(Secret, Arc<Keeper>)>,
+    key: Mutex<(Secret, Arc<CredentialStore>)>,
     /// For another key in the file.
     endpoint: Url,
     transport: Transport,
@@ -56,11 +58,11 @@ struct Classic {
 /// A WebSocket of Central.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) socket: WebSocketStream<Stream>,
+    pub(crate) socket: WebSocketStream<Stream>,
     /// What it was let in with.
-    pub(super) credential: Credential,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) source: Arc<Source>,
+    pub(crate) credential: Credential,
+    pub(crate) keeper: Arc<CredentialStore>,
+    pub(crate) source: Arc<Source>,
 }
 
 impl Source {
@@ -105,7 +107,7 @@ impl Source {
         })
     }
 
-    pub(super) fn central(&self) -> &Arc<Central> {
+    pub(crate) fn central(&self) -> &Arc<Central> {
         &self.central
     }
 
@@ -117,7 +119,7 @@ impl Source {
         self.idle_timeout.unwrap_or_else(|| idle_timeout(topic))
     }
 
-    pub(super) fn credential(&self) -> CredentialStatus {
+    pub(crate) fn credential(&self) -> CredentialStatus {
         match &self.generation {
             Generation::Classic(classic) => lock(&classic.key).1.status(),
             Generation::New { token, .. } => token.status(),
@@ -126,7 +128,7 @@ impl Source {
 
     /// One try to subscribe to `topic`; a second one with another key or token if Central refuses the
     /// first.
-    pub(super) async fn connect(self: &Arc<Self>, topic: &Topic) -> Result<Connection, Error> {
+    pub(crate) async fn connect(self: &Arc<Self>, topic: &Topic) -> Result<Connection, Error> {
         let keeper = self.keeper().await?;
         let credential = keeper.take().await?;
         let connection = |credential, socket| Connection {
@@ -213,7 +215,7 @@ impl Source {
 
     /// Who keeps the credential. A key that stands in a file is read again, so that a new one needs
     /// no restart.
-    async fn keeper(&self) -> Result<Arc<Keeper>, Error> {
+    async fn keeper(&self) -> Result<Arc<CredentialStore>, Error> {
         let classic = match &self.generation {
             Generation::New { token, .. } => return Ok(Arc::clone(token)),
             Generation::Classic(classic) => classic,
@@ -238,7 +240,9 @@ impl Source {
     }
 }
 
-fn lock(key: &Mutex<(Secret, Arc<Keeper>)>) -> std::sync::MutexGuard<'_, (Secret, Arc<Keeper>)> {
+fn lock(
+    key: &Mutex<(Secret, Arc<CredentialStore>)>,
+) -> std::sync::MutexGuard<'_, (Secret, Arc<CredentialStore>)> {
     key.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -255,7 +259,7 @@ fn key_keeper(
     endpoint: &Url,
     transport: &Transport,
     seed: &Secret,
-) -> Arc<Keeper> {
+) -> Arc<CredentialStore> {
     let who = [&authority(endpoint), seed.expose().trim()];
     central.keeper(identity(transport, "key", &who), || {
         let settings = central.settings();
@@ -266,11 +270,15 @@ fn key_keeper(
             central.state_dir(),
             settings,
         );
-        Keeper::new(Renewer::Key(Box::new(renewer)), Some(first), settings)
+        CredentialStore::new(Renewer::Key(Box::new(renewer)), Some(first), settings)
     })
 }
 
-fn token_keeper(central: &Central, transport: &Transport, access: &NewAccess) -> Arc<Keeper> {
+fn token_keeper(
+    central: &Central,
+    transport: &Transport,
+    access: &NewAccess,
+) -> Arc<CredentialStore> {
     let client = |url: &Url| Client {
         url: url.clone(),
         transport: transport.clone(),
@@ -282,7 +290,7 @@ fn token_keeper(central: &Central, transport: &Transport, access: &NewAccess) ->
         let who = [url.as_str(), id.expose().trim(), secret.expose().trim()];
         central.keeper(identity(transport, "token", &who), || {
             let renewer = Renewer::Token(Box::new(renewer));
-            Keeper::new(renewer, None, central.settings())
+            CredentialStore::new(renewer, None, central.settings())
         })
     };
     let url = &access.token_url;
@@ -319,9 +327,9 @@ fn subscriber_id(central: &Central, account: &str, access: &config::NewAccess) -
              unless subscriber_id is set"
         );
     }
-    store::subscriber_id(central.state_dir(), account).unwrap_or_else(|error| {
+    state_files::subscriber_id(central.state_dir(), account).unwrap_or_else(|error| {
         tracing::error!(account, %error, "the subscriber id cannot be kept");
-        store::new_subscriber_id()
+        state_files::new_subscriber_id()
     })
 }
 

@@ -13,24 +13,24 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::backoff_policy::BackoffPolicy;
 use super::counters::Counters;
 use super::error::{Cause, Error};
-use super::feed::Feed;
-use super::liveness::Liveness;
-use super::outage::Outages;
+use super::gaps::Outages;
+use super::session::handover::{Succession, changed};
+use super::session::ingest::Feed;
+use super::session::liveness::Liveness;
 use super::session::{End, Session};
 use super::shared::Central;
 use super::source::{Connection, Source};
 use super::stop::Stop;
-use super::succession::{Succession, changed};
-use super::waits::Waits;
 use crate::config::Topic;
 use crate::frame::{SubscriptionId, Timestamp};
 use crate::journal::Appender;
 
+pub use super::auth::credential::CredentialStatus;
 pub use super::counters::Counts;
 pub use super::handle::{Ended, Handle, State};
-pub use super::keeper::CredentialStatus;
 pub use super::stop::Leave;
 
 /// One subscription: to be run on a task of its own.
@@ -82,7 +82,7 @@ impl Task {
     /// Connects, reads and connects again, for ever.
     pub async fn run(mut self) -> Ended {
         let central = Arc::clone(self.source.borrow().central());
-        let mut waits = Waits::new(central.settings());
+        let mut waits = BackoffPolicy::new(central.settings());
         let mut wait = central.spread();
         let ended = loop {
             if !wait.is_zero() && !self.wait(wait).await {

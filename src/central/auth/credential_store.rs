@@ -7,16 +7,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hyper::http::HeaderValue;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
-use super::error::Error;
+use super::credential::{Credential, CredentialStatus, Renewed};
 use super::key::KeyRenewer;
-use super::settings::Settings;
 use super::token::TokenRenewer;
-use super::waits::Waits;
-use crate::config::secret::Secret;
+use crate::central::backoff_policy::BackoffPolicy;
+use crate::central::error::Error;
+use crate::central::settings::Settings;
 use crate::frame::Timestamp;
 
 /// A clock that is set, or a machine that slept, is noticed at the latest after this.
@@ -26,62 +25,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// then calls valid: those who wait for one must not each ask anew.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What Central lets us in with.
-#[derive(Clone, Debug)]
-pub(crate) struct Credential {
-    pub(super) secret: Secret,
-    /// Differs for each that a keeper has held.
-    pub(super) serial: u64,
-    pub(super) issued: Option<SystemTime>,
-    pub(super) expires: Option<SystemTime>,
-}
-
-impl Credential {
-    /// As it stands in `Authorization`, behind a scheme if that is not empty.
-    ///
-    /// # Errors
-    /// [`Error::Refused`]: no header can hold it.
-    pub(super) fn header(&self, scheme: &str) -> Result<HeaderValue, Error> {
-        let text = format!("{scheme}{}", self.secret.expose().trim());
-        let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Error::refused("the key or token holds characters that no header may hold")
-        })?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        self.secret.expose().trim()
-    }
-}
-
-/// A credential as Central gave it.
 #[derive(Debug)]
-pub(super) struct Renewed {
-    pub(super) secret: Secret,
-    pub(super) issued: Option<SystemTime>,
-    pub(super) expires: Option<SystemTime>,
-    /// When to ask again.
-    pub(super) due: SystemTime,
-}
-
-#[derive(Debug)]
-pub(super) enum Renewer {
+pub(crate) enum Renewer {
     Key(Box<KeyRenewer>),
     Token(Box<TokenRenewer>),
-}
-
-/// How the credential of a subscription fares. No field holds the credential.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CredentialStatus {
-    /// From the key itself, or when the token was given; `None` where it cannot be known.
-    pub issued: Option<Timestamp>,
-    pub expires: Option<Timestamp>,
-    /// When it is renewed, or its renewal tried again.
-    pub due: Option<Timestamp>,
-    /// Since it was last renewed, its renewal has failed for this reason: an operator may have to
-    /// act before it expires.
-    pub failure: Option<Error>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -92,7 +39,7 @@ struct Held {
 }
 
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct CredentialStore {
     renewer: Renewer,
     settings: Settings,
     held: watch::Sender<Held>,
@@ -101,7 +48,7 @@ pub(crate) struct Keeper {
 
 #[derive(Debug)]
 struct Pace {
-    waits: Waits,
+    backoff: BackoffPolicy,
     not_before: Option<Instant>,
 }
 
@@ -113,8 +60,8 @@ enum Wanted {
     InPlaceOf(u64),
 }
 
-impl Keeper {
-    pub(super) fn new(renewer: Renewer, first: Option<Renewed>, settings: &Settings) -> Arc<Self> {
+impl CredentialStore {
+    pub(crate) fn new(renewer: Renewer, first: Option<Renewed>, settings: &Settings) -> Arc<Self> {
         let held = match first {
             None => Held::default(),
             Some(first) => Held {
@@ -128,13 +75,13 @@ impl Keeper {
             settings: *settings,
             held: watch::Sender::new(held),
             pace: Mutex::new(Pace {
-                waits: Waits::new(settings),
+                backoff: BackoffPolicy::new(settings),
                 not_before: None,
             }),
         })
     }
 
-    pub(super) fn status(&self) -> CredentialStatus {
+    pub(crate) fn status(&self) -> CredentialStatus {
         let held = self.held.borrow();
         let credential = held.credential.as_ref();
         CredentialStatus {
@@ -146,12 +93,12 @@ impl Keeper {
     }
 
     /// Of the credential that is held; 0: there is none.
-    pub(super) fn serial(&self) -> u64 {
+    pub(crate) fn serial(&self) -> u64 {
         let held = self.held.borrow();
         held.credential.as_ref().map_or(0, |known| known.serial)
     }
 
-    pub(super) fn holds(&self, secret: &str) -> bool {
+    pub(crate) fn holds(&self, secret: &str) -> bool {
         let held = self.held.borrow();
         held.credential
             .as_ref()
@@ -162,7 +109,7 @@ impl Keeper {
     ///
     /// # Errors
     /// There is none, and none can be had.
-    pub(super) async fn take(&self) -> Result<Credential, Error> {
+    pub(crate) async fn take(&self) -> Result<Credential, Error> {
         let held = self.held.borrow().clone();
         match held.credential {
             Some(credential) if matches!(self.renewer, Renewer::Key(_)) => Ok(credential),
@@ -182,12 +129,12 @@ impl Keeper {
     ///
     /// # Errors
     /// None can be had.
-    pub(super) async fn in_place_of(&self, refused: &Credential) -> Result<Credential, Error> {
+    pub(crate) async fn in_place_of(&self, refused: &Credential) -> Result<Credential, Error> {
         self.renew(Wanted::InPlaceOf(refused.serial)).await
     }
 
     /// Renews whenever it is due, until another credential than this is held.
-    pub(super) async fn attend(&self, serial: u64) {
+    pub(crate) async fn attend(&self, serial: u64) {
         let mut held = self.held.subscribe();
         loop {
             let due = {
@@ -232,12 +179,12 @@ impl Keeper {
         };
         match renewed {
             Ok(renewed) => {
-                pace.waits.got_on();
+                pace.backoff.got_on();
                 pace.not_before = Some(Instant::now() + SHORTEST_PAUSE);
                 Ok(self.hold(&renewed, held.credential))
             }
             Err(why) => {
-                let pause = pace.waits.after(&why);
+                let pause = pace.backoff.after(&why);
                 pace.not_before = Some(Instant::now() + pause);
                 self.failed(&why, pause);
                 Err(why)
@@ -318,28 +265,4 @@ fn timestamp(time: SystemTime) -> Timestamp {
         Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
     };
     Timestamp(micros)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_credential_is_not_shown() {
-        let credential = Credential {
-            secret: Secret::literal(" s3cret\n"),
-            serial: 1,
-            issued: None,
-            expires: None,
-        };
-        let header = credential.header("Bearer ").unwrap();
-        assert_eq!(header, "Bearer s3cret");
-        assert!(!format!("{credential:?} {header:?}").contains("s3cret"));
-        let error = Credential {
-            secret: Secret::literal("a\nb"),
-            ..credential
-        };
-        let error = error.header("").unwrap_err();
-        assert!(matches!(error, Error::Refused { .. }));
-    }
 }

@@ -15,12 +15,12 @@ use hyper::http::header::AUTHORIZATION;
 use rand::{Rng, RngExt as _};
 use url::Url;
 
-use super::dial::authority;
-use super::error::{Cause, Error};
-use super::http::{Answer, Transport};
-use super::keeper::{Credential, Renewed};
-use super::settings::Settings;
-use super::store::KeyStore;
+use super::credential::{Credential, Renewed};
+use super::key_file::KeyStore;
+use crate::central::connect::dial::authority;
+use crate::central::connect::http::{Answer, Transport};
+use crate::central::error::{Cause, Error};
+use crate::central::settings::Settings;
 use crate::config::secret::Secret;
 
 /// Documented by HPE.
@@ -33,7 +33,7 @@ const UNKNOWN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
-pub(super) struct KeyRenewer {
+pub(crate) struct KeyRenewer {
     /// Where the current key is asked for.
     url: Url,
     transport: Transport,
@@ -43,7 +43,7 @@ pub(super) struct KeyRenewer {
 impl KeyRenewer {
     /// For streams at `endpoint`. Also the key to begin with: the newer of the seed and what was kept
     /// of it.
-    pub(super) fn new(
+    pub(crate) fn new(
         endpoint: &Url,
         transport: Transport,
         seed: &Secret,
@@ -68,7 +68,7 @@ impl KeyRenewer {
         (renewer, first)
     }
 
-    pub(super) async fn renew(
+    pub(crate) async fn renew(
         &self,
         current: Option<&Credential>,
         settings: &Settings,

@@ -9,11 +9,11 @@ use hyper::http::header::ACCEPT;
 use reqwest::RequestBuilder;
 use url::Url;
 
-use super::dial::authority;
-use super::error::{Cause, Error};
-use super::http::{Answer, Transport};
-use super::keeper::{Keeper, Renewed};
-use super::settings::Settings;
+use super::credential::Renewed;
+use crate::central::connect::dial::authority;
+use crate::central::connect::http::{Answer, Transport};
+use crate::central::error::{Cause, Error};
+use crate::central::settings::Settings;
 use crate::config::secret::{Secret, Unreadable};
 
 /// Where an answer does not say how long its token lasts: the shorter of the two that were seen.
@@ -24,26 +24,26 @@ const RENEWED_AFTER: f64 = 0.8;
 
 /// Where tokens are asked for, and by whom.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) url: Url,
-    pub(super) transport: Transport,
-    pub(super) id: Secret,
-    pub(super) secret: Secret,
+pub(crate) struct Client {
+    pub(crate) url: Url,
+    pub(crate) transport: Transport,
+    pub(crate) id: Secret,
+    pub(crate) secret: Secret,
 }
 
 #[derive(Debug)]
-pub(super) enum TokenRenewer {
+pub(crate) enum TokenRenewer {
     /// For itself.
     Own(Client),
     /// For a tenant of the provider whose client it is.
     Tenant {
         client: Client,
-        provider: Arc<Keeper>,
+        provider: Arc<CredentialStore>,
     },
 }
 
 impl TokenRenewer {
-    pub(super) async fn renew(&self, settings: &Settings) -> Result<Renewed, Error> {
+    pub(crate) async fn renew(&self, settings: &Settings) -> Result<Renewed, Error> {
         match self {
             Self::Own(client) => client.grant(settings).await,
             Self::Tenant { client, provider } => {

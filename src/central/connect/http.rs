@@ -13,8 +13,8 @@ use reqwest::{Client, RequestBuilder};
 use url::Url;
 
 use super::dial::{authority, tls_failed};
-use super::error::{Cause, Error};
-use super::settings::Settings;
+use crate::central::error::{Cause, Error};
+use crate::central::settings::Settings;
 use crate::config::{Proxy, Tls};
 use crate::http;
 
@@ -28,7 +28,7 @@ const MAX_SAID_CHARS: usize = 200;
 const PROXY_REFUSES: &str = "proxy authorization required";
 
 /// What an operator does then.
-pub(super) const WRITE_PROXY: &str = "write proxy = \"http://USER:PASSWORD@HOST:PORT\"";
+pub(crate) const WRITE_PROXY: &str = "write proxy = \"http://USER:PASSWORD@HOST:PORT\"";
 
 /// What stands in a message where a secret stood.
 const REDACTED: &str = "***";
@@ -78,9 +78,9 @@ impl From<hyper::Error> for Failure {
 
 /// Whom the connections of an account believe, and through what they go.
 #[derive(Clone, Debug)]
-pub(super) struct Transport {
-    pub(super) tls: Tls,
-    pub(super) proxy: Proxy,
+pub(crate) struct Transport {
+    pub(crate) tls: Tls,
+    pub(crate) proxy: Proxy,
 }
 
 impl Transport {
@@ -89,7 +89,7 @@ impl Transport {
     ///
     /// # Errors
     /// There is no connection, or no answer in time.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         settings: &Settings,
         url: &Url,
@@ -128,7 +128,7 @@ fn failed(host: &str, error: &reqwest::Error) -> Error {
     Error::broken(Cause::Handshake, text)
 }
 
-/// Waits for an exchange while the connection does the work for it.
+/// BackoffPolicy for an exchange while the connection does the work for it.
 pub(crate) async fn drive<T>(
     exchange: impl Future<Output = Result<T, Failure>>,
     connection: impl Future<Output = hyper::Result<()>>,

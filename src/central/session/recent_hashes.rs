@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 use crate::wire::{DEPTH_LIMIT, Reader, Wire};
 
 #[derive(Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     capacity: usize,
     order: VecDeque<u128>,
     /// How often each is among them, and was not taken.
@@ -15,7 +15,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
             order: VecDeque::new(),
@@ -23,7 +23,7 @@ impl Window {
         }
     }
 
-    pub(super) fn note(&mut self, hash: u128) {
+    pub(crate) fn note(&mut self, hash: u128) {
         if self.order.len() == self.capacity
             && let Some(oldest) = self.order.pop_front()
         {
@@ -34,7 +34,7 @@ impl Window {
     }
 
     /// Whether it was noted, and not taken as often since.
-    pub(super) fn take(&mut self, hash: u128) -> bool {
+    pub(crate) fn take(&mut self, hash: u128) -> bool {
         let Some(count) = self.counts.get_mut(&hash) else {
             return false;
         };
@@ -45,17 +45,17 @@ impl Window {
         true
     }
 
-    pub(super) fn contains(&self, hash: u128) -> bool {
+    pub(crate) fn contains(&self, hash: u128) -> bool {
         self.counts.contains_key(&hash)
     }
 }
 
-pub(super) fn hash_of_frame(payload: &[u8]) -> u128 {
+pub(crate) fn hash_of_frame(payload: &[u8]) -> u128 {
     xxh3_128(payload)
 }
 
 /// The hash of what makes a `CloudEvent` itself, its source and its id; `None` if it has no id.
-pub(super) fn hash_of_event(payload: &[u8]) -> Option<u128> {
+pub(crate) fn hash_of_event(payload: &[u8]) -> Option<u128> {
     const ID: u32 = 1;
     const SOURCE: u32 = 2;
     let (mut id, mut source): (&[u8], &[u8]) = (&[], &[]);

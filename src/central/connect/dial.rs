@@ -13,9 +13,9 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::MaybeTlsStream;
 use url::{Host, Url};
 
-use super::error::{Cause, Error};
 use super::proxy::Tunnel;
-use super::settings::Settings;
+use crate::central::error::{Cause, Error};
+use crate::central::settings::Settings;
 use crate::config::{Proxy, Tls};
 use crate::tls;
 
@@ -120,7 +120,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// Host and port of a URL, as the `Host` header has them: without the port that is the scheme's own.
-pub(super) fn authority(url: &Url) -> String {
+pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),
@@ -128,7 +128,7 @@ pub(super) fn authority(url: &Url) -> String {
     }
 }
 
-pub(super) fn tls_failed(authority: &str, error: Option<&rustls::Error>, text: &str) -> Error {
+pub(crate) fn tls_failed(authority: &str, error: Option<&rustls::Error>, text: &str) -> Error {
     match error {
         Some(rustls::Error::InvalidCertificate(reason)) => {
             let certificate = format!("the certificate of {authority}");

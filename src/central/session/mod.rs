@@ -1,7 +1,17 @@
 //! One connection, from the first frame to its end or to its successor.
 //!
-//! While a connection is being replaced (see `succession`), it notes the hashes of what it delivers, and
-//! the successor is told them: what both deliver is stored once.
+//! - [`liveness`]: when to send a ping, and when to give the connection up.
+//! - [`ingest`]: hands each frame to the journal, once.
+//! - [`recent_hashes`]: the hashes by which duplicates are found.
+//! - [`handover`]: opens the successor of a connection that is replaced.
+//!
+//! While a connection is being replaced, it notes the hashes of the frames it delivers and passes them
+//! to its successor: a frame that both deliver is stored once.
+
+pub(crate) mod handover;
+pub(crate) mod ingest;
+pub(crate) mod liveness;
+pub(crate) mod recent_hashes;
 
 use std::time::Duration;
 
@@ -13,14 +23,14 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::dial::Stream;
-use super::error::{Cause, Error};
-use super::feed::{Feed, JournalClosed};
-use super::liveness::{Due, Liveness};
-use super::source::Connection;
-use super::stop::{Leave, Stop};
-use super::succession::{Step, Succession};
-use super::window::Window;
+use self::handover::{Step, Succession};
+use self::ingest::{Feed, JournalClosed};
+use self::liveness::{Due, Liveness};
+use self::recent_hashes::Window;
+use crate::central::connect::dial::Stream;
+use crate::central::error::{Cause, Error};
+use crate::central::source::Connection;
+use crate::central::stop::{Leave, Stop};
 
 /// Frames that a connection notes while it is being replaced: beyond, a few may be stored twice.
 const NOTED_FRAMES: usize = 1 << 17;

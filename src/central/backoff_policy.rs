@@ -8,13 +8,13 @@ use crate::backoff::Backoff;
 
 /// Refusals have a slower curve of their own.
 #[derive(Debug)]
-pub(super) struct Waits {
+pub(crate) struct BackoffPolicy {
     ordinary: Backoff,
     refused: Backoff,
 }
 
-impl Waits {
-    pub(super) fn new(settings: &Settings) -> Self {
+impl BackoffPolicy {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             ordinary: Backoff::new(settings.backoff),
             refused: Backoff::new(settings.refused_backoff),
@@ -22,18 +22,18 @@ impl Waits {
     }
 
     /// What is tried has worked for so long: see [`Backoff::worked`].
-    pub(super) fn worked(&mut self, held: Duration) {
+    pub(crate) fn worked(&mut self, held: Duration) {
         self.ordinary.worked(held);
         self.refused.worked(held);
     }
 
     /// What is tried has got something done: its failures are forgotten.
-    pub(super) fn got_on(&mut self) {
+    pub(crate) fn got_on(&mut self) {
         self.ordinary.got_on();
         self.refused.got_on();
     }
 
-    pub(super) fn after(&mut self, why: &Error) -> Duration {
+    pub(crate) fn after(&mut self, why: &Error) -> Duration {
         let (backoff, asked) = match why {
             Error::Refused { .. } => (&mut self.refused, None),
             Error::Later { retry_after, .. } => (&mut self.ordinary, *retry_after),

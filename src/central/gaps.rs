@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::shared::Central;
-use super::store;
+use super::state_files;
 use crate::event::Gap;
 use crate::frame::{Stream, SubscriptionId, Timestamp};
 
@@ -143,7 +143,7 @@ impl Outages {
     }
 
     fn read(&self) -> Option<Record> {
-        let text = match store::read(self.file.as_ref()?) {
+        let text = match state_files::read(self.file.as_ref()?) {
             Ok(text) => text?,
             Err(error) => {
                 tracing::warn!(subscription = %self.subscription, %error, "cannot read since when it was down");
@@ -155,7 +155,7 @@ impl Outages {
 
     async fn keep(&self, record: Record) {
         if let Some(file) = self.file.clone() {
-            self.on_disk(move || store::replace_soon(&file, &serde_json::to_vec(&record)?))
+            self.on_disk(move || state_files::replace_soon(&file, &serde_json::to_vec(&record)?))
                 .await;
         }
     }

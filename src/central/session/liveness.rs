@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::{Cause, Error};
-use super::settings::Settings;
+use crate::central::error::{Cause, Error};
+use crate::central::settings::Settings;
 
 /// Beats between two pings of a connection.
 const BEATS: u32 = 20;

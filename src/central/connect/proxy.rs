@@ -8,18 +8,18 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-use super::error::{Cause, Error};
 use super::http::{self, Failure, NoBody, WRITE_PROXY};
+use crate::central::error::{Cause, Error};
 use crate::config::Proxy;
 use crate::http::OUR_NAME;
 
 /// Where the tunnels of one host begin.
 #[derive(Debug)]
-pub(super) struct Tunnel {
-    pub(super) host: Host,
-    pub(super) port: u16,
+pub(crate) struct Tunnel {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
     /// As it is shown: without user and password.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     authorization: Option<HeaderValue>,
 }
 
@@ -28,7 +28,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// The environment names one that is no HTTP proxy.
-    pub(super) fn to(url: &Url, proxy: &Proxy) -> Result<Option<Self>, String> {
+    pub(crate) fn to(url: &Url, proxy: &Proxy) -> Result<Option<Self>, String> {
         let matcher = match proxy {
             Proxy::None => return Ok(None),
             Proxy::Environment => Matcher::from_env(),
@@ -64,7 +64,7 @@ impl Tunnel {
     }
 
     /// Makes a connection to the proxy one to `target` (`host:port`).
-    pub(super) async fn open(&self, proxy: TcpStream, target: &str) -> Result<TcpStream, Error> {
+    pub(crate) async fn open(&self, proxy: TcpStream, target: &str) -> Result<TcpStream, Error> {
         let request = self.request(target)?;
         let (mut sender, connection) = http1::Builder::new()
             .title_case_headers(true)

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::source::{Connection, Source};
-use super::waits::Waits;
+use crate::central::backoff_policy::BackoffPolicy;
+use crate::central::source::{Connection, Source};
 use crate::config::Topic;
 use crate::frame::{Stream, SubscriptionId};
 
@@ -79,7 +79,7 @@ impl Succession {
         }
     }
 
-    /// Waits for the next step, which the caller then takes. Nothing is lost if it does not wait to
+    /// BackoffPolicy for the next step, which the caller then takes. Nothing is lost if it does not wait to
     /// the end.
     pub(crate) async fn step(&mut self) -> Step {
         match self {
@@ -110,7 +110,7 @@ impl Succession {
 }
 
 /// Ready when there is another source than this one; never, when nobody can bring one any more.
-pub(super) async fn changed(mut sources: watch::Receiver<Arc<Source>>, known: Arc<Source>) {
+pub(crate) async fn changed(mut sources: watch::Receiver<Arc<Source>>, known: Arc<Source>) {
     while Arc::ptr_eq(&sources.borrow_and_update(), &known) {
         if sources.changed().await.is_err() {
             pending::<()>().await;
@@ -126,7 +126,7 @@ async fn reach(
 ) -> Box<Connection> {
     tracing::info!(%subscription, "the connection is being replaced");
     let central = Arc::clone(sources.borrow().central());
-    let mut waits = Waits::new(central.settings());
+    let mut waits = BackoffPolicy::new(central.settings());
     loop {
         sleep(central.spread()).await;
         let source = Arc::clone(&sources.borrow());

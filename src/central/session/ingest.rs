@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::counters::Counters;
-use super::window::{Window, hash_of_event, hash_of_frame};
+use super::recent_hashes::{Window, hash_of_event, hash_of_frame};
+use crate::central::counters::Counters;
 use crate::event::Gap;
 use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use crate::journal::{AppendError, Appender};
@@ -39,7 +39,7 @@ pub(crate) struct Feed {
 pub(crate) struct JournalClosed;
 
 impl Feed {
-    pub(super) fn new(id: SubscriptionId, appender: Appender, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(id: SubscriptionId, appender: Appender, counters: Arc<Counters>) -> Self {
         let events = match id.stream() {
             Stream::New { .. } => Some(Window::new(EVENTS)),
             Stream::Classic { .. } | Stream::Internal(_) => None,
@@ -54,29 +54,29 @@ impl Feed {
         }
     }
 
-    pub(super) fn id(&self) -> &SubscriptionId {
+    pub(crate) fn id(&self) -> &SubscriptionId {
         &self.id
     }
 
-    pub(super) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    pub(super) fn shared_counters(&self) -> &Arc<Counters> {
+    pub(crate) fn shared_counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
     /// The peer has shown that it is there.
-    pub(super) fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         self.heard = Timestamp::now();
     }
 
-    pub(super) fn last_heard(&self) -> Timestamp {
+    pub(crate) fn last_heard(&self) -> Timestamp {
         self.heard
     }
 
     /// Tells of a gap, if there is room in the journal within a moment.
-    pub(super) async fn tell(&self, gap: Option<Gap>) -> Result<(), JournalClosed> {
+    pub(crate) async fn tell(&self, gap: Option<Gap>) -> Result<(), JournalClosed> {
         let Some(gap) = gap else { return Ok(()) };
         self.counters.gap(&gap);
         match timeout(ROOM_FOR_A_GAP, self.appender.append(&gap.frame())).await {
@@ -90,12 +90,12 @@ impl Feed {
     }
 
     /// A new connection takes over from one that has delivered these.
-    pub(super) fn follows(&mut self, delivered: Window) {
+    pub(crate) fn follows(&mut self, delivered: Window) {
         self.before = Some((delivered, Instant::now() + OVERLAP));
     }
 
-    /// Waits while the journal is full. What is appended is noted in `noted`.
-    pub(super) async fn append(
+    /// BackoffPolicy while the journal is full. What is appended is noted in `noted`.
+    pub(crate) async fn append(
         &mut self,
         payload: Bytes,
         noted: Option<&mut Window>,

@@ -3,9 +3,9 @@
 use hyper::http::StatusCode;
 use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::error::Error;
 use super::http::Answer;
-use super::keeper::Credential;
+use crate::central::auth::credential::Credential;
+use crate::central::error::Error;
 
 const TOPIC: HeaderName = HeaderName::from_static("topic");
 const USER_NAME: HeaderName = HeaderName::from_static("username");
@@ -17,7 +17,7 @@ const UNSUBSCRIBED: &str = "unsubscribed topic";
 ///
 /// # Errors
 /// [`Error::Refused`]: a value that no header can hold.
-pub(super) fn headers(
+pub(crate) fn headers(
     key: &Credential,
     topic: &str,
     user_name: Option<&str>,
@@ -35,7 +35,7 @@ pub(super) fn headers(
 ///
 /// 401 and 400 are documented by HPE. Limits are not published, so 429 and every server error are
 /// taken for "later" (inferred).
-pub(super) fn refusal(topic: &str, answer: &Answer, secrets: &[&str]) -> Error {
+pub(crate) fn refusal(topic: &str, answer: &Answer, secrets: &[&str]) -> Error {
     let said = answer.said(secrets);
     if answer.is_later() {
         return Error::Later {

@@ -4,16 +4,16 @@ use hyper::http::StatusCode;
 use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::form_urlencoded::Serializer;
 
-use super::error::Error;
 use super::http::Answer;
-use super::keeper::Credential;
+use crate::central::auth::credential::Credential;
+use crate::central::error::Error;
 use crate::config::Topic;
 use crate::frame::Stream;
 
 const SUBSCRIBER_ID: HeaderName = HeaderName::from_static("subscriber-id");
 
 /// Path and query of a stream (seen in clients of HPE).
-pub(super) fn target(topic: &Topic) -> String {
+pub(crate) fn target(topic: &Topic) -> String {
     let Stream::New {
         service,
         version,
@@ -35,7 +35,7 @@ pub(super) fn target(topic: &Topic) -> String {
 
 /// # Errors
 /// [`Error::Refused`]: a value that no header can hold.
-pub(super) fn headers(token: &Credential, subscriber_id: &str) -> Result<HeaderMap, Error> {
+pub(crate) fn headers(token: &Credential, subscriber_id: &str) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, token.header("Bearer ")?);
     let id = HeaderValue::from_str(subscriber_id)
@@ -45,7 +45,7 @@ pub(super) fn headers(token: &Credential, subscriber_id: &str) -> Result<HeaderM
 }
 
 /// What follows from an answer that is not an upgrade (seen in clients, and inferred).
-pub(super) fn refusal(topic: &Topic, answer: &Answer, secrets: &[&str]) -> Error {
+pub(crate) fn refusal(topic: &Topic, answer: &Answer, secrets: &[&str]) -> Error {
     let said = answer.said(secrets);
     let stream = &topic.stream;
     if answer.is_later() {

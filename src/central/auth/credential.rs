@@ -1,0 +1,85 @@
+//! The credential that Central accepts: a key of Classic Central or an access token of New Central.
+
+use std::time::SystemTime;
+
+use hyper::http::HeaderValue;
+
+use crate::central::error::Error;
+use crate::config::secret::Secret;
+use crate::frame::Timestamp;
+
+/// What Central lets us in with.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    pub(crate) secret: Secret,
+    /// Differs for each that a keeper has held.
+    pub(crate) serial: u64,
+    pub(crate) issued: Option<SystemTime>,
+    pub(crate) expires: Option<SystemTime>,
+}
+
+impl Credential {
+    /// As it stands in `Authorization`, behind a scheme if that is not empty.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: no header can hold it.
+    pub(crate) fn header(&self, scheme: &str) -> Result<HeaderValue, Error> {
+        let text = format!("{scheme}{}", self.secret.expose().trim());
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            Error::refused("the key or token holds characters that no header may hold")
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        self.secret.expose().trim()
+    }
+}
+
+/// A credential as Central gave it.
+#[derive(Debug)]
+pub(crate) struct Renewed {
+    pub(crate) secret: Secret,
+    pub(crate) issued: Option<SystemTime>,
+    pub(crate) expires: Option<SystemTime>,
+    /// When to ask again.
+    pub(crate) due: SystemTime,
+}
+
+/// How the credential of a subscription fares. No field holds the credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CredentialStatus {
+    /// From the key itself, or when the token was given; `None` where it cannot be known.
+    pub issued: Option<Timestamp>,
+    pub expires: Option<Timestamp>,
+    /// When it is renewed, or its renewal tried again.
+    pub due: Option<Timestamp>,
+    /// Since it was last renewed, its renewal has failed for this reason: an operator may have to
+    /// act before it expires.
+    pub failure: Option<Error>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_not_shown() {
+        let credential = Credential {
+            secret: Secret::literal(" s3cret\n"),
+            serial: 1,
+            issued: None,
+            expires: None,
+        };
+        let header = credential.header("Bearer ").unwrap();
+        assert_eq!(header, "Bearer s3cret");
+        assert!(!format!("{credential:?} {header:?}").contains("s3cret"));
+        let error = Credential {
+            secret: Secret::literal("a\nb"),
+            ..credential
+        };
+        let error = error.header("").unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }));
+    }
+}

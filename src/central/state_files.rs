@@ -1,0 +1,87 @@
+//! Files in `state_dir`: replaced as a whole, and readable by this user alone. Also the subscriber id
+//! that is kept there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+pub(crate) const ONLY_US: u32 = 0o600;
+pub(crate) const ONLY_US_FOLDER: u32 = 0o700;
+
+/// The id that was kept for an account, or a new one that is kept from now on.
+pub(crate) fn subscriber_id(state_dir: Option<&Path>, account: &str) -> io::Result<String> {
+    let Some(folder) = state_dir else {
+        return Ok(new_subscriber_id());
+    };
+    let path = folder.join("subscriber-ids").join(account);
+    if let Some(kept) = read(&path)?
+        && uuid::Uuid::parse_str(kept.trim()).is_ok()
+    {
+        return Ok(kept.trim().to_owned());
+    }
+    let id = new_subscriber_id();
+    replace(&path, id.as_bytes(), ONLY_US)?;
+    Ok(id)
+}
+
+pub(crate) fn new_subscriber_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// `None`: there is no such file.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same without waiting for the disk, for what a loss of power may undo.
+pub(crate) fn replace_soon(path: &Path, contents: &[u8]) -> io::Result<()> {
+    write_beside(path, contents, ONLY_US).and_then(|(_, new)| fs::rename(new, path))
+}
+
+/// A reader sees the old contents or the new ones, also after a loss of power.
+pub(crate) fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let (file, new) = write_beside(path, contents, mode)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<(File, PathBuf)> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(ONLY_US_FOLDER)
+        .create(folder)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = folder.join(format!(".{name}.new"));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(ONLY_US)
+        .open(&new)?;
+    file.write_all(contents)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok((file, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscriber_id_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = subscriber_id(Some(folder.path()), "acme").unwrap();
+        assert_eq!(uuid::Uuid::parse_str(&first).unwrap().get_version_num(), 4);
+        assert_eq!(subscriber_id(Some(folder.path()), "acme").unwrap(), first);
+        assert_ne!(subscriber_id(Some(folder.path()), "globex").unwrap(), first);
+        fs::write(folder.path().join("subscriber-ids/acme"), "torn").unwrap();
+        assert_ne!(subscriber_id(Some(folder.path()), "acme").unwrap(), "torn");
+    }
+}
