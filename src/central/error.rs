@@ -1,5 +1,6 @@
 //! Why there is no connection, split by what follows from it.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -33,6 +34,17 @@ impl Error {
             cause,
             reason: reason.into(),
         }
+    }
+
+    /// `what` failed with the payload of a panic.
+    pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no message");
+        Self::broken(
+            Cause::Panicked,
+            format!("{what} failed by a mistake in central-forwarder: {text}"),
+        )
     }
 
     #[must_use]

@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::auth::credential_store::CredentialStore;
+use super::auth::registry::Registry;
 use super::settings::Settings;
 use crate::frame::Timestamp;
 
@@ -25,7 +25,7 @@ pub struct Central {
     /// By host: one that does not answer must not keep us from the others.
     handshakes: Mutex<HashMap<String, Weak<Semaphore>>>,
     subscriptions: AtomicU32,
-    keepers: Mutex<HashMap<u128, Weak<CredentialStore>>>,
+    credentials: Registry,
 }
 
 impl Central {
@@ -44,7 +44,7 @@ impl Central {
             last_received,
             handshakes: Mutex::default(),
             subscriptions: AtomicU32::new(0),
-            keepers: Mutex::new(HashMap::new()),
+            credentials: Registry::default(),
         })
     }
 
@@ -64,20 +64,8 @@ impl Central {
         self.last_received
     }
 
-    /// The keeper of a credential, which is made where there is none yet.
-    pub(crate) fn keeper(
-        &self,
-        identity: u128,
-        make: impl FnOnce() -> Arc<CredentialStore>,
-    ) -> Arc<CredentialStore> {
-        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keeper) = keepers.get(&identity).and_then(Weak::upgrade) {
-            return keeper;
-        }
-        keepers.retain(|_, keeper| keeper.strong_count() > 0);
-        let keeper = make();
-        keepers.insert(identity, Arc::downgrade(&keeper));
-        keeper
+    pub(crate) fn credentials(&self) -> &Registry {
+        &self.credentials
     }
 
     /// What bounds the handshakes with one host.

@@ -1,7 +1,6 @@
 //! What the subscriptions of one account share.
 
 use std::fmt;
-use std::hash::Hasher as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,12 +9,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use url::Url;
-use xxhash_rust::xxh3::Xxh3Default;
 
 use super::auth::credential::{Credential, CredentialStatus};
-use super::auth::credential_store::{CredentialStore, Renewer};
-use super::auth::key::KeyRenewer;
-use super::auth::token::{Client, TokenRenewer};
+use super::auth::credential_store::{CredentialStore, Lease};
 use super::connect::dial::{Endpoint, Stream, authority};
 use super::connect::http::{Answer, Failure, Transport};
 use super::connect::{classic, handshake, new};
@@ -48,7 +44,7 @@ struct Classic {
     /// Path and query.
     target: String,
     user_name: Option<String>,
-    /// The config's key, and who keeps what became of it.
+    /// The config's key, and the current one.
     key: Mutex<(Secret, Arc<CredentialStore>)>,
     /// For another key in the file.
     endpoint: Url,
@@ -59,9 +55,7 @@ struct Classic {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: WebSocketStream<Stream>,
-    /// What it was let in with.
-    pub(crate) credential: Credential,
-    pub(crate) keeper: Arc<CredentialStore>,
+    pub(crate) lease: Lease,
     pub(crate) source: Arc<Source>,
 }
 
@@ -88,13 +82,15 @@ impl Source {
                 user_name: access.username.clone(),
                 key: Mutex::new((
                     access.key.clone(),
-                    key_keeper(central, &account.endpoint, &transport, &access.key),
+                    key(central, &account.endpoint, &transport, &access.key),
                 )),
                 endpoint: account.endpoint.clone(),
                 transport,
             })),
             Access::New(access) => Generation::New {
-                token: token_keeper(central, &transport, access),
+                token: central
+                    .credentials()
+                    .token(&transport, access, central.settings()),
                 subscriber_id: subscriber_id(central, name, access),
             },
         };
@@ -129,23 +125,22 @@ impl Source {
     /// One try to subscribe to `topic`; a second one with another key or token if Central refuses the
     /// first.
     pub(crate) async fn connect(self: &Arc<Self>, topic: &Topic) -> Result<Connection, Error> {
-        let keeper = self.keeper().await?;
-        let credential = keeper.take().await?;
-        let connection = |credential, socket| Connection {
+        let credentials = self.credentials().await?;
+        let credential = credentials.get().await?;
+        let connection = |credential: &Credential, socket| Connection {
             socket,
-            credential,
-            keeper: Arc::clone(&keeper),
+            lease: Lease::new(Arc::clone(&credentials), credential),
             source: Arc::clone(self),
         };
         let refused = match self.upgrade(topic, &credential).await? {
-            Ok(socket) => return Ok(connection(credential, socket)),
+            Ok(socket) => return Ok(connection(&credential, socket)),
             Err(answer) => answer,
         };
         let refusal = self.refusal(topic, &refused, &credential);
         if refused.status != StatusCode::UNAUTHORIZED {
             return Err(refusal);
         }
-        let other = match keeper.in_place_of(&credential).await {
+        let other = match credentials.replace(&credential).await {
             Ok(other) => other,
             Err(Error::Refused { reason }) => {
                 return Err(Error::refused(format!("{refusal}; {reason}")));
@@ -156,7 +151,7 @@ impl Source {
             return Err(refusal);
         }
         match self.upgrade(topic, &other).await? {
-            Ok(socket) => Ok(connection(other, socket)),
+            Ok(socket) => Ok(connection(&other, socket)),
             Err(answer) => Err(self.refusal(topic, &answer, &other)),
         }
     }
@@ -213,30 +208,29 @@ impl Source {
         }
     }
 
-    /// Who keeps the credential. A key that stands in a file is read again, so that a new one needs
-    /// no restart.
-    async fn keeper(&self) -> Result<Arc<CredentialStore>, Error> {
+    /// The key or token. A key that stands in a file is read again, so that a new one needs no restart.
+    async fn credentials(&self) -> Result<Arc<CredentialStore>, Error> {
         let classic = match &self.generation {
             Generation::New { token, .. } => return Ok(Arc::clone(token)),
             Generation::Classic(classic) => classic,
         };
-        let (known, keeper) = lock(&classic.key).clone();
+        let (known, store) = lock(&classic.key).clone();
         let before = known.clone();
         let seed = tokio::task::spawn_blocking(move || known.read_again())
             .await
             .map_err(|stopped| Error::refused(stopped.to_string()))?
             .map_err(|unreadable| Error::refused(format!("the key: {unreadable}")))?;
         if seed == before {
-            return Ok(keeper);
+            return Ok(store);
         }
         // A renewed key that was written into the file it came from is no other key.
-        let keeper = if keeper.holds(seed.expose().trim()) {
-            keeper
+        let store = if store.holds(seed.expose().trim()) {
+            store
         } else {
-            key_keeper(&self.central, &classic.endpoint, &classic.transport, &seed)
+            key(&self.central, &classic.endpoint, &classic.transport, &seed)
         };
-        *lock(&classic.key) = (seed, Arc::clone(&keeper));
-        Ok(keeper)
+        *lock(&classic.key) = (seed, Arc::clone(&store));
+        Ok(store)
     }
 }
 
@@ -253,66 +247,15 @@ fn target(url: &Url) -> String {
     }
 }
 
-/// Accounts share a keeper that have the secret in common, and where and how it is renewed.
-fn key_keeper(
+fn key(
     central: &Central,
     endpoint: &Url,
     transport: &Transport,
     seed: &Secret,
 ) -> Arc<CredentialStore> {
-    let who = [&authority(endpoint), seed.expose().trim()];
-    central.keeper(identity(transport, "key", &who), || {
-        let settings = central.settings();
-        let (renewer, first) = KeyRenewer::new(
-            endpoint,
-            transport.clone(),
-            seed,
-            central.state_dir(),
-            settings,
-        );
-        CredentialStore::new(Renewer::Key(Box::new(renewer)), Some(first), settings)
-    })
-}
-
-fn token_keeper(
-    central: &Central,
-    transport: &Transport,
-    access: &NewAccess,
-) -> Arc<CredentialStore> {
-    let client = |url: &Url| Client {
-        url: url.clone(),
-        transport: transport.clone(),
-        id: access.client_id.clone(),
-        secret: access.client_secret.clone(),
-    };
-    let keeper = |url: &Url, renewer: TokenRenewer| {
-        let (id, secret) = (&access.client_id, &access.client_secret);
-        let who = [url.as_str(), id.expose().trim(), secret.expose().trim()];
-        central.keeper(identity(transport, "token", &who), || {
-            let renewer = Renewer::Token(Box::new(renewer));
-            CredentialStore::new(renewer, None, central.settings())
-        })
-    };
-    let url = &access.token_url;
-    let provider = keeper(url, TokenRenewer::Own(client(url)));
-    let Some(url) = &access.tenant_token_url else {
-        return provider;
-    };
-    let client = client(url);
-    keeper(url, TokenRenewer::Tenant { client, provider })
-}
-
-fn identity(transport: &Transport, kind: &str, parts: &[&str]) -> u128 {
-    let mut hash = Xxh3Default::new();
-    hash.write(format!("{kind} {transport:?}").as_bytes());
-    if let Proxy::Url(url) = &transport.proxy {
-        hash.update(url.expose().as_bytes());
-    }
-    for part in parts {
-        hash.update(&[0]);
-        hash.update(part.as_bytes());
-    }
-    hash.digest128()
+    let (state_dir, settings) = (central.state_dir(), central.settings());
+    let credentials = central.credentials();
+    credentials.key(endpoint, transport, seed, state_dir, settings)
 }
 
 /// An id that cannot be kept would silently take part of the feed at each start.

@@ -4,7 +4,6 @@
 //! how it fares. Whatever goes wrong, a panic even, is logged, counted and tried again: nothing but a
 //! stop, or the end of the journal, ends the task.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +91,9 @@ impl Task {
             let attempt = AssertUnwindSafe(self.connect_and_read())
                 .catch_unwind()
                 .await;
-            let why = match attempt.unwrap_or_else(|panic| End::Failed(panicked(&*panic))) {
+            let why = match attempt
+                .unwrap_or_else(|panic| End::Failed(Error::panicked("this subscription", &*panic)))
+            {
                 End::Stopped => break Ended::Stopped,
                 End::JournalClosed => break Ended::JournalClosed,
                 End::Replaced(next, delivered) => {
@@ -177,7 +178,13 @@ impl Task {
         let idle_timeout = connection.source.idle_timeout(self.topic.name());
         let began = connection.source.central().began();
         let id = self.feed.id();
-        let succession = Succession::of(&connection, &self.source, &self.topic, id);
+        let succession = Succession::of(
+            connection.lease,
+            &connection.source,
+            &self.source,
+            &self.topic,
+            id,
+        );
         let session = Session {
             socket: connection.socket,
             liveness: Liveness::new(&settings, idle_timeout, began, Instant::now()),
@@ -213,18 +220,6 @@ impl Task {
             why: why.clone(),
         });
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::broken(
-        Cause::Panicked,
-        format!(
-            "this subscription failed by a mistake in central-forwarder: {}",
-            text.unwrap_or("no message")
-        ),
-    )
 }
 
 /// One of the subscriptions whose tries are spread.

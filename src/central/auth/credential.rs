@@ -8,11 +8,11 @@ use crate::central::error::Error;
 use crate::config::secret::Secret;
 use crate::frame::Timestamp;
 
-/// What Central lets us in with.
+/// A key or an access token.
 #[derive(Clone, Debug)]
 pub(crate) struct Credential {
     pub(crate) secret: Secret,
-    /// Differs for each that a keeper has held.
+    /// Differs for each credential that a store has held.
     pub(crate) serial: u64,
     pub(crate) issued: Option<SystemTime>,
     pub(crate) expires: Option<SystemTime>,
@@ -43,8 +43,19 @@ pub(crate) struct Renewed {
     pub(crate) secret: Secret,
     pub(crate) issued: Option<SystemTime>,
     pub(crate) expires: Option<SystemTime>,
-    /// When to ask again.
+    /// When to renew it.
     pub(crate) due: SystemTime,
+}
+
+impl Renewed {
+    pub(crate) fn into_credential(self, serial: u64) -> Credential {
+        Credential {
+            secret: self.secret,
+            serial,
+            issued: self.issued,
+            expires: self.expires,
+        }
+    }
 }
 
 /// How the credential of a subscription fares. No field holds the credential.

@@ -1,257 +1,186 @@
-//! Holds a credential and renews it: once for all who wait, and no sooner again than a backoff
-//! allows.
-//!
-//! No task of its own does this. Each subscription that uses the credential attends to it, and
-//! whoever comes first when it is due does the work for all.
+//! The handle of a credential that subscriptions share. Its task, which does the renewing, is in
+//! `refresh`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::credential::{Credential, CredentialStatus, Renewed};
-use super::key::KeyRenewer;
-use super::token::TokenRenewer;
-use crate::central::backoff_policy::BackoffPolicy;
-use crate::central::error::Error;
-use crate::central::settings::Settings;
+use super::credential::{Credential, CredentialStatus};
+use crate::central::error::{Cause, Error};
 use crate::frame::Timestamp;
 
-/// A clock that is set, or a machine that slept, is noticed at the latest after this.
-const LONGEST_SLEEP: Duration = Duration::from_secs(600);
-
-/// Between two renewals that were asked for because Central refused a credential that the renewal
-/// then calls valid: those who wait for one must not each ask anew.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
-
-#[derive(Debug)]
-pub(crate) enum Renewer {
-    Key(Box<KeyRenewer>),
-    Token(Box<TokenRenewer>),
-}
-
+/// What is known of a credential.
 #[derive(Clone, Debug, Default)]
-struct Held {
-    credential: Option<Credential>,
-    due: Option<SystemTime>,
-    failure: Option<Error>,
+pub(super) struct Snapshot {
+    /// `None`: the first access token has not been requested yet, or could not be had.
+    pub(super) credential: Option<Credential>,
+    /// When it is renewed, or its renewal is tried again.
+    pub(super) due: Option<SystemTime>,
+    /// Why the last renewal failed.
+    pub(super) failure: Option<Error>,
 }
 
+impl Snapshot {
+    pub(super) fn is_due(&self) -> bool {
+        is_past(self.due)
+    }
+
+    /// 0: there is no credential.
+    fn serial(&self) -> u64 {
+        self.credential.as_ref().map_or(0, |known| known.serial)
+    }
+}
+
+/// What a subscription asks of the refresh task.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) reason: Reason,
+    pub(super) reply: oneshot::Sender<Result<Credential, Error>>,
+}
+
+/// Why a renewal is requested.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reason {
+    Due,
+    /// Central refused the credential with this serial, or it has expired; 0: there is none yet.
+    Replace(u64),
+}
+
+/// When the refresh task is to ask for a token: at the latest when somebody connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BeforeUse {
+    /// A key is used as it is: Central gives the next one only once this one has expired.
+    Nothing,
+    /// A token that is due is renewed first.
+    RenewIfDue,
+}
+
+/// A key or access token that all subscriptions with the same secret share. Dropping the last handle
+/// ends the refresh task.
 #[derive(Debug)]
 pub(crate) struct CredentialStore {
-    renewer: Renewer,
-    settings: Settings,
-    held: watch::Sender<Held>,
-    pace: Mutex<Pace>,
-}
-
-#[derive(Debug)]
-struct Pace {
-    backoff: BackoffPolicy,
-    not_before: Option<Instant>,
-}
-
-/// Why a renewal is wanted.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    Due,
-    /// Central refused the credential of this serial; 0: there is none.
-    InPlaceOf(u64),
+    before_use: BeforeUse,
+    snapshot: watch::Receiver<Snapshot>,
+    requests: mpsc::Sender<Request>,
+    /// How many connections were opened with it and are still up.
+    connections: watch::Sender<usize>,
 }
 
 impl CredentialStore {
-    pub(crate) fn new(renewer: Renewer, first: Option<Renewed>, settings: &Settings) -> Arc<Self> {
-        let held = match first {
-            None => Held::default(),
-            Some(first) => Held {
-                due: Some(first.due),
-                credential: Some(credential(&first, 1)),
-                failure: None,
-            },
-        };
-        Arc::new(Self {
-            renewer,
-            settings: *settings,
-            held: watch::Sender::new(held),
-            pace: Mutex::new(Pace {
-                backoff: BackoffPolicy::new(settings),
-                not_before: None,
-            }),
-        })
-    }
-
-    pub(crate) fn status(&self) -> CredentialStatus {
-        let held = self.held.borrow();
-        let credential = held.credential.as_ref();
-        CredentialStatus {
-            issued: credential.and_then(|known| known.issued).map(timestamp),
-            expires: credential.and_then(|known| known.expires).map(timestamp),
-            due: held.due.map(timestamp),
-            failure: held.failure.clone(),
+    pub(super) fn new(
+        before_use: BeforeUse,
+        snapshot: watch::Receiver<Snapshot>,
+        requests: mpsc::Sender<Request>,
+        connections: watch::Sender<usize>,
+    ) -> Self {
+        Self {
+            before_use,
+            snapshot,
+            requests,
+            connections,
         }
     }
 
-    /// Of the credential that is held; 0: there is none.
-    pub(crate) fn serial(&self) -> u64 {
-        let held = self.held.borrow();
-        held.credential.as_ref().map_or(0, |known| known.serial)
+    pub(crate) fn status(&self) -> CredentialStatus {
+        let snapshot = self.snapshot.borrow();
+        let credential = snapshot.credential.as_ref();
+        CredentialStatus {
+            issued: credential.and_then(|known| known.issued).map(timestamp),
+            expires: credential.and_then(|known| known.expires).map(timestamp),
+            due: snapshot.due.map(timestamp),
+            failure: snapshot.failure.clone(),
+        }
     }
 
+    /// Whether `secret` is the current credential.
     pub(crate) fn holds(&self, secret: &str) -> bool {
-        let held = self.held.borrow();
-        held.credential
-            .as_ref()
-            .is_some_and(|known| known.expose() == secret)
+        let snapshot = self.snapshot.borrow();
+        let credential = snapshot.credential.as_ref();
+        credential.is_some_and(|known| known.expose() == secret)
     }
 
     /// The current credential; a token that is due is renewed first.
     ///
     /// # Errors
     /// There is none, and none can be had.
-    pub(crate) async fn take(&self) -> Result<Credential, Error> {
-        let held = self.held.borrow().clone();
-        match held.credential {
-            Some(credential) if matches!(self.renewer, Renewer::Key(_)) => Ok(credential),
-            Some(credential) if held.due.is_some_and(|due| due > SystemTime::now()) => {
-                Ok(credential)
-            }
-            Some(credential) if !is_past(credential.expires) => {
-                // The old one holds a little longer.
-                Ok(self.renew(Wanted::Due).await.unwrap_or(credential))
-            }
-            Some(credential) => self.renew(Wanted::InPlaceOf(credential.serial)).await,
-            None => self.renew(Wanted::InPlaceOf(0)).await,
+    pub(crate) async fn get(&self) -> Result<Credential, Error> {
+        let snapshot = self.snapshot.borrow().clone();
+        let Some(credential) = snapshot.credential else {
+            return self.request(Reason::Replace(0)).await;
+        };
+        let is_fresh = snapshot.due.is_some_and(|due| due > SystemTime::now());
+        if self.before_use == BeforeUse::Nothing || is_fresh {
+            return Ok(credential);
         }
+        if is_past(credential.expires) {
+            return self.request(Reason::Replace(credential.serial)).await;
+        }
+        // Where the renewal fails, the old token still works for a while.
+        Ok(self.request(Reason::Due).await.unwrap_or(credential))
     }
 
-    /// Another credential than one that Central refused; the same one if it is called valid.
+    /// The credential that takes the place of one that Central refused. It is the same one if Central
+    /// says that it is valid.
     ///
     /// # Errors
     /// None can be had.
-    pub(crate) async fn in_place_of(&self, refused: &Credential) -> Result<Credential, Error> {
-        self.renew(Wanted::InPlaceOf(refused.serial)).await
+    pub(crate) async fn replace(&self, refused: &Credential) -> Result<Credential, Error> {
+        self.request(Reason::Replace(refused.serial)).await
     }
 
-    /// Renews whenever it is due, until another credential than this is held.
-    pub(crate) async fn attend(&self, serial: u64) {
-        let mut held = self.held.subscribe();
-        loop {
-            let due = {
-                let held = held.borrow_and_update();
-                if held
-                    .credential
-                    .as_ref()
-                    .is_some_and(|known| known.serial != serial)
-                {
-                    return;
-                }
-                held.due
-            };
-            let wait = due.map_or(LONGEST_SLEEP, |due| {
-                due.duration_since(SystemTime::now())
-                    .unwrap_or_default()
-                    .min(LONGEST_SLEEP)
-            });
-            tokio::select! {
-                () = sleep(wait) => {}
-                // The sender is our own.
-                _ = held.changed() => continue,
-            }
-            if is_past(due) {
-                // What went wrong is told, and when it is tried again stands in `held`.
-                // Large, and seldom: every connection waits here.
-                let _ = Box::pin(self.renew(Wanted::Due)).await;
-            }
-        }
-    }
-
-    async fn renew(&self, wanted: Wanted) -> Result<Credential, Error> {
-        let mut pace = self.pace.lock().await;
-        let held = self.held.borrow().clone();
-        if let Some(outcome) = settled(&held, wanted, pace.not_before) {
-            return outcome;
-        }
-        let renewed = match &self.renewer {
-            Renewer::Key(key) => key.renew(held.credential.as_ref(), &self.settings).await,
-            // A tenant's token is made from that of its provider, which is kept the same way.
-            Renewer::Token(token) => Box::pin(token.renew(&self.settings)).await,
+    async fn request(&self, reason: Reason) -> Result<Credential, Error> {
+        let ended = || {
+            Error::broken(
+                Cause::Panicked,
+                "the task that renews credentials has ended",
+            )
         };
-        match renewed {
-            Ok(renewed) => {
-                pace.backoff.got_on();
-                pace.not_before = Some(Instant::now() + SHORTEST_PAUSE);
-                Ok(self.hold(&renewed, held.credential))
-            }
-            Err(why) => {
-                let pause = pace.backoff.after(&why);
-                pace.not_before = Some(Instant::now() + pause);
-                self.failed(&why, pause);
-                Err(why)
-            }
-        }
-    }
-
-    fn hold(&self, renewed: &Renewed, before: Option<Credential>) -> Credential {
-        let serial = before.as_ref().map_or(0, |before| before.serial);
-        let credential = match before {
-            Some(before) if before.expose() == renewed.secret.expose().trim() => before,
-            _ => credential(renewed, serial + 1),
-        };
-        self.held.send_replace(Held {
-            credential: Some(credential.clone()),
-            due: Some(renewed.due),
-            failure: None,
-        });
-        credential
-    }
-
-    fn failed(&self, why: &Error, pause: Duration) {
-        let what = match self.renewer {
-            Renewer::Key(_) => "the key",
-            Renewer::Token(_) => "the access token",
-        };
-        if matches!(why, Error::Refused { .. }) {
-            tracing::error!(?pause, "{what} cannot be renewed: {why}");
-        } else {
-            tracing::warn!(?pause, "{what} is not renewed yet: {why}");
-        }
-        self.held.send_modify(|held| {
-            held.due = Some(SystemTime::now() + pause);
-            held.failure = Some(why.clone());
-        });
+        let (reply, answer) = oneshot::channel();
+        let request = Request { reason, reply };
+        self.requests.send(request).await.map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 
-/// What another who waited has brought about meanwhile, or a backoff forbids to ask for.
-fn settled(
-    held: &Held,
-    wanted: Wanted,
-    not_before: Option<Instant>,
-) -> Option<Result<Credential, Error>> {
-    let credential = held.credential.clone();
-    match wanted {
-        Wanted::Due if !is_past(held.due) => credential.map(Ok),
-        Wanted::Due => None,
-        Wanted::InPlaceOf(serial) => match credential {
-            Some(other) if other.serial != serial => Some(Ok(other)),
-            credential => {
-                not_before.filter(|not_before| *not_before > Instant::now())?;
-                match (&held.failure, credential) {
-                    (Some(why), _) => Some(Err(why.clone())),
-                    (None, credential) => credential.map(Ok),
-                }
-            }
-        },
+/// Held by each connection that is up: while there is one, the credential is renewed when it is due.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    store: Arc<CredentialStore>,
+    /// Of the credential that the connection was opened with.
+    serial: u64,
+}
+
+impl Lease {
+    pub(crate) fn new(store: Arc<CredentialStore>, credential: &Credential) -> Self {
+        store.connections.send_if_modified(|connections| {
+            *connections += 1;
+            *connections == 1
+        });
+        Self {
+            store,
+            serial: credential.serial,
+        }
+    }
+
+    /// Ready when there is another credential than the one that the connection was opened with.
+    pub(crate) async fn replaced(&self) {
+        let mut snapshot = self.store.snapshot.clone();
+        let replaced =
+            snapshot.wait_for(|now| now.credential.is_some() && now.serial() != self.serial);
+        if replaced.await.is_err() {
+            // The refresh task has ended: there will be no other credential.
+            std::future::pending().await
+        }
     }
 }
 
-fn credential(renewed: &Renewed, serial: u64) -> Credential {
-    Credential {
-        secret: renewed.secret.clone(),
-        serial,
-        issued: renewed.issued,
-        expires: renewed.expires,
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.store.connections.send_if_modified(|connections| {
+            *connections -= 1;
+            *connections == 0
+        });
     }
 }
 

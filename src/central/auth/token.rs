@@ -47,11 +47,11 @@ impl TokenRenewer {
         match self {
             Self::Own(client) => client.grant(settings).await,
             Self::Tenant { client, provider } => {
-                let token = provider.take().await?;
+                let token = provider.get().await?;
                 let asked = client.exchange(settings, token.expose()).await;
                 if matches!(asked, Err(Error::Refused { .. })) {
                     // It may be the provider's token that is no good any more.
-                    let other = provider.in_place_of(&token).await?;
+                    let other = provider.replace(&token).await?;
                     if other.serial != token.serial {
                         return client.exchange(settings, other.expose()).await;
                     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::central::auth::credential_store::Lease;
 use crate::central::backoff_policy::BackoffPolicy;
 use crate::central::source::{Connection, Source};
 use crate::config::Topic;
@@ -42,32 +43,21 @@ pub(crate) enum Step {
 }
 
 impl Succession {
-    /// For a connection to `topic` that the newest of `sources` should have.
+    /// For a connection of `source` to `topic`, which the newest of `sources` replaces.
     pub(crate) fn of(
-        connection: &Connection,
+        lease: Lease,
+        source: &Arc<Source>,
         sources: &watch::Receiver<Arc<Source>>,
         topic: &Topic,
         subscription: &SubscriptionId,
     ) -> Self {
-        let keeper = Arc::clone(&connection.keeper);
-        let serial = connection.credential.serial;
         // A token is renewed every few minutes, and outlives its connection: New Central keeps its
         // events while we reconnect.
         let is_token = matches!(topic.stream, Stream::New { .. });
-        let another_key = async move {
-            let mut serial = serial;
-            loop {
-                keeper.attend(serial).await;
-                if !is_token {
-                    return;
-                }
-                serial = keeper.serial();
-            }
-        };
-        let another_config = changed(sources.clone(), Arc::clone(&connection.source));
+        let another_config = changed(sources.clone(), Arc::clone(source));
         let wanted = async move {
             tokio::select! {
-                () = another_key => {}
+                () = lease.replaced(), if !is_token => {}
                 () = another_config => {}
             }
         };
