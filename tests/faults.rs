@@ -293,7 +293,12 @@ async fn a_truncated_frame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_of_a_kind_that_websocket_does_not_know() {
     for generation in [Classic, New] {
-        a_connection_that_ends(generation, "unknown-frame", "Central sent nonsense").await;
+        a_connection_that_ends(
+            generation,
+            "unknown-frame",
+            "Central sent invalid WebSocket data",
+        )
+        .await;
     }
 }
 
@@ -444,7 +449,7 @@ async fn a_kill_is_told_as_a_gap_and_nothing_is_missing_but_in_it() {
         ("acme".into(), TOPIC.into())
     );
     assert_eq!(gap["attempts"], 3, "two were refused");
-    assert!(text("why").contains("without a goodbye"), "{gap}");
+    assert!(text("why").contains("without a shutdown"), "{gap}");
     let (from, until) = (text("from"), text("until"));
     assert!(
         from <= killed && killed < until,

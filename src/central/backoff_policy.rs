@@ -1,4 +1,5 @@
-//! How long to wait after a failure towards Central, by what it was.
+//! How long to wait before the next try towards Central: longer after a refusal, which an operator has
+//! to mend.
 
 use std::time::Duration;
 
@@ -6,7 +7,6 @@ use super::error::Error;
 use super::settings::Settings;
 use crate::backoff::Backoff;
 
-/// Refusals have a slower curve of their own.
 #[derive(Debug)]
 pub(crate) struct BackoffPolicy {
     ordinary: Backoff,
@@ -21,18 +21,19 @@ impl BackoffPolicy {
         }
     }
 
-    /// What is tried has worked for so long: see [`Backoff::worked`].
-    pub(crate) fn worked(&mut self, held: Duration) {
+    /// The connection was up for so long: see [`Backoff::worked`].
+    pub(crate) fn worked_for(&mut self, held: Duration) {
         self.ordinary.worked(held);
         self.refused.worked(held);
     }
 
-    /// What is tried has got something done: its failures are forgotten.
-    pub(crate) fn got_on(&mut self) {
+    /// It has succeeded: its failures are forgotten.
+    pub(crate) fn succeeded(&mut self) {
         self.ordinary.got_on();
         self.refused.got_on();
     }
 
+    /// The wait after one more failure.
     pub(crate) fn after(&mut self, why: &Error) -> Duration {
         let (backoff, asked) = match why {
             Error::Refused { .. } => (&mut self.refused, None),

@@ -1,4 +1,4 @@
-//! What a subscription has counted since it was made.
+//! What a subscription counts, from its start on.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -21,11 +21,11 @@ pub(crate) struct Counters {
     /// Microseconds since the epoch; 0 before the first frame.
     last_frame: AtomicI64,
     failures: [AtomicU64; Cause::ALL.len()],
-    turns: AtomicU64,
-    waits: AtomicBool,
+    iterations: AtomicU64,
+    waiting: AtomicBool,
 }
 
-/// A look at the counters.
+/// The counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Binary frames that the journal took.
@@ -33,26 +33,26 @@ pub struct Counts {
     pub bytes: u64,
     /// Text frames, which carry no event and are ignored.
     pub text_frames: u64,
-    /// Frames that were read but not stored: the journal was full until we had to stop, or they are
-    /// larger than it takes.
+    /// Frames that were read but not stored: the journal was full until the subscription stopped, or
+    /// the frame is larger than a journal record may be.
     pub abandoned: u64,
-    /// Frames that came twice and were stored once: over two connections while one took over from
-    /// the other, or with the id of an earlier `CloudEvent`.
+    /// Frames that came twice and were stored once: over both connections of a handover, or with the
+    /// id of an earlier `CloudEvent`.
     pub duplicates: u64,
-    /// Connections that came about.
+    /// Connections that were opened.
     pub connections: u64,
     pub gaps: Gaps,
     pub last_frame: Option<Timestamp>,
-    /// Connections that ended or did not come about, by cause; causes that never occurred are left
+    /// Connections that failed or could not be opened, by cause. Causes that never occurred are left
     /// out.
     pub failures: BTreeMap<Cause, u64>,
 }
 
-/// The times in which nobody was connected, and that are over.
+/// The gaps that are over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
     pub count: u64,
-    /// How long they lasted, all together.
+    /// How long they lasted in all.
     pub time: Duration,
     pub last: Option<Gap>,
 }
@@ -92,19 +92,20 @@ impl Counters {
         self.failures[cause as usize].fetch_add(1, Relaxed);
     }
 
-    /// The task that reads has come round once more.
-    pub(crate) fn turn(&self) {
-        self.turns.fetch_add(1, Relaxed);
+    /// The read loop has run once more.
+    pub(crate) fn iterated(&self) {
+        self.iterations.fetch_add(1, Relaxed);
     }
 
-    /// The task that reads waits for room in the journal, or no longer.
-    pub(crate) fn waits(&self, waits: bool) {
-        self.waits.store(waits, Relaxed);
+    /// Whether the read loop waits for room in the journal.
+    pub(crate) fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Relaxed);
     }
 
-    pub(crate) fn turns(&self) -> Option<u64> {
-        let waits = self.waits.load(Relaxed);
-        (!waits).then(|| self.turns.load(Relaxed))
+    /// Runs of the read loop; `None` while it waits for room in the journal.
+    pub(crate) fn iterations(&self) -> Option<u64> {
+        let waiting = self.waiting.load(Relaxed);
+        (!waiting).then(|| self.iterations.load(Relaxed))
     }
 
     pub(crate) fn snapshot(&self) -> Counts {

@@ -1,17 +1,17 @@
-//! Why there is no connection, split by what follows from it.
+//! Why there is no connection, by what the subscription does about it.
 
 use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
-/// Why there is no connection to Central, or no longer one. No message holds a secret.
+/// Why a connection could not be opened, or ended. No message holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// An operator must act. Tried again all the same, slowly: what is switched on in Central, or a
-    /// new key in a file, is then found without a restart.
+    /// An operator must act. It is tried again all the same, slowly: a topic that was enabled in
+    /// Central, or a new key in a file, is then found without a restart.
     #[error("{reason}")]
     Refused { reason: String },
-    /// Central works but does not want us now.
+    /// Central works, but does not accept the connection now.
     #[error("{reason}")]
     Later {
         reason: String,
@@ -57,14 +57,14 @@ impl Error {
     }
 }
 
-/// What ended a connection or kept it from coming about: the key by which reconnects are counted.
+/// What ended a connection or kept it from being opened. Reconnects are counted by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
-    /// No address, no route, nobody listening, no answer to the TCP handshake.
+    /// No address, no route, no listener, or no answer to the TCP handshake.
     Unreachable,
     /// The TLS handshake failed for another reason than the certificate.
     Tls,
-    /// No answer to the WebSocket handshake, or none that makes sense.
+    /// No answer to the WebSocket handshake, or an invalid one.
     Handshake,
     /// [`Error::Refused`].
     Refused,
@@ -72,15 +72,15 @@ pub enum Cause {
     Later,
     /// Central closed with a close frame.
     Closed,
-    /// The connection ended without one.
+    /// The connection ended without a close frame.
     Dropped,
-    /// No data for longer than the topic is ever silent.
+    /// No data for longer than the topic's idle timeout.
     Silent,
     /// A ping was not answered on a connection that had answered one before.
     Unanswered,
-    /// What came was not WebSocket, or larger than a frame may be.
+    /// Invalid WebSocket data, or a frame that is too large.
     Protocol,
-    /// A mistake in this program, which cost this subscription its connection and no other.
+    /// A bug in this program, which ended the connection of this subscription alone.
     Panicked,
 }
 

@@ -1,8 +1,8 @@
-//! The times in which a subscription was down: what Central sent then cannot be had any more.
+//! The times in which a subscription was not connected: what Central sent then is lost.
 //!
-//! Whether a subscription is up or since when it is down is also kept in a small file, so that a gap
-//! that the end of the process has part in is known at the next start. After a crash the file still
-//! says that it was up; the newest frame in the journal then says until when.
+//! A small file says whether the subscription is up, or since when it is down, so that a gap over the
+//! end of the process is known at the next start. After a crash the file still says that it was up;
+//! the gap then begins with the newest frame in the journal.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,83 +21,88 @@ const KEPT_BY_NEW_CENTRAL: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-enum Record {
-    Up { at: i64 },
-    Down(Down),
+enum SavedState {
+    /// Microseconds since the epoch.
+    Up {
+        at: i64,
+    },
+    Down(Outage),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Down {
+struct Outage {
+    /// Microseconds since the epoch.
     from: i64,
     why: String,
 }
 
-/// Keeps account of one subscription's gaps.
+/// The gaps of one subscription.
 #[derive(Debug)]
-pub(super) struct Outages {
+pub(super) struct GapTracker {
     subscription: SubscriptionId,
     file: Option<PathBuf>,
-    down: Option<Down>,
+    /// `None`: it is up, or was never up.
+    down: Option<Outage>,
     /// Tries since it is down.
     attempts: u32,
-    /// It was up once, in this run or before.
+    /// It was up once, in this run or an earlier one.
     was_up: bool,
 }
 
-impl Outages {
-    /// Begins with what the run before has left.
-    pub(super) fn begin(subscription: SubscriptionId, central: &Central) -> Self {
+impl GapTracker {
+    /// Begins with what the last run has saved.
+    pub(crate) fn load(subscription: SubscriptionId, central: &Central) -> Self {
         let name = format!("{}@{}", subscription.account(), subscription.stream());
         let name = name.replace('/', "+");
         let file = central
             .state_dir()
             .map(|folder| folder.join("subscriptions").join(name));
-        let mut outages = Self {
+        let mut gaps = Self {
             subscription,
             file,
             down: None,
             attempts: 0,
             was_up: false,
         };
-        let Some(record) = outages.read() else {
-            return outages;
+        let Some(saved) = gaps.read() else {
+            return gaps;
         };
-        outages.was_up = true;
-        outages.down = Some(match record {
-            Record::Down(down) => down,
-            Record::Up { at } => Down {
+        gaps.was_up = true;
+        gaps.down = Some(match saved {
+            SavedState::Down(outage) => outage,
+            SavedState::Up { at } => Outage {
                 from: central.last_received().map_or(at, |last| last.0.max(at)),
-                why: "central-forwarder ended without a goodbye (crash, kill or power)".to_owned(),
+                why: "central-forwarder ended without a shutdown (crash, kill or power failure)"
+                    .to_owned(),
             },
         });
-        outages
+        gaps
     }
 
-    /// It is connected. Gives back the gap that ends with that.
-    pub(super) async fn up(&mut self) -> Option<Gap> {
+    /// It is connected. Returns the gap that ends now.
+    pub(super) async fn connected(&mut self) -> Option<Gap> {
         self.attempts = self.attempts.saturating_add(1);
         let gap = self.gap(Timestamp::now());
         self.was_up = true;
         self.down = None;
         self.attempts = 0;
-        self.keep(Record::Up {
+        self.save(SavedState::Up {
             at: Timestamp::now().0,
         })
         .await;
         gap
     }
 
-    /// A connection has ended, that was last known to work at `last_heard`; without that, it did not
-    /// come about.
-    pub(super) async fn failed(&mut self, why: &Error, last_heard: Option<Timestamp>) {
-        let Some(from) = last_heard else {
+    /// A connection has ended whose peer was last alive at `last_alive`; `None`: it could not be opened.
+    pub(super) async fn failed(&mut self, why: &Error, last_alive: Option<Timestamp>) {
+        let Some(from) = last_alive else {
             self.attempts = self.attempts.saturating_add(1);
             return;
         };
         self.went_down(from, why.to_string()).await;
     }
 
-    /// We end, for now. Gives back the gap so far; the next start goes on from here.
+    /// The process ends. Returns the gap so far; the next run continues it.
     pub(super) async fn stopped(&mut self) -> Option<Gap> {
         let now = Timestamp::now();
         let gap = self.gap(now);
@@ -108,7 +113,7 @@ impl Outages {
         gap
     }
 
-    /// Nobody wants it any more.
+    /// The subscription is no longer in the config.
     pub(super) async fn forget(&mut self) {
         if let Some(file) = self.file.take() {
             self.on_disk(move || match std::fs::remove_file(file) {
@@ -120,42 +125,42 @@ impl Outages {
     }
 
     fn gap(&self, until: Timestamp) -> Option<Gap> {
-        let down = self.down.as_ref()?;
-        let seconds = until.0.saturating_sub(down.from);
+        let outage = self.down.as_ref()?;
+        let micros = until.0.saturating_sub(outage.from);
         let is_new = matches!(self.subscription.stream(), Stream::New { .. });
-        if is_new && seconds < i64::try_from(KEPT_BY_NEW_CENTRAL.as_micros()).unwrap_or(i64::MAX) {
+        if is_new && micros < i64::try_from(KEPT_BY_NEW_CENTRAL.as_micros()).unwrap_or(i64::MAX) {
             return None;
         }
         Some(Gap {
             subscription: self.subscription.clone(),
-            from: Timestamp(down.from),
+            from: Timestamp(outage.from),
             until,
-            why: down.why.clone(),
+            why: outage.why.clone(),
             attempts: self.attempts,
         })
     }
 
     async fn went_down(&mut self, from: Timestamp, why: String) {
-        let down = Down { from: from.0, why };
-        self.down = Some(down.clone());
+        let outage = Outage { from: from.0, why };
+        self.down = Some(outage.clone());
         self.attempts = 0;
-        self.keep(Record::Down(down)).await;
+        self.save(SavedState::Down(outage)).await;
     }
 
-    fn read(&self) -> Option<Record> {
+    fn read(&self) -> Option<SavedState> {
         let text = match state_files::read(self.file.as_ref()?) {
             Ok(text) => text?,
             Err(error) => {
-                tracing::warn!(subscription = %self.subscription, %error, "cannot read since when it was down");
+                tracing::warn!(subscription = %self.subscription, %error, "cannot read whether the subscription was up");
                 return None;
             }
         };
         serde_json::from_str(&text).ok()
     }
 
-    async fn keep(&self, record: Record) {
+    async fn save(&self, state: SavedState) {
         if let Some(file) = self.file.clone() {
-            self.on_disk(move || state_files::replace_soon(&file, &serde_json::to_vec(&record)?))
+            self.on_disk(move || state_files::replace_soon(&file, &serde_json::to_vec(&state)?))
                 .await;
         }
     }
@@ -169,7 +174,7 @@ impl Outages {
         };
         tracing::warn!(
             subscription = %self.subscription,
-            "cannot note whether it is up, so that a gap over the next start may not be told: {failure}"
+            "cannot save whether the subscription is up, so that a gap over the next start may not be reported: {failure}"
         );
     }
 }
@@ -190,17 +195,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_gap_is_told_when_it_is_over_and_only_then() {
+    async fn a_gap_is_reported_when_it_is_over_and_only_then() {
         let central = Central::new(None, None, Settings::default());
-        let mut outages = Outages::begin(classic(), &central);
-        outages.failed(&lost(), None).await;
-        assert_eq!(outages.up().await, None, "it had nothing to miss yet");
-        outages.failed(&lost(), Some(Timestamp(5))).await;
-        outages.failed(&Error::refused("no"), None).await;
-        let gap = outages.up().await.unwrap();
+        let mut gaps = GapTracker::load(classic(), &central);
+        gaps.failed(&lost(), None).await;
+        assert_eq!(gaps.connected().await, None, "it had nothing to miss yet");
+        gaps.failed(&lost(), Some(Timestamp(5))).await;
+        gaps.failed(&Error::refused("no"), None).await;
+        let gap = gaps.connected().await.unwrap();
         assert_eq!((gap.from, gap.attempts), (Timestamp(5), 2));
         assert_eq!(gap.why, "it broke");
-        assert_eq!(outages.up().await, None);
+        assert_eq!(gaps.connected().await, None);
     }
 
     #[tokio::test]
@@ -209,39 +214,39 @@ mod tests {
         let begin = |last: Option<i64>| {
             let last = last.map(Timestamp);
             let central = Central::new(Some(folder.path()), last, Settings::default());
-            Outages::begin(classic(), &central)
+            GapTracker::load(classic(), &central)
         };
         let mut first = begin(None);
-        assert_eq!(first.up().await, None);
+        assert_eq!(first.connected().await, None);
         // A crash: the newest frame says until when it was there.
         let late = Timestamp::now().0 + 1_000_000;
-        let gap = begin(Some(late)).up().await.unwrap();
+        let gap = begin(Some(late)).connected().await.unwrap();
         assert_eq!(gap.from, Timestamp(late));
-        assert!(gap.why.contains("without a goodbye"));
+        assert!(gap.why.contains("without a shutdown"));
         // Down, and then stopped.
         let mut second = begin(None);
-        second.up().await;
+        second.connected().await;
         second.failed(&lost(), Some(Timestamp(7))).await;
         let gap = second.stopped().await.unwrap();
         assert_eq!((gap.from, gap.attempts), (Timestamp(7), 0));
-        let gap = begin(None).up().await.unwrap();
+        let gap = begin(None).connected().await.unwrap();
         assert!(gap.why.contains("was stopped") && gap.from > Timestamp(7));
         let mut third = begin(None);
-        third.up().await;
+        third.connected().await;
         third.forget().await;
-        assert_eq!(begin(None).up().await, None);
+        assert_eq!(begin(None).connected().await, None);
     }
 
     #[tokio::test]
     async fn new_central_keeps_its_events_for_a_while() {
         let central = Central::new(None, None, Settings::default());
         let stream = Stream::parse("new/a/v1/b").unwrap();
-        let mut outages = Outages::begin(SubscriptionId::new("globex", stream), &central);
-        outages.up().await;
+        let mut gaps = GapTracker::load(SubscriptionId::new("globex", stream), &central);
+        gaps.connected().await;
         let minutes = |minutes: i64| Timestamp(Timestamp::now().0 - minutes * 60_000_000);
-        outages.failed(&lost(), Some(minutes(14))).await;
-        assert_eq!(outages.up().await, None);
-        outages.failed(&lost(), Some(minutes(16))).await;
-        assert!(outages.up().await.is_some());
+        gaps.failed(&lost(), Some(minutes(14))).await;
+        assert_eq!(gaps.connected().await, None);
+        gaps.failed(&lost(), Some(minutes(16))).await;
+        assert!(gaps.connected().await.is_some());
     }
 }

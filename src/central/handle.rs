@@ -1,4 +1,4 @@
-//! What others may know and ask of a subscription.
+//! What others may ask of a subscription: its state, its counters, to stop.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum State {
 }
 
 impl State {
-    /// Why Central refuses us, if an operator must act.
+    /// Why Central refuses the subscription, if an operator must act.
     #[must_use]
     pub fn refusal(&self) -> Option<&Error> {
         match self {
@@ -43,7 +43,7 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     Stopped,
-    /// There is nowhere to put frames any more.
+    /// Frames cannot be stored any more.
     JournalClosed,
 }
 
@@ -74,24 +74,24 @@ impl Handle {
         self.counters.snapshot()
     }
 
-    /// How the key or token fares. With a `failure` the subscription may be up, and is still not
-    /// ready for long.
+    /// How the renewal of the key or token fares. After a `failure` the subscription may still be up,
+    /// but it cannot be opened again once the credential has expired.
     #[must_use]
     pub fn credential(&self) -> CredentialStatus {
         self.source.borrow().credential()
     }
 
-    /// The account has changed. A connection that is up is replaced: the next one is up before it is
-    /// closed.
+    /// The account has changed. A connection that is up is replaced, and closed only once its successor
+    /// is up.
     pub fn replace(&self, source: Arc<Source>) {
         self.source.send_replace(source);
     }
 
-    /// Goes up while it is connected, with each frame and at least with each ping; `None` while it
-    /// waits for room in the journal.
+    /// A number that grows while the subscription is connected, with each frame and at least with each
+    /// ping; `None` while it waits for room in the journal.
     #[must_use]
-    pub fn turns(&self) -> Option<u64> {
-        self.counters.turns()
+    pub fn progress(&self) -> Option<u64> {
+        self.counters.iterations()
     }
 
     /// Asks the task to close its connection and end.

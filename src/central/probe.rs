@@ -1,4 +1,4 @@
-//! One try of an account, for somebody who wants to know whether it works.
+//! Tries an account once, for `check --connect`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,20 +14,20 @@ use super::shared::Central;
 use super::source::Source;
 use crate::config::{Access, Account};
 
-/// Connects to each topic of an account once, side by side, and leaves again. Frames that come
-/// meanwhile are not kept: Central sends a copy of its own to each connection, so that a forwarder
-/// that runs misses nothing. For the same reason another subscriber id than that of the config is
-/// used.
+/// Connects to each topic of an account once, all at the same time, and disconnects again.
+///
+/// A forwarder that runs misses nothing: Classic Central sends its frames to each connection, and for
+/// New Central the probe is a subscriber of its own. Frames that arrive meanwhile are dropped.
 ///
 /// # Errors
-/// What stood in the way, for each topic that cannot be had.
+/// The reason for each topic that cannot be connected.
 pub async fn probe(
     name: &str,
     account: &Account,
     state_dir: Option<&Path>,
 ) -> Result<String, String> {
     let mut account = account.clone();
-    // A renewed key is known from the state folder; a subscriber id must not be.
+    // The probe needs the renewed key that is kept in `state_dir`, but its own subscriber id.
     let state_dir = match &mut account.access {
         Access::Classic(_) => state_dir,
         Access::New(access) => {
@@ -43,14 +43,14 @@ pub async fn probe(
         let source = std::sync::Arc::clone(&source);
         let tried = async move {
             let mut connection = source.connect(topic).await?;
-            let goodbye = CloseFrame {
+            let close_frame = CloseFrame {
                 code: CloseCode::Normal,
                 reason: "".into(),
             };
-            // It has shown what was to be shown.
+            // The probe has succeeded, however the close ends.
             let _ = timeout(
                 settings.close_timeout,
-                connection.socket.close(Some(goodbye)),
+                connection.socket.close(Some(close_frame)),
             )
             .await;
             Ok::<_, Error>(())
@@ -58,7 +58,7 @@ pub async fn probe(
         async move { (topic.name(), tried.await) }
     });
     let mut connected = Vec::new();
-    // What stands in the way is mostly the same for all.
+    // Most topics fail for the same reason.
     let mut failed: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (topic, outcome) in join_all(tries).await {
         match outcome {

@@ -1,4 +1,4 @@
-//! How long things may take, and how large they may be.
+//! Deadlines and limits of subscriptions.
 
 use std::time::Duration;
 
@@ -6,8 +6,7 @@ use crate::backoff::Curve;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Deadlines and bounds of a subscription. The defaults are what the daemon uses; tests shorten
-/// them.
+/// Deadlines and limits of a subscription. The daemon uses the defaults; tests shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// For the name, and again for each of its addresses: 10 s.
@@ -16,29 +15,29 @@ pub struct Settings {
     pub tls_timeout: Duration,
     /// From the request to the whole answer: 20 s.
     pub handshake_timeout: Duration,
-    /// Between two pings of ours: 20 s, below the idle limits of common load balancers.
+    /// Between two pings that we send: 20 s, below the idle timeouts of common load balancers.
     pub ping_interval: Duration,
-    /// From a ping to any sign of life, once the peer has shown that it answers pings: 20 s.
+    /// From a ping to the next message, once the connection has answered a ping: 20 s.
     pub pong_timeout: Duration,
-    /// Without data for so long, the connection is given up; `None`: its topic's default.
+    /// A connection without data for so long is given up; `None`: the topic's default.
     pub idle_timeout: Option<Duration>,
-    /// For the closing handshake, and for an append that a full journal holds up when we stop: 3 s.
+    /// For the closing handshake, and for an append that waits for room in the journal at a stop: 3 s.
     pub close_timeout: Duration,
     /// The largest message that is accepted: 64 MiB. Central's limit is not known.
     pub max_frame_bytes: usize,
-    /// How long a key of Classic Central lasts: 7 days (documented by HPE).
+    /// How long a key of Classic Central is valid: 7 days (documented by HPE).
     pub key_lifetime: Duration,
-    /// For how long a connection that has a successor is read on, so that nothing falls between the
+    /// How long a connection is read on once its successor is up, so that no frame is lost between the
     /// two: 2 s.
     pub overlap: Duration,
-    /// Handshakes with one host that are under way at a time, of all subscriptions: 64.
+    /// Handshakes with one host at a time, of all subscriptions: 64.
     pub handshakes: usize,
-    /// How far the tries of many subscriptions are spread: so much for each of them, 5 ms. A thousand
-    /// that lose their connections at once come back within 5 s and their backoff.
+    /// The tries of all subscriptions are spread over so much for each of them: 5 ms. A thousand that
+    /// lose their connections at once come back within 5 s and their backoff.
     pub spread: Duration,
     /// Between tries: 1 s, doubling up to 60 s, first again after a connection of 60 s.
     pub backoff: Curve,
-    /// Between tries while Central refuses us: 30 s, doubling up to 10 minutes.
+    /// Between tries while Central refuses the subscription: 30 s, doubling up to 10 minutes.
     pub refused_backoff: Curve,
 }
 
@@ -72,12 +71,12 @@ impl Default for Settings {
     }
 }
 
-/// How long a Classic topic may be silent before its connection is taken for dead.
+/// How long a topic of Classic Central may be silent before its connection is given up.
 ///
 /// Monitoring sends statistics about every 5 minutes, presence each device every 60 s, apprf the
-/// sessions of the past 15 minutes (documented by HPE): three periods or more are no accident. The
-/// others send when something happens, which on a quiet site may take days; there pings and TCP find
-/// a dead peer, and this is only the last net.
+/// sessions of the past 15 minutes (documented by HPE): a silence of three periods is no accident. The
+/// others send when something happens, which on a quiet site may take days; there pings and TCP
+/// keep-alive find a dead peer, and this is the last resort.
 #[must_use]
 pub(crate) fn idle_timeout(topic: &str) -> Duration {
     match topic {

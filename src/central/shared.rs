@@ -1,4 +1,4 @@
-//! What the subscriptions of the whole process share.
+//! What all subscriptions of the process share.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,23 +14,23 @@ use super::auth::registry::Registry;
 use super::settings::Settings;
 use crate::frame::Timestamp;
 
-/// Bounds the tries of all subscriptions together, keeps what outlives a run, and lets accounts that
-/// have the same key or client share its renewal. One for a process.
+/// Limits the tries of all subscriptions together, and lets accounts with the same key or client share
+/// its renewal. One for a process.
 #[derive(Debug)]
 pub struct Central {
     settings: Settings,
     began: Instant,
     state_dir: Option<PathBuf>,
     last_received: Option<Timestamp>,
-    /// By host: one that does not answer must not keep us from the others.
+    /// By host: one that does not answer must not hold up the others.
     handshakes: Mutex<HashMap<String, Weak<Semaphore>>>,
     subscriptions: AtomicU32,
-    credentials: Registry,
+    credentials: Arc<Registry>,
 }
 
 impl Central {
-    /// Without a `state_dir` renewed keys, subscriber ids and times of gaps last as long as the process.
-    /// `last_received` is when the newest frame was received that the run before has left.
+    /// Renewed keys, subscriber ids and the times of gaps are kept in `state_dir`; without it, they last
+    /// as long as the process. `last_received` is when the newest frame in the journal was received.
     #[must_use]
     pub fn new(
         state_dir: Option<&Path>,
@@ -44,7 +44,7 @@ impl Central {
             last_received,
             handshakes: Mutex::default(),
             subscriptions: AtomicU32::new(0),
-            credentials: Registry::default(),
+            credentials: Arc::new(Registry::new(state_dir, &settings)),
         })
     }
 
@@ -64,11 +64,11 @@ impl Central {
         self.last_received
     }
 
-    pub(crate) fn credentials(&self) -> &Registry {
+    pub(crate) fn credentials(&self) -> &Arc<Registry> {
         &self.credentials
     }
 
-    /// What bounds the handshakes with one host.
+    /// Limits the handshakes with one host.
     pub(crate) fn handshakes(&self, host: &str) -> Arc<Semaphore> {
         let mut hosts = self
             .handshakes
@@ -83,15 +83,15 @@ impl Central {
         semaphore
     }
 
-    pub(crate) fn joined(&self) {
+    pub(crate) fn subscription_started(&self) {
         self.subscriptions.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn left(&self) {
+    pub(crate) fn subscription_ended(&self) {
         self.subscriptions.fetch_sub(1, Relaxed);
     }
 
-    /// A random wait that keeps many subscriptions from trying at once.
+    /// A random wait, so that many subscriptions do not try at once.
     pub(crate) fn spread(&self) -> Duration {
         let all = self
             .settings

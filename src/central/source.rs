@@ -1,7 +1,7 @@
 //! What the subscriptions of one account share.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::http::{HeaderMap, StatusCode};
@@ -10,45 +10,38 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use url::Url;
 
+use super::auth::account_credential::AccountCredential;
 use super::auth::credential::{Credential, CredentialStatus};
-use super::auth::credential_store::{CredentialStore, Lease};
-use super::connect::dial::{Endpoint, Stream, authority};
+use super::auth::credential_store::Lease;
+use super::connect::dial::{Endpoint, Stream};
 use super::connect::http::{Answer, Failure, Transport};
 use super::connect::{classic, handshake, new};
 use super::error::{Cause, Error};
 use super::settings::{Settings, idle_timeout};
 use super::shared::Central;
 use super::state_files;
-use crate::config::secret::Secret;
-use crate::config::{self, Access, Account, NewAccess, Proxy, Topic};
+use crate::config::{Access, Account, NewAccess, Topic};
 use crate::tls::Unusable;
 
-/// One account of Central: where it is, how it is entered, how long things may take.
+/// One account of Central: its endpoint, its credential, its deadlines.
 pub struct Source {
     central: Arc<Central>,
     endpoint: Endpoint,
     generation: Generation,
+    credential: AccountCredential,
     handshakes: Arc<Semaphore>,
     idle_timeout: Option<Duration>,
 }
 
 enum Generation {
-    Classic(Box<Classic>),
+    Classic {
+        /// Path and query.
+        target: String,
+        user_name: Option<String>,
+    },
     New {
-        token: Arc<CredentialStore>,
         subscriber_id: String,
     },
-}
-
-struct Classic {
-    /// Path and query.
-    target: String,
-    user_name: Option<String>,
-    /// The config's key, and the current one.
-    key: Mutex<(Secret, Arc<CredentialStore>)>,
-    /// For another key in the file.
-    endpoint: Url,
-    transport: Transport,
 }
 
 /// A WebSocket of Central.
@@ -60,7 +53,7 @@ pub(crate) struct Connection {
 }
 
 impl Source {
-    /// `name` is the account's in the config.
+    /// `name` is the account's in the config. Must be called within a runtime.
     ///
     /// # Errors
     /// The CA file or the proxy cannot be used, or TLS as a whole.
@@ -69,7 +62,8 @@ impl Source {
         if account.tls.insecure {
             tracing::warn!(
                 host = endpoint.authority(),
-                "tls.verify = false: whoever answers is taken for Central and gets the key"
+                "tls.verify = false: the certificate is not checked, so that any server that answers in Central's \
+                 place gets the key or token"
             );
         }
         let transport = Transport {
@@ -77,20 +71,11 @@ impl Source {
             proxy: account.proxy.clone(),
         };
         let generation = match &account.access {
-            Access::Classic(access) => Generation::Classic(Box::new(Classic {
-                target: target(&account.endpoint),
+            Access::Classic(access) => Generation::Classic {
+                target: path_and_query(&account.endpoint),
                 user_name: access.username.clone(),
-                key: Mutex::new((
-                    access.key.clone(),
-                    key(central, &account.endpoint, &transport, &access.key),
-                )),
-                endpoint: account.endpoint.clone(),
-                transport,
-            })),
+            },
             Access::New(access) => Generation::New {
-                token: central
-                    .credentials()
-                    .token(&transport, access, central.settings()),
                 subscriber_id: subscriber_id(central, name, access),
             },
         };
@@ -99,6 +84,7 @@ impl Source {
             handshakes: central.handshakes(endpoint.authority()),
             endpoint,
             generation,
+            credential: AccountCredential::new(central.credentials(), account, transport),
             idle_timeout: account.idle_timeout.or(central.settings().idle_timeout),
         })
     }
@@ -116,16 +102,13 @@ impl Source {
     }
 
     pub(crate) fn credential(&self) -> CredentialStatus {
-        match &self.generation {
-            Generation::Classic(classic) => lock(&classic.key).1.status(),
-            Generation::New { token, .. } => token.status(),
-        }
+        self.credential.status()
     }
 
     /// One try to subscribe to `topic`; a second one with another key or token if Central refuses the
     /// first.
     pub(crate) async fn connect(self: &Arc<Self>, topic: &Topic) -> Result<Connection, Error> {
-        let credentials = self.credentials().await?;
+        let credentials = self.credential.store().await?;
         let credential = credentials.get().await?;
         let connection = |credential: &Credential, socket| Connection {
             socket,
@@ -189,12 +172,11 @@ impl Source {
         credential: &Credential,
     ) -> Result<(String, HeaderMap), Error> {
         Ok(match &self.generation {
-            Generation::Classic(account) => {
-                let user_name = account.user_name.as_deref();
-                let headers = classic::headers(credential, topic.name(), user_name)?;
-                (account.target.clone(), headers)
+            Generation::Classic { target, user_name } => {
+                let headers = classic::headers(credential, topic.name(), user_name.as_deref())?;
+                (target.clone(), headers)
             }
-            Generation::New { subscriber_id, .. } => {
+            Generation::New { subscriber_id } => {
                 (new::target(topic), new::headers(credential, subscriber_id)?)
             }
         })
@@ -203,75 +185,34 @@ impl Source {
     fn refusal(&self, topic: &Topic, answer: &Answer, credential: &Credential) -> Error {
         let secrets = [credential.expose()];
         match &self.generation {
-            Generation::Classic(_) => classic::refusal(topic.name(), answer, &secrets),
+            Generation::Classic { .. } => classic::refusal(topic.name(), answer, &secrets),
             Generation::New { .. } => new::refusal(topic, answer, &secrets),
         }
     }
-
-    /// The key or token. A key that stands in a file is read again, so that a new one needs no restart.
-    async fn credentials(&self) -> Result<Arc<CredentialStore>, Error> {
-        let classic = match &self.generation {
-            Generation::New { token, .. } => return Ok(Arc::clone(token)),
-            Generation::Classic(classic) => classic,
-        };
-        let (known, store) = lock(&classic.key).clone();
-        let before = known.clone();
-        let seed = tokio::task::spawn_blocking(move || known.read_again())
-            .await
-            .map_err(|stopped| Error::refused(stopped.to_string()))?
-            .map_err(|unreadable| Error::refused(format!("the key: {unreadable}")))?;
-        if seed == before {
-            return Ok(store);
-        }
-        // A renewed key that was written into the file it came from is no other key.
-        let store = if store.holds(seed.expose().trim()) {
-            store
-        } else {
-            key(&self.central, &classic.endpoint, &classic.transport, &seed)
-        };
-        *lock(&classic.key) = (seed, Arc::clone(&store));
-        Ok(store)
-    }
 }
 
-fn lock(
-    key: &Mutex<(Secret, Arc<CredentialStore>)>,
-) -> std::sync::MutexGuard<'_, (Secret, Arc<CredentialStore>)> {
-    key.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn target(url: &Url) -> String {
+fn path_and_query(url: &Url) -> String {
     match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     }
 }
 
-fn key(
-    central: &Central,
-    endpoint: &Url,
-    transport: &Transport,
-    seed: &Secret,
-) -> Arc<CredentialStore> {
-    let (state_dir, settings) = (central.state_dir(), central.settings());
-    let credentials = central.credentials();
-    credentials.key(endpoint, transport, seed, state_dir, settings)
-}
-
-/// An id that cannot be kept would silently take part of the feed at each start.
-fn subscriber_id(central: &Central, account: &str, access: &config::NewAccess) -> String {
+/// The subscriber id of an account. An id that changes at each start would miss the events that Central
+/// keeps for the one before.
+fn subscriber_id(central: &Central, account: &str, access: &NewAccess) -> String {
     if let Some(id) = &access.subscriber_id {
         return id.clone();
     }
     if central.state_dir().is_none() {
         tracing::warn!(
             account,
-            "there is no state_dir: Central takes each start of this program for a new subscriber, \
-             unless subscriber_id is set"
+            "without state_dir or subscriber_id, Central takes each start of this program for a new \
+             subscriber"
         );
     }
     state_files::subscriber_id(central.state_dir(), account).unwrap_or_else(|error| {
-        tracing::error!(account, %error, "the subscriber id cannot be kept");
+        tracing::error!(account, %error, "cannot save the subscriber id: Central takes the next start for a new subscriber");
         state_files::new_subscriber_id()
     })
 }

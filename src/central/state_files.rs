@@ -6,10 +6,10 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-pub(crate) const ONLY_US: u32 = 0o600;
-pub(crate) const ONLY_US_FOLDER: u32 = 0o700;
+pub(crate) const OWNER_ONLY: u32 = 0o600;
+pub(crate) const OWNER_ONLY_FOLDER: u32 = 0o700;
 
-/// The id that was kept for an account, or a new one that is kept from now on.
+/// The subscriber id that is kept for an account; if there is none, a new one is made and kept.
 pub(crate) fn subscriber_id(state_dir: Option<&Path>, account: &str) -> io::Result<String> {
     let Some(folder) = state_dir else {
         return Ok(new_subscriber_id());
@@ -21,7 +21,7 @@ pub(crate) fn subscriber_id(state_dir: Option<&Path>, account: &str) -> io::Resu
         return Ok(kept.trim().to_owned());
     }
     let id = new_subscriber_id();
-    replace(&path, id.as_bytes(), ONLY_US)?;
+    replace(&path, id.as_bytes(), OWNER_ONLY)?;
     Ok(id)
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn new_subscriber_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// `None`: there is no such file.
+/// `None`: the file does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -38,12 +38,12 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// The same without waiting for the disk, for what a loss of power may undo.
+/// Replaces a file without waiting for the disk: a power failure may bring the old contents back.
 pub(crate) fn replace_soon(path: &Path, contents: &[u8]) -> io::Result<()> {
-    write_beside(path, contents, ONLY_US).and_then(|(_, new)| fs::rename(new, path))
+    write_beside(path, contents, OWNER_ONLY).and_then(|(_, new)| fs::rename(new, path))
 }
 
-/// A reader sees the old contents or the new ones, also after a loss of power.
+/// Replaces a file. A reader sees the old contents or the new ones, also after a power failure.
 pub(crate) fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let (file, new) = write_beside(path, contents, mode)?;
     file.sync_all()?;
@@ -55,7 +55,7 @@ fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<(File, Pa
     let folder = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new()
         .recursive(true)
-        .mode(ONLY_US_FOLDER)
+        .mode(OWNER_ONLY_FOLDER)
         .create(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = folder.join(format!(".{name}.new"));
@@ -63,7 +63,7 @@ fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<(File, Pa
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(ONLY_US)
+        .mode(OWNER_ONLY)
         .open(&new)?;
     file.write_all(contents)?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;

@@ -1,8 +1,8 @@
 //! The reconnect loop of one subscription.
 //!
-//! A [`Task`] keeps one topic of one account connected until it is told to stop; a [`Handle`] says
-//! how it fares. Whatever goes wrong, a panic even, is logged, counted and tried again: nothing but a
-//! stop, or the end of the journal, ends the task.
+//! A [`Task`] keeps one topic of one account connected until it is asked to stop; its [`Handle`] shows
+//! its state. Any failure, even a panic, is logged, counted and tried again: only a stop, or the end
+//! of the journal, ends the task.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep};
 use super::backoff_policy::BackoffPolicy;
 use super::counters::Counters;
 use super::error::{Cause, Error};
-use super::gaps::Outages;
-use super::session::handover::{Succession, changed};
-use super::session::ingest::Feed;
+use super::gaps::GapTracker;
+use super::session::handover::{Handover, changed};
+use super::session::ingest::Ingest;
 use super::session::liveness::Liveness;
-use super::session::{End, Session};
+use super::session::{Session, SessionEnd};
 use super::shared::Central;
 use super::source::{Connection, Source};
 use super::stop::Stop;
@@ -32,18 +32,17 @@ pub use super::counters::Counts;
 pub use super::handle::{Ended, Handle, State};
 pub use super::stop::Leave;
 
-/// One subscription: to be run on a task of its own.
+/// One subscription, to be run on a task of its own.
 #[derive(Debug)]
 pub struct Task {
     topic: Topic,
     source: watch::Receiver<Arc<Source>>,
-    feed: Feed,
+    ingest: Ingest,
     state: watch::Sender<State>,
     stop: Arc<Stop>,
-    /// Has taken over from the connection before.
-    next: Option<Box<Connection>>,
-    outages: Outages,
-    /// Counts among those whose tries are spread.
+    /// The connection that has taken over from the last one.
+    successor: Option<Box<Connection>>,
+    gaps: GapTracker,
     _member: Member,
 }
 
@@ -56,7 +55,7 @@ pub fn new(account: &str, topic: Topic, source: Arc<Source>, appender: Appender)
     let (source, sources) = watch::channel(source);
     let counters = Arc::new(Counters::default());
     let stop = Arc::new(Stop::default());
-    let outages = Outages::begin(id.clone(), member.central());
+    let gaps = GapTracker::load(id.clone(), member.central());
     let handle = Handle {
         id: id.clone(),
         state: watched,
@@ -67,68 +66,56 @@ pub fn new(account: &str, topic: Topic, source: Arc<Source>, appender: Appender)
     let task = Task {
         topic,
         source: sources,
-        feed: Feed::new(id, appender, counters),
+        ingest: Ingest::new(id, appender, counters),
         state,
         stop,
-        next: None,
-        outages,
+        successor: None,
+        gaps,
         _member: member,
     };
     (handle, task)
 }
 
 impl Task {
-    /// Connects, reads and connects again, for ever.
+    /// Connects, reads and connects again until it is asked to stop.
     pub async fn run(mut self) -> Ended {
-        let central = Arc::clone(self.source.borrow().central());
-        let mut waits = BackoffPolicy::new(central.settings());
-        let mut wait = central.spread();
-        let ended = loop {
-            if !wait.is_zero() && !self.wait(wait).await {
-                break Ended::Stopped;
-            }
-            let began = Instant::now();
-            let attempt = AssertUnwindSafe(self.connect_and_read())
-                .catch_unwind()
-                .await;
-            let why = match attempt
-                .unwrap_or_else(|panic| End::Failed(Error::panicked("this subscription", &*panic)))
-            {
-                End::Stopped => break Ended::Stopped,
-                End::JournalClosed => break Ended::JournalClosed,
-                End::Replaced(next, delivered) => {
-                    self.feed.follows(delivered);
-                    self.next = Some(next);
-                    wait = Duration::ZERO;
-                    continue;
-                }
-                End::Failed(why) => why,
-            };
-            let held = self.held(began);
-            let last_heard = held.map(|_| self.feed.last_heard());
-            self.outages.failed(&why, last_heard).await;
-            waits.worked(held.unwrap_or_default());
-            wait = waits.after(&why) + central.spread();
-            self.report(&why, wait);
-        };
-        self.end().await;
+        let ended = self.reconnect().await;
+        self.report_last_gap().await;
         self.state.send_replace(State::Stopped);
-        tracing::info!(subscription = %self.feed.id(), ?ended, "subscription ended");
+        tracing::info!(subscription = %self.ingest.id(), ?ended, "subscription ended");
         ended
     }
 
-    async fn end(&mut self) {
-        match self.stop.leave() {
-            Leave::ForGood => self.outages.forget().await,
-            Leave::ForNow => {
-                let gap = self.outages.stopped().await;
-                // Without a journal there is nobody to tell.
-                let _ = self.feed.tell(gap).await;
+    async fn reconnect(&mut self) -> Ended {
+        let central = Arc::clone(self.source.borrow().central());
+        let mut backoff = BackoffPolicy::new(central.settings());
+        let mut wait = central.spread();
+        loop {
+            if !wait.is_zero() && !self.wait(wait).await {
+                return Ended::Stopped;
             }
+            let began = Instant::now();
+            let why = match self.attempt().await {
+                SessionEnd::Stopped => return Ended::Stopped,
+                SessionEnd::JournalClosed => return Ended::JournalClosed,
+                SessionEnd::Replaced(successor, delivered) => {
+                    self.ingest.follows(delivered);
+                    self.successor = Some(successor);
+                    wait = Duration::ZERO;
+                    continue;
+                }
+                SessionEnd::Failed(why) => why,
+            };
+            let connected_for = self.is_connected().then(|| began.elapsed());
+            let last_alive = connected_for.map(|_| self.ingest.last_alive());
+            self.gaps.failed(&why, last_alive).await;
+            backoff.worked_for(connected_for.unwrap_or_default());
+            wait = backoff.after(&why) + central.spread();
+            self.report_failure(&why, wait);
         }
     }
 
-    /// `false`: we are to stop. A changed account is tried at once.
+    /// `false`: it is to stop. A changed account is tried at once.
     async fn wait(&mut self, wait: Duration) -> bool {
         let known = Arc::clone(&self.source.borrow());
         tokio::select! {
@@ -138,60 +125,66 @@ impl Task {
         }
     }
 
-    /// One connection.
-    async fn connect_and_read(&mut self) -> End {
-        let connection = match self.next.take() {
-            Some(next) => next,
+    /// One connection. A panic ends it, and not the task.
+    async fn attempt(&mut self) -> SessionEnd {
+        let attempt = AssertUnwindSafe(self.connect_and_read()).catch_unwind();
+        attempt.await.unwrap_or_else(|panic| {
+            SessionEnd::Failed(Error::panicked("this subscription", &*panic))
+        })
+    }
+
+    async fn connect_and_read(&mut self) -> SessionEnd {
+        let connection = match self.successor.take() {
+            Some(successor) => successor,
             None => match self.connect().await {
                 Ok(connection) => connection,
                 Err(end) => return end,
             },
         };
-        self.feed.counters().connected();
-        self.feed.heard();
-        let gap = self.outages.up().await;
-        if self.feed.tell(gap).await.is_err() {
-            return End::JournalClosed;
+        self.ingest.counters().connected();
+        self.ingest.peer_alive();
+        let gap = self.gaps.connected().await;
+        if self.ingest.report_gap(gap).await.is_err() {
+            return SessionEnd::JournalClosed;
         }
         self.state.send_replace(State::Connected {
             since: Timestamp::now(),
         });
-        tracing::info!(subscription = %self.feed.id(), "connected");
+        tracing::info!(subscription = %self.ingest.id(), "connected");
         self.read(*connection).await
     }
 
-    async fn connect(&self) -> Result<Box<Connection>, End> {
+    async fn connect(&self) -> Result<Box<Connection>, SessionEnd> {
         self.state.send_replace(State::Connecting);
         let source = Arc::clone(&self.source.borrow());
-        // Large, and needed for a moment only.
+        // The future is large, and most of the time there is none.
         let connecting = Box::pin(source.connect(&self.topic));
         let connected = tokio::select! {
             biased;
-            () = self.stop.asked() => return Err(End::Stopped),
+            () = self.stop.asked() => return Err(SessionEnd::Stopped),
             connected = connecting => connected,
         };
-        connected.map(Box::new).map_err(End::Failed)
+        connected.map(Box::new).map_err(SessionEnd::Failed)
     }
 
-    async fn read(&mut self, connection: Connection) -> End {
-        let settings = *connection.source.settings();
-        let idle_timeout = connection.source.idle_timeout(self.topic.name());
-        let began = connection.source.central().began();
-        let id = self.feed.id();
-        let succession = Succession::of(
-            connection.lease,
-            &connection.source,
-            &self.source,
-            &self.topic,
-            id,
-        );
+    async fn read(&mut self, connection: Connection) -> SessionEnd {
+        let Connection {
+            socket,
+            lease,
+            source,
+        } = connection;
+        let settings = source.settings();
+        let idle_timeout = source.idle_timeout(self.topic.name());
+        let clock = source.central().began();
+        let id = self.ingest.id();
+        let handover = Handover::new(lease, &source, &self.source, &self.topic, id);
         let session = Session {
-            socket: connection.socket,
-            liveness: Liveness::new(&settings, idle_timeout, began, Instant::now()),
-            feed: &mut self.feed,
+            socket,
+            liveness: Liveness::new(settings, idle_timeout, clock, Instant::now()),
+            ingest: &mut self.ingest,
             stop: &self.stop,
-            succession,
-            noted: None,
+            handover,
+            delivered: None,
             overlap: settings.overlap,
             close_timeout: settings.close_timeout,
             write_timeout: settings.pong_timeout,
@@ -199,16 +192,14 @@ impl Task {
         session.run().await
     }
 
-    /// How long the connection held; `None`: there was none.
-    fn held(&self, began: Instant) -> Option<Duration> {
-        let was_connected = matches!(*self.state.borrow(), State::Connected { .. });
-        was_connected.then(|| began.elapsed())
+    fn is_connected(&self) -> bool {
+        matches!(*self.state.borrow(), State::Connected { .. })
     }
 
-    fn report(&self, why: &Error, wait: Duration) {
-        let subscription = self.feed.id();
+    fn report_failure(&self, why: &Error, wait: Duration) {
+        let subscription = self.ingest.id();
         let cause = why.cause();
-        self.feed.counters().failed(cause);
+        self.ingest.counters().failed(cause);
         if matches!(why, Error::Refused { .. }) || cause == Cause::Panicked {
             tracing::error!(%subscription, %cause, ?wait, "{why}");
         } else {
@@ -220,15 +211,26 @@ impl Task {
             why: why.clone(),
         });
     }
+
+    async fn report_last_gap(&mut self) {
+        match self.stop.leave() {
+            Leave::ForGood => self.gaps.forget().await,
+            Leave::ForNow => {
+                let gap = self.gaps.stopped().await;
+                // Where the journal is closed, the gap is lost: there is no other place for it.
+                let _ = self.ingest.report_gap(gap).await;
+            }
+        }
+    }
 }
 
-/// One of the subscriptions whose tries are spread.
+/// Counts a subscription among those whose tries are spread.
 #[derive(Debug)]
 struct Member(Arc<Central>);
 
 impl Member {
     fn new(central: Arc<Central>) -> Self {
-        central.joined();
+        central.subscription_started();
         Self(central)
     }
 
@@ -239,6 +241,6 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.0.left();
+        self.0.subscription_ended();
     }
 }

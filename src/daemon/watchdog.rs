@@ -79,7 +79,7 @@ fn reader(subscription: &subscription::Handle) -> Option<Pulse> {
     match *subscription.state().borrow() {
         State::Connected { since } => {
             let since = u64::try_from(since.0).unwrap_or_default();
-            subscription.turns().map(|turns| [since, turns, 0])
+            subscription.progress().map(|progress| [since, progress, 0])
         }
         State::BackingOff { until, .. } => overdue(until),
         // Each step of a try has its deadline.

@@ -19,14 +19,14 @@ pub(crate) struct Credential {
 }
 
 impl Credential {
-    /// As it stands in `Authorization`, behind a scheme if that is not empty.
+    /// The value of `Authorization`: the scheme, if it is not empty, and the credential.
     ///
     /// # Errors
-    /// [`Error::Refused`]: no header can hold it.
+    /// [`Error::Refused`]: it has characters that a header must not have.
     pub(crate) fn header(&self, scheme: &str) -> Result<HeaderValue, Error> {
         let text = format!("{scheme}{}", self.secret.expose().trim());
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Error::refused("the key or token holds characters that no header may hold")
+            Error::refused("the key or token has characters that an HTTP header must not have")
         })?;
         value.set_sensitive(true);
         Ok(value)
@@ -61,13 +61,13 @@ impl Renewed {
 /// How the credential of a subscription fares. No field holds the credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CredentialStatus {
-    /// From the key itself, or when the token was given; `None` where it cannot be known.
+    /// From the key itself, or when the token was received; `None`: the key does not say.
     pub issued: Option<Timestamp>,
     pub expires: Option<Timestamp>,
-    /// When it is renewed, or its renewal tried again.
+    /// When it is renewed, or its renewal is tried again.
     pub due: Option<Timestamp>,
-    /// Since it was last renewed, its renewal has failed for this reason: an operator may have to
-    /// act before it expires.
+    /// Why the last renewal failed, if it did: an operator may have to act before the credential
+    /// expires.
     pub failure: Option<Error>,
 }
 

@@ -170,7 +170,7 @@ impl Lease {
             snapshot.wait_for(|now| now.credential.is_some() && now.serial() != self.serial);
         if replaced.await.is_err() {
             // The refresh task has ended: there will be no other credential.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

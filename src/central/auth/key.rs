@@ -1,9 +1,8 @@
-//! The key of Classic Central: when it ends, and how the next one is had.
+//! The key of Classic Central: when it expires, and how the next one is fetched.
 //!
-//! A key is a JWT of which only the payload matters to us: it says since when the key is. It lasts
-//! seven days; Central then has a new one, and gives it to whoever shows the old one (documented by
-//! HPE). Before that the same call answers with the same key, so it is asked ever more often as the
-//! end comes near.
+//! A key is a JWT. Its payload says when it was issued, and it is valid for seven days. Central then
+//! has a new key and returns it to a request that shows the old one (documented by HPE). Until then
+//! the same request returns the same key, so it is sent more and more often as the expiry comes near.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +15,7 @@ use rand::{Rng, RngExt as _};
 use url::Url;
 
 use super::credential::{Credential, Renewed};
-use super::key_file::KeyStore;
+use super::key_file::KeyFile;
 use crate::central::connect::dial::authority;
 use crate::central::connect::http::{Answer, Transport};
 use crate::central::error::{Cause, Error};
@@ -26,23 +25,23 @@ use crate::config::secret::Secret;
 /// Documented by HPE.
 const VALIDATE: &str = "/streaming/token/validate";
 
-/// A key that does not say since when it is, is asked about so often.
+/// How often the current key is requested if the one that is known does not say when it was issued.
 const UNKNOWN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest pause between two questions once a key should have ended.
+/// The longest pause between two requests once a key should have expired.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(crate) struct KeyRenewer {
-    /// Where the current key is asked for.
+    /// Returns the current key.
     url: Url,
     transport: Transport,
-    store: KeyStore,
+    file: KeyFile,
 }
 
 impl KeyRenewer {
-    /// For streams at `endpoint`. Also the key to begin with: the newer of the seed and what was kept
-    /// of it.
+    /// For streams at `endpoint`. Also returns the first key: the newer of the seed and the renewed key
+    /// that an earlier run has kept.
     pub(crate) fn new(
         endpoint: &Url,
         transport: Transport,
@@ -50,9 +49,9 @@ impl KeyRenewer {
         state_dir: Option<&Path>,
         settings: &Settings,
     ) -> (Self, Renewed) {
-        let store = KeyStore::of(seed, state_dir);
-        let kept = store.read().unwrap_or_else(|error| {
-            tracing::error!(%error, "the renewed key cannot be read: using the one of the config");
+        let file = KeyFile::of(seed, state_dir);
+        let kept = file.read().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the renewed key: using the key of the config");
             None
         });
         let key = match kept {
@@ -61,9 +60,9 @@ impl KeyRenewer {
         };
         let first = described(key, settings.key_lifetime, SystemTime::now());
         let renewer = Self {
-            url: beside(endpoint),
+            url: validate_url(endpoint),
             transport,
-            store,
+            file,
         };
         (renewer, first)
     }
@@ -91,28 +90,28 @@ impl KeyRenewer {
                 now,
             ));
         }
-        self.keep(&key).await;
+        self.save(&key).await;
         tracing::info!(host = authority(&self.url), "Central has renewed the key");
         Ok(described(key, settings.key_lifetime, now))
     }
 
-    /// A key that is not kept is still good for this run.
-    async fn keep(&self, key: &Secret) {
-        let (store, key) = (self.store.clone(), key.clone());
-        let written = tokio::task::spawn_blocking(move || store.write(&key)).await;
+    /// Where the key cannot be kept, this run uses it all the same.
+    async fn save(&self, key: &Secret) {
+        let (file, key) = (self.file.clone(), key.clone());
+        let written = tokio::task::spawn_blocking(move || file.write(&key)).await;
         let failure = match written {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(stopped) => stopped.to_string(),
         };
         tracing::error!(
-            "the renewed key cannot be kept, so that the next start has to ask for it again: {failure}"
+            "cannot save the renewed key, so that the next start has to request it again: {failure}"
         );
     }
 }
 
-/// Where the host of an endpoint gives keys.
-fn beside(endpoint: &Url) -> Url {
+/// The address of the key request, at the host of an endpoint.
+fn validate_url(endpoint: &Url) -> Url {
     let mut url = endpoint.clone();
     let scheme = if url.scheme() == "wss" {
         "https"
@@ -173,9 +172,9 @@ fn described(key: Secret, lifetime: Duration, now: SystemTime) -> Renewed {
     }
 }
 
-/// When to ask for the next key: first in the last seventh of the lifetime, at a random time so that
-/// many do not ask at once; then each time when half of what is left has passed; then right after
-/// the end; then ever more seldom.
+/// When to request the next key: first in the last seventh of the lifetime, at a random time so that
+/// many forwarders do not ask at once; then each time half of the remaining time has passed; then
+/// right after the expiry; then less and less often.
 fn due(now: SystemTime, expires: SystemTime, lifetime: Duration, rng: &mut impl Rng) -> SystemTime {
     let lead = lifetime / 7;
     let shortest = lifetime / 10_000;
@@ -194,12 +193,12 @@ fn due(now: SystemTime, expires: SystemTime, lifetime: Duration, rng: &mut impl 
 fn is_newer(key: &Secret, other: &Secret) -> bool {
     match (issued(key.expose()), issued(other.expose())) {
         (Some(key), Some(other)) => key > other,
-        // A key that was renewed is the newer one, where nothing else can be known.
+        // Without the times, the renewed key is taken for the newer one.
         _ => true,
     }
 }
 
-/// Since when a key is: `creation_date` (documented by HPE) or `Created` (seen in a client), in
+/// When a key was issued: `creation_date` (documented by HPE) or `Created` (seen in a client), in
 /// seconds since 1970.
 fn issued(key: &str) -> Option<SystemTime> {
     let payload = key.trim().split('.').nth(1)?;
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_says_since_when_it_is() {
+    fn a_key_says_when_it_was_issued() {
         let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(
             issued(&key(r#"{"creation_date":1700000000}"#)),
@@ -256,30 +255,30 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_far_future_has_no_end_that_is_known() {
+    fn a_key_of_the_far_future_has_no_known_expiry() {
         let secret = Secret::literal(key(r#"{"creation_date":9223372036854774784}"#));
         let described = described(secret, 7 * DAY, SystemTime::now());
         assert!(described.issued.is_some() && described.expires.is_none());
     }
 
     #[test]
-    fn the_next_key_is_asked_for_in_the_seventh_day_and_right_after_its_end() {
+    fn the_next_key_is_requested_in_the_seventh_day_and_right_after_the_expiry() {
         let rng = &mut SmallRng::seed_from_u64(7);
         let issued = UNIX_EPOCH + 1000 * DAY;
         let expires = issued + 7 * DAY;
         let mut now = issued;
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         for _ in 0..40 {
             let next = due(now, expires, 7 * DAY, rng);
             assert!(next > now);
-            asked.push(next);
+            requests.push(next);
             now = next;
         }
-        assert!(asked[0] > issued + 6 * DAY && asked[0] <= expires - DAY / 2);
-        let after = asked.iter().position(|asked| *asked > expires).unwrap();
+        assert!(requests[0] > issued + 6 * DAY && requests[0] <= expires - DAY / 2);
+        let after = requests.iter().position(|time| *time > expires).unwrap();
         assert!(after < 12, "{after}");
-        assert!(asked[after] < expires + DAY / 100);
-        assert!(asked[39] > asked[38] + LONGEST_PAUSE / 2);
+        assert!(requests[after] < expires + DAY / 100);
+        assert!(requests[39] > requests[38] + LONGEST_PAUSE / 2);
     }
 
     #[test]
@@ -303,10 +302,10 @@ mod tests {
         let of = |day: u64| key(&format!("{{\"creation_date\":{}}}", day * 86_400));
         let seed = Secret::literal(of(10));
         assert_eq!(begin(&seed), of(10));
-        let store = KeyStore::of(&seed, Some(folder.path()));
-        store.write(&Secret::given(of(17))).unwrap();
+        let file = KeyFile::of(&seed, Some(folder.path()));
+        file.write(&Secret::given(of(17))).unwrap();
         assert_eq!(begin(&seed), of(17));
-        store.write(&Secret::given(of(3))).unwrap();
+        file.write(&Secret::given(of(3))).unwrap();
         assert_eq!(begin(&seed), of(10));
         assert_eq!(begin(&Secret::literal(of(11))), of(11));
     }

@@ -5,7 +5,6 @@
 //! are all answered by it. A backoff keeps failed renewals apart.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
@@ -109,6 +108,7 @@ impl RefreshTask {
     /// Runs until nobody has a handle any more.
     pub(super) async fn run(mut self) {
         loop {
+            let (until_due, is_in_use) = (self.until_due(), self.is_in_use());
             tokio::select! {
                 biased;
                 request = self.requests.recv() => match request {
@@ -116,7 +116,7 @@ impl RefreshTask {
                     None => return,
                 },
                 changed = self.connections.changed() => if changed.is_err() { return },
-                () = sleep(self.until_due()), if self.is_in_use() => self.renew_if_due().await,
+                () = sleep(until_due), if is_in_use => self.renew_if_due().await,
             }
         }
     }
@@ -177,7 +177,7 @@ impl RefreshTask {
         let renewed = AssertUnwindSafe(renewal).catch_unwind().await;
         match renewed.unwrap_or_else(|panic| Err(Error::panicked("the renewal", &*panic))) {
             Ok(renewed) => {
-                self.backoff.got_on();
+                self.backoff.succeeded();
                 self.not_before = Some(Instant::now() + SHORTEST_PAUSE);
                 Ok(self.publish(renewed, current))
             }
@@ -271,18 +271,21 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_leads_to_one_renewal_for_all_who_wait() {
         let (renewer, requests) = token_endpoint("3600").await;
-        let (store, task) = new(renewer, None, &Settings::default());
+        let first = Renewed {
+            secret: Secret::literal("t0"),
+            issued: None,
+            expires: None,
+            due: SystemTime::now() + Duration::from_secs(3600),
+        };
+        let (store, task) = new(renewer, Some(first), &Settings::default());
         let task = tokio::spawn(task.run());
-        let first = join_all((0..SUBSCRIPTIONS).map(|_| store.get())).await;
+        let refused = store.get().await.unwrap();
+        assert_eq!(requests.load(Ordering::Relaxed), 0);
+        let others = join_all((0..SUBSCRIPTIONS).map(|_| store.replace(&refused))).await;
         assert_eq!(requests.load(Ordering::Relaxed), 1);
-        let refused = first[0].as_ref().unwrap();
-        let others = join_all((0..SUBSCRIPTIONS).map(|_| store.replace(refused))).await;
-        assert_eq!(requests.load(Ordering::Relaxed), 2);
-        assert!(
-            others
-                .iter()
-                .all(|other| other.as_ref().unwrap().expose() == "t2")
-        );
+        for other in others {
+            assert_eq!(other.unwrap().expose(), "t1");
+        }
         drop(store);
         let ended = timeout(TIMEOUT, task).await;
         ended.expect("the task ends with its last handle").unwrap();

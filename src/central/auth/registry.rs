@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hasher as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::task::JoinSet;
@@ -23,8 +23,12 @@ use crate::config::secret::Secret;
 use crate::config::{NewAccess, Proxy};
 
 /// One for a process. A credential leaves it when its last user drops it.
-#[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<Inner>);
+#[derive(Debug)]
+pub(crate) struct Registry {
+    state_dir: Option<PathBuf>,
+    settings: Settings,
+    inner: Mutex<Inner>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -34,6 +38,15 @@ struct Inner {
 }
 
 impl Registry {
+    /// Renewed keys are kept in `state_dir`; without it, they last as long as the process.
+    pub(crate) fn new(state_dir: Option<&Path>, settings: &Settings) -> Self {
+        Self {
+            state_dir: state_dir.map(Path::to_owned),
+            settings: *settings,
+            inner: Mutex::default(),
+        }
+    }
+
     /// The key of Classic Central that begins with `seed`, for streams at `endpoint`. Must be called
     /// within a runtime.
     pub(crate) fn key(
@@ -41,12 +54,11 @@ impl Registry {
         endpoint: &Url,
         transport: &Transport,
         seed: &Secret,
-        state_dir: Option<&Path>,
-        settings: &Settings,
     ) -> Arc<CredentialStore> {
         let parts = [&authority(endpoint), seed.expose().trim()];
-        self.get_or_begin(identity(transport, "key", &parts), settings, || {
+        self.get_or_begin(identity(transport, "key", &parts), || {
             let transport = transport.clone();
+            let (state_dir, settings) = (self.state_dir.as_deref(), &self.settings);
             let (key, first) = KeyRenewer::new(endpoint, transport, seed, state_dir, settings);
             (Renewer::Key(Box::new(key)), Some(first))
         })
@@ -54,12 +66,7 @@ impl Registry {
 
     /// The access tokens of a client of New Central. Those of a provider's tenant are exchanged for the
     /// provider's own, which all its tenants share. Must be called within a runtime.
-    pub(crate) fn token(
-        &self,
-        transport: &Transport,
-        access: &NewAccess,
-        settings: &Settings,
-    ) -> Arc<CredentialStore> {
+    pub(crate) fn token(&self, transport: &Transport, access: &NewAccess) -> Arc<CredentialStore> {
         let client = |url: &Url| Client {
             url: url.clone(),
             transport: transport.clone(),
@@ -69,7 +76,7 @@ impl Registry {
         let begin = |url: &Url, renewer: TokenRenewer| {
             let (id, secret) = (&access.client_id, &access.client_secret);
             let parts = [url.as_str(), id.expose().trim(), secret.expose().trim()];
-            self.get_or_begin(identity(transport, "token", &parts), settings, || {
+            self.get_or_begin(identity(transport, "token", &parts), || {
                 (Renewer::Token(Box::new(renewer)), None)
             })
         };
@@ -85,17 +92,16 @@ impl Registry {
     fn get_or_begin(
         &self,
         identity: u128,
-        settings: &Settings,
         make: impl FnOnce() -> (Renewer, Option<Renewed>),
     ) -> Arc<CredentialStore> {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.look_at_ended_tasks();
         if let Some(store) = inner.stores.get(&identity).and_then(Weak::upgrade) {
             return store;
         }
         inner.stores.retain(|_, store| store.strong_count() > 0);
         let (renewer, first) = make();
-        let (store, task) = refresh::new(renewer, first, settings);
+        let (store, task) = refresh::new(renewer, first, &self.settings);
         inner.tasks.spawn(task.run());
         let store = Arc::new(store);
         inner.stores.insert(identity, Arc::downgrade(&store));

@@ -10,6 +10,7 @@ use reqwest::RequestBuilder;
 use url::Url;
 
 use super::credential::Renewed;
+use super::credential_store::CredentialStore;
 use crate::central::connect::dial::authority;
 use crate::central::connect::http::{Answer, Transport};
 use crate::central::error::{Cause, Error};

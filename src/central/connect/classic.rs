@@ -1,4 +1,4 @@
-//! Classic Central: what the handshake says, and what its refusals mean.
+//! Classic Central: the headers of the handshake, and what its refusals mean.
 
 use hyper::http::StatusCode;
 use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -10,13 +10,13 @@ use crate::central::error::Error;
 const TOPIC: HeaderName = HeaderName::from_static("topic");
 const USER_NAME: HeaderName = HeaderName::from_static("username");
 
-/// What Central answers, with status 400, where the topic is switched off (documented by HPE).
+/// The body of status 400 where the topic is not enabled (documented by HPE).
 const UNSUBSCRIBED: &str = "unsubscribed topic";
 
-/// The headers that Central wants besides those of every WebSocket handshake (documented by HPE).
+/// The headers that Central requires besides those of every WebSocket handshake (documented by HPE).
 ///
 /// # Errors
-/// [`Error::Refused`]: a value that no header can hold.
+/// [`Error::Refused`]: a value has characters that a header must not have.
 pub(crate) fn headers(
     key: &Credential,
     topic: &str,
@@ -31,10 +31,10 @@ pub(crate) fn headers(
     Ok(headers)
 }
 
-/// What follows from an answer that is not an upgrade.
+/// The error for an answer that is not an upgrade.
 ///
-/// 401 and 400 are documented by HPE. Limits are not published, so 429 and every server error are
-/// taken for "later" (inferred).
+/// 401 and 400 are documented by HPE. Limits are not published, so 429 and every server error count as
+/// [`Error::Later`] (inferred).
 pub(crate) fn refusal(topic: &str, answer: &Answer, secrets: &[&str]) -> Error {
     let said = answer.said(secrets);
     if answer.is_later() {
@@ -45,8 +45,8 @@ pub(crate) fn refusal(topic: &str, answer: &Answer, secrets: &[&str]) -> Error {
     }
     Error::refused(match answer.status {
         StatusCode::UNAUTHORIZED => format!(
-            "Central refused the key ({said}): it is wrong or has expired; a key is good for 7 days, \
-             the current one stands on the Streaming API page of Central"
+            "Central refused the key ({said}): it is wrong or has expired; a key is valid for 7 days, \
+             copy the current one from the Streaming API page of Central"
         ),
         StatusCode::BAD_REQUEST if said.to_ascii_lowercase().contains(UNSUBSCRIBED) => format!(
             "Central does not stream the topic {topic} to this account ({said}): enable the topic on \
@@ -61,8 +61,11 @@ pub(crate) fn refusal(topic: &str, answer: &Answer, secrets: &[&str]) -> Error {
 }
 
 fn value(what: &str, text: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(text)
-        .map_err(|_| Error::refused(format!("{what} holds characters that no header may hold")))
+    HeaderValue::from_str(text).map_err(|_| {
+        Error::refused(format!(
+            "{what} has characters that an HTTP header must not have"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_must_do_is_said() {
+    fn a_refusal_says_what_the_operator_must_do() {
         for (status, said, hint) in [
             (401, "", "has expired"),
             (
@@ -104,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_heals_by_itself_is_tried_again_when_central_says() {
+    fn a_temporary_refusal_keeps_the_time_that_central_asks_for() {
         for status in [429, 500, 502, 503, 504] {
             let Error::Later { retry_after, .. } = refused(status, "") else {
                 panic!("{status} must be tried again");

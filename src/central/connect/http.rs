@@ -128,7 +128,7 @@ fn failed(host: &str, error: &reqwest::Error) -> Error {
     Error::broken(Cause::Handshake, text)
 }
 
-/// BackoffPolicy for an exchange while the connection does the work for it.
+///Waits for an exchange while the connection does the work for it.
 pub(crate) async fn drive<T>(
     exchange: impl Future<Output = Result<T, Failure>>,
     connection: impl Future<Output = hyper::Result<()>>,

@@ -1,4 +1,4 @@
-//! New Central: what the handshake says, and what its refusals mean.
+//! New Central: path and headers of the handshake, and what its refusals mean.
 
 use hyper::http::StatusCode;
 use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -34,17 +34,18 @@ pub(crate) fn target(topic: &Topic) -> String {
 }
 
 /// # Errors
-/// [`Error::Refused`]: a value that no header can hold.
+/// [`Error::Refused`]: a value has characters that a header must not have.
 pub(crate) fn headers(token: &Credential, subscriber_id: &str) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, token.header("Bearer ")?);
-    let id = HeaderValue::from_str(subscriber_id)
-        .map_err(|_| Error::refused("the subscriber id is no header's value"))?;
+    let id = HeaderValue::from_str(subscriber_id).map_err(|_| {
+        Error::refused("subscriber_id has characters that an HTTP header must not have")
+    })?;
     headers.insert(SUBSCRIBER_ID, id);
     Ok(headers)
 }
 
-/// What follows from an answer that is not an upgrade (seen in clients, and inferred).
+/// The error for an answer that is not an upgrade (seen in clients, and inferred).
 pub(crate) fn refusal(topic: &Topic, answer: &Answer, secrets: &[&str]) -> Error {
     let said = answer.said(secrets);
     let stream = &topic.stream;
@@ -56,12 +57,12 @@ pub(crate) fn refusal(topic: &Topic, answer: &Answer, secrets: &[&str]) -> Error
     }
     Error::refused(match answer.status {
         StatusCode::UNAUTHORIZED => format!(
-            "Central refused a fresh access token ({said}): is the client id of this Central, and \
-             the endpoint the one of the account's region?"
+            "Central refused a fresh access token ({said}): check that the client id belongs \
+             to this Central, and that the endpoint is the one of the account's region"
         ),
         StatusCode::FORBIDDEN => format!(
-            "Central does not let this client stream {stream} ({said}): the client needs a role with \
-             the right to stream, and the devices a subscription of the Advanced tier"
+            "Central does not let this client stream {stream} ({said}): the client needs a role that \
+             may stream, and the devices need a subscription of the Advanced tier"
         ),
         StatusCode::BAD_REQUEST => format!(
             "Central does not understand the subscription to {stream} ({said}): check event_types"
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_must_do_is_said() {
+    fn a_refusal_says_what_the_operator_must_do() {
         for (status, hint) in [
             (401, "client id"),
             (403, "a role"),

@@ -1,7 +1,7 @@
-//! How a connection is replaced on purpose: when there is another key for it, or another config.
+//! How a connection is replaced: when there is another key for it, or the account's config changed.
 //!
 //! Central sends nothing twice, so the successor is up before the connection is closed. The session
-//! goes from step to step; what waits for them is here.
+//! takes the steps; this is where it waits for each of them.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -16,115 +16,115 @@ use crate::central::source::{Connection, Source};
 use crate::config::Topic;
 use crate::frame::{Stream, SubscriptionId};
 
-pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-pub(crate) type Connect = Box<dyn FnOnce() -> Boxed<Box<Connection>> + Send>;
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Connect = Box<dyn FnOnce() -> BoxFuture<Box<Connection>> + Send>;
 
 /// How far the replacement of a connection has come.
-pub(crate) enum Succession {
+pub(crate) enum Handover {
     Waiting {
-        /// Ready when the connection should be replaced.
-        wanted: Boxed<()>,
-        /// The next one is large, and every connection waits here: it is made when it is wanted.
+        /// Ready when the connection is to be replaced.
+        trigger: BoxFuture<()>,
+        /// Makes the future that connects only when it is needed: it is large, and every connection
+        /// waits here.
         connect: Option<Connect>,
     },
-    Connecting(Boxed<Box<Connection>>),
-    /// This one is read on for a while.
-    Lingering {
-        next: Option<Box<Connection>>,
+    /// Ready when the successor is up.
+    Connecting(BoxFuture<Box<Connection>>),
+    /// Both are up, and this one is still read.
+    Overlapping {
+        successor: Option<Box<Connection>>,
         until: Instant,
     },
 }
 
-/// What the next step of a replacement is.
-pub(crate) enum Step {
-    Wanted(Connect),
+/// What the session does next for the replacement.
+pub(crate) enum HandoverStep {
+    Begin(Connect),
     Connected(Box<Connection>),
-    Over(Box<Connection>),
+    Finish(Box<Connection>),
 }
 
-impl Succession {
-    /// For a connection of `source` to `topic`, which the newest of `sources` replaces.
-    pub(crate) fn of(
+impl Handover {
+    /// For a connection of `source` to `topic`. Its successor is of the newest of `sources`.
+    pub(crate) fn new(
         lease: Lease,
         source: &Arc<Source>,
         sources: &watch::Receiver<Arc<Source>>,
         topic: &Topic,
         subscription: &SubscriptionId,
     ) -> Self {
-        // A token is renewed every few minutes, and outlives its connection: New Central keeps its
-        // events while we reconnect.
-        let is_token = matches!(topic.stream, Stream::New { .. });
-        let another_config = changed(sources.clone(), Arc::clone(source));
-        let wanted = async move {
+        // A connection outlives its token, and New Central keeps its events while it is opened again.
+        let ends_with_credential = matches!(topic.stream, Stream::Classic { .. });
+        let other_config = changed(sources.clone(), Arc::clone(source));
+        let trigger = async move {
             tokio::select! {
-                () = lease.replaced(), if !is_token => {}
-                () = another_config => {}
+                () = lease.replaced(), if ends_with_credential => {}
+                () = other_config => {}
             }
         };
         let (sources, topic, id) = (sources.clone(), topic.clone(), subscription.clone());
-        let connect = Box::new(move || -> Boxed<_> { Box::pin(reach(sources, topic, id)) });
+        let connect = move || -> BoxFuture<_> { Box::pin(open_successor(sources, topic, id)) };
         Self::Waiting {
-            wanted: Box::pin(wanted),
-            connect: Some(connect),
+            trigger: Box::pin(trigger),
+            connect: Some(Box::new(connect)),
         }
     }
 
-    /// BackoffPolicy for the next step, which the caller then takes. Nothing is lost if it does not wait to
-    /// the end.
-    pub(crate) async fn step(&mut self) -> Step {
+    /// Waits for the next step. Dropping the future loses nothing.
+    pub(crate) async fn next_step(&mut self) -> HandoverStep {
         match self {
-            Self::Waiting { wanted, connect } => {
-                wanted.await;
+            Self::Waiting { trigger, connect } => {
+                trigger.await;
                 if let Some(connect) = connect.take() {
-                    return Step::Wanted(connect);
+                    return HandoverStep::Begin(connect);
                 }
             }
-            Self::Connecting(connecting) => return Step::Connected(connecting.await),
-            Self::Lingering { next, until } => {
+            Self::Connecting(connecting) => return HandoverStep::Connected(connecting.await),
+            Self::Overlapping { successor, until } => {
                 sleep_until(*until).await;
-                if let Some(next) = next.take() {
-                    return Step::Over(next);
+                if let Some(successor) = successor.take() {
+                    return HandoverStep::Finish(successor);
                 }
             }
         }
         pending().await
     }
 
-    /// The connection that has taken over already.
-    pub(crate) fn into_next(self) -> Option<Box<Connection>> {
+    /// The successor, if it is up.
+    pub(crate) fn into_successor(self) -> Option<Box<Connection>> {
         match self {
-            Self::Lingering { next, .. } => next,
+            Self::Overlapping { successor, .. } => successor,
             Self::Waiting { .. } | Self::Connecting(_) => None,
         }
     }
 }
 
-/// Ready when there is another source than this one; never, when nobody can bring one any more.
+/// Ready when the newest of `sources` is another one than `known`.
 pub(crate) async fn changed(mut sources: watch::Receiver<Arc<Source>>, known: Arc<Source>) {
-    while Arc::ptr_eq(&sources.borrow_and_update(), &known) {
-        if sources.changed().await.is_err() {
-            pending::<()>().await;
-        }
+    let changed = sources.wait_for(|newest| !Arc::ptr_eq(newest, &known));
+    if changed.await.is_err() {
+        // All handles are dropped: nobody can replace it any more.
+        pending::<()>().await;
     }
 }
 
-/// Tries until there is a connection, while the one before goes on.
-async fn reach(
+/// Tries until there is a connection. The one that it replaces is read meanwhile.
+async fn open_successor(
     sources: watch::Receiver<Arc<Source>>,
     topic: Topic,
     subscription: SubscriptionId,
 ) -> Box<Connection> {
-    tracing::info!(%subscription, "the connection is being replaced");
+    tracing::info!(%subscription, "replacing the connection");
     let central = Arc::clone(sources.borrow().central());
-    let mut waits = BackoffPolicy::new(central.settings());
+    let mut backoff = BackoffPolicy::new(central.settings());
     loop {
         sleep(central.spread()).await;
         let source = Arc::clone(&sources.borrow());
         match source.connect(&topic).await {
             Ok(connection) => return Box::new(connection),
             Err(why) => {
-                let wait = waits.after(&why);
-                tracing::warn!(%subscription, ?wait, "the connection is not replaced yet: {why}");
+                let wait = backoff.after(&why);
+                tracing::warn!(%subscription, ?wait, "cannot replace the connection yet: {why}");
                 sleep(wait).await;
             }
         }

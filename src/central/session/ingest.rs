@@ -1,4 +1,4 @@
-//! Where a session puts what it reads: into the journal, each thing once.
+//! Hands what a session reads to the journal, each frame once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,51 +6,51 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::recent_hashes::{Window, hash_of_event, hash_of_frame};
+use super::recent_hashes::{RecentHashes, hash_of_event, hash_of_frame};
 use crate::central::counters::Counters;
 use crate::event::Gap;
 use crate::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use crate::journal::{AppendError, Appender};
 
-/// Events of New Central by whose ids duplicates are told: some seconds of a busy feed.
-const EVENTS: usize = 4096;
+/// Events of New Central that are remembered to recognise duplicates: some seconds of a busy stream.
+const MAX_REMEMBERED_EVENTS: usize = 4096;
 
-/// For so long a connection may deliver what the one before it has delivered.
-const OVERLAP: Duration = Duration::from_secs(30);
+/// How long a connection is checked for frames that its predecessor has delivered too.
+const DUPLICATES_EXPECTED: Duration = Duration::from_secs(30);
 
-/// A gap is told in the log alone, if the journal stays full for so long: what Central sends now must
-/// not wait for that.
-const ROOM_FOR_A_GAP: Duration = Duration::from_secs(5);
+/// How long a gap waits for room in a full journal. After that it is only logged: the frames that
+/// Central sends now must not wait for it.
+const GAP_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct Ingest {
     id: SubscriptionId,
     appender: Appender,
     counters: Arc<Counters>,
-    /// What the connection before has delivered last, until it is forgotten.
-    before: Option<(Window, Instant)>,
+    /// What the connection before this one delivered last, and until when it is of use.
+    predecessor: Option<(RecentHashes, Instant)>,
     /// The last events of New Central.
-    events: Option<Window>,
-    /// When the peer of the connection last showed that it is there.
-    heard: Timestamp,
+    recent_events: Option<RecentHashes>,
+    /// When the peer last sent anything.
+    last_alive: Timestamp,
 }
 
 #[derive(Debug)]
 pub(crate) struct JournalClosed;
 
-impl Feed {
+impl Ingest {
     pub(crate) fn new(id: SubscriptionId, appender: Appender, counters: Arc<Counters>) -> Self {
-        let events = match id.stream() {
-            Stream::New { .. } => Some(Window::new(EVENTS)),
+        let recent_events = match id.stream() {
+            Stream::New { .. } => Some(RecentHashes::new(MAX_REMEMBERED_EVENTS)),
             Stream::Classic { .. } | Stream::Internal(_) => None,
         };
         Self {
             id,
             appender,
             counters,
-            before: None,
-            events,
-            heard: Timestamp::now(),
+            predecessor: None,
+            recent_events,
+            last_alive: Timestamp::now(),
         }
     }
 
@@ -66,42 +66,45 @@ impl Feed {
         &self.counters
     }
 
-    /// The peer has shown that it is there.
-    pub(crate) fn heard(&mut self) {
-        self.heard = Timestamp::now();
+    /// The peer has sent something that is not stored.
+    pub(crate) fn peer_alive(&mut self) {
+        self.last_alive = Timestamp::now();
     }
 
-    pub(crate) fn last_heard(&self) -> Timestamp {
-        self.heard
+    pub(crate) fn last_alive(&self) -> Timestamp {
+        self.last_alive
     }
 
-    /// Tells of a gap, if there is room in the journal within a moment.
-    pub(crate) async fn tell(&self, gap: Option<Gap>) -> Result<(), JournalClosed> {
+    /// Appends the event of a gap, unless the journal stays full.
+    pub(crate) async fn report_gap(&self, gap: Option<Gap>) -> Result<(), JournalClosed> {
         let Some(gap) = gap else { return Ok(()) };
         self.counters.gap(&gap);
-        match timeout(ROOM_FOR_A_GAP, self.appender.append(&gap.frame())).await {
+        match timeout(GAP_TIMEOUT, self.appender.append(&gap.frame())).await {
             Ok(Err(AppendError::Closed)) => Err(JournalClosed),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(AppendError::TooLarge)) | Err(_) => {
-                tracing::error!(subscription = %self.id, ?gap, "the journal has no room for this gap");
+                tracing::error!(subscription = %self.id, ?gap, "the journal is full: this gap is only logged");
                 Ok(())
             }
         }
     }
 
-    /// A new connection takes over from one that has delivered these.
-    pub(crate) fn follows(&mut self, delivered: Window) {
-        self.before = Some((delivered, Instant::now() + OVERLAP));
+    /// A new connection takes over from one that delivered these frames last.
+    pub(crate) fn follows(&mut self, delivered: RecentHashes) {
+        self.predecessor = Some((delivered, Instant::now() + DUPLICATES_EXPECTED));
     }
 
-    /// BackoffPolicy while the journal is full. What is appended is noted in `noted`.
+    /// Waits while the journal is full. The hash of a stored frame is added to `delivered`.
     pub(crate) async fn append(
         &mut self,
         payload: Bytes,
-        noted: Option<&mut Window>,
+        delivered: Option<&mut RecentHashes>,
     ) -> Result<(), JournalClosed> {
-        let event = self.events.as_ref().and_then(|_| hash_of_event(&payload));
-        if self.is_known(event) || self.was_delivered(&payload) {
+        let event = self
+            .recent_events
+            .as_ref()
+            .and_then(|_| hash_of_event(&payload));
+        if self.is_recent(event) || self.predecessor_delivered(&payload) {
             self.counters.duplicate();
             return Ok(());
         }
@@ -110,18 +113,18 @@ impl Feed {
             received_at: Timestamp::now(),
             payload,
         };
-        self.heard = frame.received_at;
-        self.counters.waits(true);
+        self.last_alive = frame.received_at;
+        self.counters.set_waiting(true);
         let appended = self.appender.append(&frame).await;
-        self.counters.waits(false);
+        self.counters.set_waiting(false);
         match appended {
             Ok(_) => {
                 self.counters.frame(frame.payload.len(), frame.received_at);
-                if let Some(noted) = noted {
-                    noted.note(hash_of_frame(&frame.payload));
+                if let Some(delivered) = delivered {
+                    delivered.insert(hash_of_frame(&frame.payload));
                 }
-                if let (Some(events), Some(event)) = (&mut self.events, event) {
-                    events.note(event);
+                if let (Some(events), Some(event)) = (&mut self.recent_events, event) {
+                    events.insert(event);
                 }
                 Ok(())
             }
@@ -134,21 +137,21 @@ impl Feed {
         }
     }
 
-    fn is_known(&self, event: Option<u128>) -> bool {
-        match (&self.events, event) {
+    fn is_recent(&self, event: Option<u128>) -> bool {
+        match (&self.recent_events, event) {
             (Some(events), Some(event)) => events.contains(event),
             _ => false,
         }
     }
 
-    fn was_delivered(&mut self, payload: &[u8]) -> bool {
-        let Some((delivered, until)) = &mut self.before else {
+    fn predecessor_delivered(&mut self, payload: &[u8]) -> bool {
+        let Some((delivered, until)) = &mut self.predecessor else {
             return false;
         };
         if Instant::now() > *until {
-            self.before = None;
+            self.predecessor = None;
             return false;
         }
-        delivered.take(hash_of_frame(payload))
+        delivered.remove(hash_of_frame(payload))
     }
 }

@@ -1,18 +1,21 @@
-//! One connection, from the first frame to its end or to its successor.
+//! One connection, from its first frame to its end or to its successor.
 //!
 //! - [`liveness`]: when to send a ping, and when to give the connection up.
 //! - [`ingest`]: hands each frame to the journal, once.
 //! - [`recent_hashes`]: the hashes by which duplicates are found.
 //! - [`handover`]: opens the successor of a connection that is replaced.
 //!
-//! While a connection is being replaced, it notes the hashes of the frames it delivers and passes them
-//! to its successor: a frame that both deliver is stored once.
+//! While a connection is being replaced, it remembers the hashes of the frames it delivers and passes
+//! them to its successor: a frame that both deliver is stored once.
 
 pub(crate) mod handover;
 pub(crate) mod ingest;
 pub(crate) mod liveness;
 pub(crate) mod recent_hashes;
 
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,37 +26,36 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use self::handover::{Step, Succession};
-use self::ingest::{Feed, JournalClosed};
-use self::liveness::{Due, Liveness};
-use self::recent_hashes::Window;
+use self::handover::{Handover, HandoverStep};
+use self::ingest::{Ingest, JournalClosed};
+use self::liveness::{Action, Liveness};
+use self::recent_hashes::RecentHashes;
 use crate::central::connect::dial::Stream;
 use crate::central::error::{Cause, Error};
 use crate::central::source::Connection;
 use crate::central::stop::{Leave, Stop};
 
-/// Frames that a connection notes while it is being replaced: beyond, a few may be stored twice.
-const NOTED_FRAMES: usize = 1 << 17;
+/// Frames that are remembered while a connection is replaced: beyond, a few may be stored twice.
+const MAX_REMEMBERED_FRAMES: usize = 1 << 17;
 
 /// How a session ended.
 #[derive(Debug)]
-pub(crate) enum End {
-    /// We were asked to stop.
+pub(crate) enum SessionEnd {
+    /// The subscription was asked to stop.
     Stopped,
-    /// The journal takes nothing any more.
     JournalClosed,
-    /// Another connection has taken over, and this one has delivered these last.
-    Replaced(Box<Connection>, Window),
+    /// Another connection has taken over. The hashes are of the last frames that this one delivered.
+    Replaced(Box<Connection>, RecentHashes),
     Failed(Error),
 }
 
-impl From<Error> for End {
+impl From<Error> for SessionEnd {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<JournalClosed> for End {
+impl From<JournalClosed> for SessionEnd {
     fn from(_: JournalClosed) -> Self {
         Self::JournalClosed
     }
@@ -62,88 +64,92 @@ impl From<JournalClosed> for End {
 pub(crate) struct Session<'a> {
     pub(crate) socket: WebSocketStream<Stream>,
     pub(crate) liveness: Liveness,
-    pub(crate) feed: &'a mut Feed,
+    pub(crate) ingest: &'a mut Ingest,
     pub(crate) stop: &'a Stop,
-    pub(crate) succession: Succession,
-    /// What is delivered while the successor is on its way.
-    pub(crate) noted: Option<Window>,
+    pub(crate) handover: Handover,
+    /// The frames that were delivered since a successor is being opened.
+    pub(crate) delivered: Option<RecentHashes>,
+    /// How long this connection is read on once its successor is up.
     pub(crate) overlap: Duration,
-    /// For the closing handshake, and for an append that is held up when we stop.
+    /// For the closing handshake, and for an append that waits for room when the subscription stops.
     pub(crate) close_timeout: Duration,
-    /// For the write of a ping: a socket that takes none for so long is dead.
+    /// For the write of a ping: a socket that accepts none for so long is dead.
     pub(crate) write_timeout: Duration,
 }
 
 impl Session<'_> {
     /// Reads until something ends it.
-    pub(crate) async fn run(mut self) -> End {
+    pub(crate) async fn run(mut self) -> SessionEnd {
         let Err(end) = self.read().await;
-        if matches!(end, End::Stopped) {
+        if matches!(end, SessionEnd::Stopped) {
             let code = match self.stop.leave() {
                 Leave::ForGood => CloseCode::Normal,
                 Leave::ForNow => CloseCode::Away,
             };
-            self.leave(code).await;
+            self.close(code).await;
         }
-        match (end, self.succession.into_next()) {
-            // The next one has frames to give, whatever this one ended by.
-            (End::Stopped | End::Failed(_), Some(next)) => {
-                End::Replaced(next, self.noted.unwrap_or_else(|| Window::new(1)))
+        match (end, self.handover.into_successor()) {
+            // The successor has frames to deliver, however this connection ended.
+            (SessionEnd::Stopped | SessionEnd::Failed(_), Some(successor)) => {
+                SessionEnd::Replaced(successor, self.delivered.unwrap_or_default())
             }
             (end, _) => end,
         }
     }
 
-    async fn read(&mut self) -> Result<std::convert::Infallible, End> {
+    async fn read(&mut self) -> Result<Infallible, SessionEnd> {
         let stop = self.stop;
-        let mut stopped = std::pin::pin!(stop.asked());
-        self.feed.counters().waits(false);
+        let mut stopped = pin!(stop.asked());
+        self.ingest.counters().set_waiting(false);
         loop {
-            self.feed.counters().turn();
+            self.ingest.counters().iterated();
             tokio::select! {
                 biased;
-                () = &mut stopped => return Err(End::Stopped),
-                message = self.socket.next() => self.take(message).await?,
-                next = self.succession.step() => self.succeed(next).await?,
-                () = sleep_until(self.liveness.deadline()) => self.look().await?,
+                () = &mut stopped => return Err(SessionEnd::Stopped),
+                message = self.socket.next() => self.receive(message).await?,
+                next = self.handover.next_step() => self.advance(next).await?,
+                () = sleep_until(self.liveness.deadline()) => self.check_liveness().await?,
             }
         }
     }
 
-    async fn take(&mut self, message: Option<tungstenite::Result<Message>>) -> Result<(), End> {
+    async fn receive(
+        &mut self,
+        message: Option<tungstenite::Result<Message>>,
+    ) -> Result<(), SessionEnd> {
         match message {
             Some(Ok(Message::Binary(payload))) => {
                 self.store(payload).await?;
-                self.liveness.fed(Instant::now());
+                self.liveness.data_stored(Instant::now());
             }
             Some(Ok(Message::Text(_))) => {
-                self.feed.counters().text_frame();
-                self.heard();
+                self.ingest.counters().text_frame();
+                self.peer_alive();
             }
             Some(Ok(Message::Pong(_))) => {
-                self.liveness.pong();
-                self.heard();
+                self.liveness.pong_received();
+                self.peer_alive();
             }
-            // The library has queued the answer, and sends it with the next read.
-            Some(Ok(Message::Ping(_) | Message::Frame(_))) => self.heard(),
+            // The library has queued the pong, and sends it with the next read.
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => self.peer_alive(),
             Some(Ok(Message::Close(frame))) => return Err(self.closed(frame).await.into()),
-            Some(Err(error)) => return Err(broken(&error).into()),
+            Some(Err(error)) => return Err(read_error(&error).into()),
             None => return Err(dropped("without a close frame").into()),
         }
         Ok(())
     }
 
-    fn heard(&mut self) {
-        self.liveness.heard();
-        self.feed.heard();
+    fn peer_alive(&mut self) {
+        self.liveness.message_received();
+        self.ingest.peer_alive();
     }
 
-    /// Hands a frame to the journal; that waits while the journal is full. When we are to stop
-    /// meanwhile, it waits a little longer: the frame was read, and Central does not send it again.
-    async fn store(&mut self, payload: Bytes) -> Result<(), End> {
+    /// Hands a frame to the journal, and waits while the journal is full. A stop meanwhile grants it
+    /// `close_timeout` more: Central does not send the frame again.
+    async fn store(&mut self, payload: Bytes) -> Result<(), SessionEnd> {
         let stop = self.stop;
-        let counters = std::sync::Arc::clone(self.feed.shared_counters());
-        let mut append = std::pin::pin!(self.feed.append(payload, self.noted.as_mut()));
+        let counters = Arc::clone(self.ingest.shared_counters());
+        let mut append = pin!(self.ingest.append(payload, self.delivered.as_mut()));
         let appended = tokio::select! {
             biased;
             appended = &mut append => Some(appended),
@@ -151,51 +157,51 @@ impl Session<'_> {
         };
         let Some(appended) = appended else {
             counters.abandoned();
-            return Err(End::Stopped);
+            return Err(SessionEnd::Stopped);
         };
         Ok(appended?)
     }
 
-    async fn succeed(&mut self, step: Step) -> Result<(), End> {
+    async fn advance(&mut self, step: HandoverStep) -> Result<(), SessionEnd> {
         match step {
-            Step::Wanted(connect) => {
-                self.noted = Some(Window::new(NOTED_FRAMES));
-                self.succession = Succession::Connecting(connect());
+            HandoverStep::Begin(connect) => {
+                self.delivered = Some(RecentHashes::new(MAX_REMEMBERED_FRAMES));
+                self.handover = Handover::Connecting(connect());
                 Ok(())
             }
-            Step::Connected(next) => {
-                self.succession = Succession::Lingering {
-                    next: Some(next),
+            HandoverStep::Connected(successor) => {
+                self.handover = Handover::Overlapping {
+                    successor: Some(successor),
                     until: Instant::now() + self.overlap,
                 };
                 Ok(())
             }
-            Step::Over(next) => {
-                self.leave(CloseCode::Away).await;
-                let noted = self.noted.take().unwrap_or_else(|| Window::new(1));
-                Err(End::Replaced(next, noted))
+            HandoverStep::Finish(successor) => {
+                self.close(CloseCode::Away).await;
+                let delivered = self.delivered.take().unwrap_or_default();
+                Err(SessionEnd::Replaced(successor, delivered))
             }
         }
     }
 
-    async fn look(&mut self) -> Result<(), End> {
-        match self.liveness.due(Instant::now()) {
+    async fn check_liveness(&mut self) -> Result<(), SessionEnd> {
+        match self.liveness.poll(Instant::now()) {
             None => Ok(()),
-            Some(Due::Dead(error)) => Err(error.into()),
-            Some(Due::Ping) => {
+            Some(Action::GiveUp(error)) => Err(error.into()),
+            Some(Action::Ping) => {
                 let ping = self.socket.send(Message::Ping(Bytes::new()));
                 match timeout(self.write_timeout, ping).await {
                     Ok(Ok(())) => Ok(()),
-                    Ok(Err(error)) => Err(broken(&error).into()),
-                    Err(_) => Err(dropped("it takes no more bytes").into()),
+                    Ok(Err(error)) => Err(read_error(&error).into()),
+                    Err(_) => Err(dropped("the peer accepts no more data").into()),
                 }
             }
         }
     }
 
-    /// Lets the library's answer to a close frame out, and names what the frame said.
+    /// Sends the library's answer to a close frame, and says what the frame said.
     async fn closed(&mut self, frame: Option<CloseFrame>) -> Error {
-        // Whether it gets there does not matter: the connection is over.
+        // Whether the answer arrives does not matter: the connection is over.
         let _ = timeout(self.close_timeout, self.socket.flush()).await;
         let said = match frame {
             Some(frame) if frame.reason.is_empty() => format!(" with code {}", frame.code),
@@ -208,34 +214,32 @@ impl Session<'_> {
         )
     }
 
-    /// Says goodbye, and keeps what still arrives before Central has answered that.
-    async fn leave(&mut self, code: CloseCode) {
-        let goodbye = CloseFrame {
+    /// Sends a close frame, and stores what still arrives before Central answers it.
+    async fn close(&mut self, code: CloseCode) {
+        let close_frame = CloseFrame {
             code,
             reason: "".into(),
         };
-        let farewell = async {
-            if self.socket.close(Some(goodbye)).await.is_err() {
+        let handshake = async {
+            if self.socket.close(Some(close_frame)).await.is_err() {
                 return;
             }
             while let Some(Ok(message)) = self.socket.next().await {
-                if let Message::Binary(payload) = message
-                    && self
-                        .feed
-                        .append(payload, self.noted.as_mut())
-                        .await
-                        .is_err()
-                {
+                let Message::Binary(payload) = message else {
+                    continue;
+                };
+                let delivered = self.delivered.as_mut();
+                if self.ingest.append(payload, delivered).await.is_err() {
                     return;
                 }
             }
         };
-        // Central does not have to answer, and we do not wait for it any longer.
-        let _ = timeout(self.close_timeout, farewell).await;
+        // Central need not answer.
+        let _ = timeout(self.close_timeout, handshake).await;
     }
 }
 
-fn broken(error: &tungstenite::Error) -> Error {
+fn read_error(error: &tungstenite::Error) -> Error {
     use tungstenite::error::ProtocolError;
     match error {
         tungstenite::Error::Io(error) => dropped(&error.to_string()),
@@ -246,7 +250,10 @@ fn broken(error: &tungstenite::Error) -> Error {
             Cause::Protocol,
             format!("Central sent a frame that is too large: {error}"),
         ),
-        error => Error::broken(Cause::Protocol, format!("Central sent nonsense: {error}")),
+        error => Error::broken(
+            Cause::Protocol,
+            format!("Central sent invalid WebSocket data: {error}"),
+        ),
     }
 }
 

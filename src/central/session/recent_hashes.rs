@@ -1,4 +1,4 @@
-//! The last things that were seen, by their hashes: bounded, the oldest is forgotten first.
+//! The hashes of the last frames or events: bounded, the oldest is dropped first.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,15 +6,15 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use crate::wire::{DEPTH_LIMIT, Reader, Wire};
 
-#[derive(Debug)]
-pub(crate) struct Window {
+#[derive(Debug, Default)]
+pub(crate) struct RecentHashes {
     capacity: usize,
     order: VecDeque<u128>,
-    /// How often each is among them, and was not taken.
+    /// How often each was inserted and not removed since.
     counts: HashMap<u128, u32>,
 }
 
-impl Window {
+impl RecentHashes {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -23,18 +23,18 @@ impl Window {
         }
     }
 
-    pub(crate) fn note(&mut self, hash: u128) {
-        if self.order.len() == self.capacity
+    pub(crate) fn insert(&mut self, hash: u128) {
+        if self.order.len() >= self.capacity
             && let Some(oldest) = self.order.pop_front()
         {
-            self.take(oldest);
+            self.remove(oldest);
         }
         self.order.push_back(hash);
         *self.counts.entry(hash).or_default() += 1;
     }
 
-    /// Whether it was noted, and not taken as often since.
-    pub(crate) fn take(&mut self, hash: u128) -> bool {
+    /// Removes one of those that are equal. `false`: there was none.
+    pub(crate) fn remove(&mut self, hash: u128) -> bool {
         let Some(count) = self.counts.get_mut(&hash) else {
             return false;
         };
@@ -54,7 +54,7 @@ pub(crate) fn hash_of_frame(payload: &[u8]) -> u128 {
     xxh3_128(payload)
 }
 
-/// The hash of what makes a `CloudEvent` itself, its source and its id; `None` if it has no id.
+/// The hash of source and id, which identify a `CloudEvent`; `None` if it has no id.
 pub(crate) fn hash_of_event(payload: &[u8]) -> Option<u128> {
     const ID: u32 = 1;
     const SOURCE: u32 = 2;
@@ -85,26 +85,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_noted_twice_can_be_taken_twice() {
-        let mut window = Window::new(8);
-        window.note(1);
-        window.note(1);
-        assert!(window.take(1) && window.take(1));
-        assert!(!window.take(1) && !window.take(2));
+    fn what_was_inserted_twice_can_be_removed_twice() {
+        let mut recent = RecentHashes::new(8);
+        recent.insert(1);
+        recent.insert(1);
+        assert!(recent.remove(1) && recent.remove(1));
+        assert!(!recent.remove(1) && !recent.remove(2));
     }
 
     #[test]
-    fn the_oldest_is_forgotten() {
-        let mut window = Window::new(2);
+    fn the_oldest_is_dropped() {
+        let mut recent = RecentHashes::new(2);
         for hash in 1..=3 {
-            window.note(hash);
+            recent.insert(hash);
         }
-        assert!(!window.contains(1) && window.contains(2) && window.contains(3));
-        assert_eq!(window.order.len(), 2);
+        assert!(!recent.contains(1) && recent.contains(2) && recent.contains(3));
+        assert_eq!(recent.order.len(), 2);
     }
 
     #[test]
-    fn an_event_is_its_source_and_id() {
+    fn an_event_is_identified_by_its_source_and_id() {
         let event = |source: &str, id: &str, rest: &[u8]| {
             let mut bytes = vec![0x0a, u8::try_from(id.len()).unwrap()];
             bytes.extend_from_slice(id.as_bytes());
