@@ -1,15 +1,14 @@
 """A certificate authority for brokers on this machine and their clients."""
 
-import subprocess
 from pathlib import Path
 
-from testbed.machine import Unavailable, last_lines, need_program
+from testbed.machine import need_program, run_tool
 
 DAYS = "3650"
 
 
 class Authority:
-    """Keeps `ca.pem` and what it has issued, all PEM, in a folder."""
+    """A folder with the authority's `ca.pem` and the certificates and keys that it has issued, all PEM."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -21,7 +20,7 @@ class Authority:
         """Makes `NAME.pem` and `NAME.key` for a host, or for a user of that name."""
         names = f"IP:{who}" if who[0].isdigit() else f"DNS:{who}"
         authority = ["-CA", str(self.folder / "ca.pem"), "-CAkey", str(self.folder / "ca.key")]
-        # rustls believes no server that presents a certificate of an authority.
+        # rustls refuses a server whose own certificate is that of an authority.
         extensions = [f"subjectAltName={names}", "basicConstraints=critical,CA:FALSE"]
         added = [part for extension in extensions for part in ("-addext", extension)]
         subject = ["-subj", f"/CN={who}", *added]
@@ -33,12 +32,4 @@ class Authority:
         return [*kind, *files, "-days", DAYS]
 
     def openssl(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [self.program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise Unavailable(f"openssl failed:\n{last_lines(done.stdout)}")
+        run_tool([self.program, *arguments], "openssl failed")

@@ -2,12 +2,11 @@
 
 import re
 import struct
-import subprocess
 from pathlib import Path
 
-from testbed.instance import Broker, Failed
 from testbed.authority import Authority
-from testbed.machine import REPOSITORY, kafka_jars, last_lines, need_java
+from testbed.instance import Broker, Failed
+from testbed.machine import REPOSITORY, kafka_jars, need_java, run_tool
 from testbed.process import ask
 
 CLUSTER = "Y2VudHJhbC1mb3J3YXJkZQ"
@@ -98,15 +97,8 @@ class Kafka(Broker):
             for mechanism in SCRAM
             for user in (FORWARDER, GUEST)
         ]
-        done = subprocess.run(
-            [*command, "format", "--cluster-id", CLUSTER, "--config", self.properties, *scram],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise Failed(f"formatting Kafka's storage failed:\n{last_lines(done.stdout)}")
+        arguments = ["format", "--cluster-id", CLUSTER, "--config", self.properties, *scram]
+        run_tool([*command, *arguments], "Kafka's StorageTool could not format the data folder", raises=Failed)
 
     @staticmethod
     def logins() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the machine must have: Debian packages, Java, Kafka's jars."""
+"""Gets what brokers and checks need on this machine: Debian packages, Java, Kafka's jars."""
 
 import contextlib
 import fcntl
@@ -15,15 +15,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BROKERS = REPOSITORY / "target" / "brokers"
 
 JAVA_AT_LEAST = 17
-APT_SECONDS = 600
+INSTALL_SECONDS = 900
 MAVEN_SECONDS = 600
-
-POLICY = Path("/usr/sbin/policy-rc.d")
-POLICY_ASIDE = Path("/usr/sbin/policy-rc.d.central-forwarder")
 
 
 class Unavailable(Exception):
-    """This broker cannot be had on this machine."""
+    """Something that a broker or a check needs is not available on this machine."""
 
 
 def say(text: str) -> None:
@@ -57,51 +54,29 @@ def need_program(name: str, *packages: str) -> str:
         install(*packages)
         found = find_program(name)
     if found is None:
-        raise Unavailable(f"{name} is not there, even after installing {' '.join(packages)}")
+        raise Unavailable(f"{name} is missing, even after installing {' '.join(packages)}")
     return found
 
 
 def install(*packages: str) -> None:
     """Installs Debian packages without starting any service that they bring."""
-    names = " ".join(packages)
-    if os.geteuid() != 0:
-        raise Unavailable(f"Debian packages are missing and only root can install them: {names}")
-    if shutil.which("apt-get") is None:
-        raise Unavailable(f"missing, and there is no apt-get to install them: {names}")
-    say(f"installing {names}")
-    # apt's own lock does not cover its package lists, and another clone may be here too.
-    with locked(Path("/var/lib/apt")), services_stay_off():
-        apt_get("update")
-        apt_get("install", "-y", "--no-install-recommends", *packages)
+    say(f"installing {' '.join(packages)}")
+    run_tool([REPOSITORY / "scripts" / "install", *packages], "scripts/install failed", seconds=INSTALL_SECONDS)
 
 
-def apt_get(*arguments: str) -> None:
+def run_tool(command: list, failure: str, *, raises: type[Exception] = Unavailable, seconds: float | None = None) -> str:
+    """Runs a program to its end and returns what it printed; an exit code other than 0 raises."""
     done = subprocess.run(
-        ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=APT_SECONDS,
+        timeout=seconds,
     )
     if done.returncode != 0:
-        raise Unavailable(f"apt-get {arguments[0]} failed:\n{last_lines(done.stdout)}")
-
-
-@contextlib.contextmanager
-def services_stay_off() -> Iterator[None]:
-    """While the block runs, Debian's policy-rc.d says no to every service that wants to start."""
-    if POLICY.exists() and not POLICY_ASIDE.exists():
-        POLICY.rename(POLICY_ASIDE)
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
-    POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        POLICY.unlink()
-        if POLICY_ASIDE.exists():
-            POLICY_ASIDE.rename(POLICY)
+        raise raises(f"{failure}:\n{last_lines(done.stdout)}")
+    return done.stdout
 
 
 def need_java() -> str:
@@ -140,17 +115,9 @@ def fetch_jars(pom: Path, jars: Path) -> None:
     maven = need_program("mvn", "maven")
     say("fetching Kafka with Maven")
     shutil.rmtree(jars, ignore_errors=True)
-    command = [maven, "-B", "-q", "-Dstyle.color=never", "-f", str(pom)]
-    done = subprocess.run(
-        [*command, "dependency:copy-dependencies", f"-DoutputDirectory={jars}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=MAVEN_SECONDS,
-    )
-    if done.returncode != 0:
-        raise Unavailable(f"Maven could not fetch Kafka:\n{last_lines(done.stdout)}")
+    command = [maven, "-B", "-q", "-Dstyle.color=never", "-f", pom]
+    copy = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+    run_tool([*command, *copy], "Maven could not fetch Kafka", seconds=MAVEN_SECONDS)
 
 
 def last_lines(text: str, count: int = 20) -> str:
