@@ -1,4 +1,4 @@
-# The image holds the program, its libraries and the authorities it trusts: no shell, no packages.
+# The image has the program, its libraries and the CA certificates that it trusts: no shell, no packages.
 #
 #   docker build -t central-forwarder .
 #   docker run -v ./config:/etc/central-forwarder:ro -v state:/var/lib/central-forwarder \
@@ -7,7 +7,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
-# Lasts as long as Cargo.lock does.
+# The dependencies: a layer that is built again only when one of these files changes.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY scripts/cxx scripts/dependencies scripts/
@@ -24,8 +24,8 @@ LABEL org.opencontainers.image.title="central-forwarder" \
 COPY --from=build /image /
 USER 65532:65532
 VOLUME /var/lib/central-forwarder
-# /metrics, /healthz and the page, where [admin] listens beyond the container. A config without [admin] has
-# nobody to be asked whether all is well: run it with --no-healthcheck.
+# The admin endpoint: /metrics, /healthz and the status page. The health check needs [admin] in the config;
+# without it, run the container with --no-healthcheck.
 EXPOSE 9600
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["/usr/bin/central-forwarder", "healthcheck"]

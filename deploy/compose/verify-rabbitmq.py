@@ -1,4 +1,4 @@
-"""Reads one record of the queue through RabbitMQ's own HTTP API, and leaves it there."""
+"""Reads one record from the queue through RabbitMQ's HTTP API, and puts it back."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def records() -> list[dict]:
         return json.load(answer)
 
 
-why = "the queue is empty"
+reason = "the queue is empty"
 for _ in range(TRIES):
     try:
         for record in records():
@@ -32,6 +32,6 @@ for _ in range(TRIES):
             print(f"rabbitmq: {record['routing_key']} {record['payload'][:200]}")
             sys.exit()
     except (urllib.error.URLError, TimeoutError) as error:
-        why = error
+        reason = error
     time.sleep(1)
-sys.exit(f"rabbitmq: no record arrived: {why}")
+sys.exit(f"rabbitmq: no record arrived: {reason}")
