@@ -1,1 +1,1 @@
-"""What scripts/shipped checks, a file for each thing that is shipped."""
+"""The checks of scripts/shipped: one file for each thing that is shipped."""

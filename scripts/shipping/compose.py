@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from shipping.program import admin_port, argument_complaints, config_complaints
+from shipping.program import admin_port, argument_problems, config_problems
 
 FORWARDER = Path("deploy/compose/central-forwarder.toml")
 OURS = "central-forwarder"
-# Of images whose default port nothing in our files says.
+# Images that listen on default ports, which our files do not name.
 DEFAULT_PORTS = {"rabbitmq": {5672, 15672}, "prometheus": {9090}, "grafana": {3000}}
 
 
@@ -24,13 +24,13 @@ def check() -> Iterator[str]:
     secrets = stack["secrets"]
     for name, service in services.items():
         if service["image"] == OURS:
-            yield from argument_complaints(name, service["command"])
+            yield from argument_problems(name, service["command"])
         yield from missing_files(name, service)
     for name, secret in secrets.items():
         if not Path(secret["file"]).exists():
             yield f"secret {name}: there is no {secret['file']}"
     config = FORWARDER.read_text()
-    yield from config_complaints(str(FORWARDER), config, set(services["forwarder"]["secrets"]), "/run/secrets/")
+    yield from config_problems(str(FORWARDER), config, set(services["forwarder"]["secrets"]), "/run/secrets/")
     yield from wrong_addresses(services, config)
     yield from published(services, config)
     yield from kafka_settings(services["kafka"]["environment"])
@@ -40,17 +40,17 @@ def missing_files(name: str, service: dict) -> Iterator[str]:
     for volume in service.get("volumes", []):
         source = volume.split(":")[0]
         if source.startswith("./") and not Path(source).exists():
-            yield f"{name} mounts {source}, which is not there"
+            yield f"{name} mounts {source}, which does not exist"
 
 
 def wrong_addresses(services: dict, config: str) -> Iterator[str]:
-    """Every HOST:PORT in what the stack's programs read must be a service that listens there."""
-    said = {"central-forwarder.toml": config}
+    """Every HOST:PORT in a config or command of the stack must be a service that listens on that port."""
+    texts = {"central-forwarder.toml": config}
     for path in ("deploy/prometheus/prometheus.yml", "deploy/grafana/datasource.yml", "deploy/compose/verify-rabbitmq.py"):
-        said[path] = Path(path).read_text()
+        texts[path] = Path(path).read_text()
     for name, service in services.items():
-        said[name] = " ".join(map(str, service.get("command", [])))
-    for where, text in said.items():
+        texts[name] = " ".join(map(str, service.get("command", [])))
+    for where, text in texts.items():
         for host, port in re.findall(r'(?:^|["\s/@])([a-z]+):(\d{2,5})\b', text):
             if host not in services:
                 yield f"{where}: there is no service {host}"
@@ -76,13 +76,13 @@ def published(services: dict, config: str) -> Iterator[str]:
         for mapping in service.get("ports", []):
             address, _, port = mapping.rpartition(":")
             if int(port) not in listens(name, service, config):
-                yield f"{name} publishes {port}, where it does not listen"
+                yield f"{name} publishes {port}, but does not listen on it"
             if not address.startswith("127.0.0.1:"):
                 yield f"{name} publishes {mapping} beyond this machine"
 
 
 def kafka_settings(environment: dict) -> Iterator[str]:
-    """The image makes `KAFKA_NODE_ID` the broker's property `node.id`: Kafka's own jar knows which there are."""
+    """The image turns `KAFKA_NODE_ID` into the broker's property `node.id`; Kafka's own jar lists all properties."""
     from testbed.machine import kafka_jars, need_java
 
     source = Path("target/shipped/Names.java")
@@ -94,4 +94,4 @@ def kafka_settings(environment: dict) -> Iterator[str]:
     known = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     for variable in environment:
         if variable.removeprefix("KAFKA_").lower().replace("_", ".") not in known:
-            yield f"kafka: {variable} is no property of Kafka's"
+            yield f"kafka: {variable} is not a property of Kafka"

@@ -1,4 +1,4 @@
-"""The Debian package: installed, looked at, and removed again; and the unit that it brings."""
+"""The Debian package and its unit: installs, checks and removes the package."""
 
 import os
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 
 NAME = "central-forwarder"
 UNIT = Path(f"/lib/systemd/system/{NAME}.service")
-# The unit's Type is known from here on.
+# The first version of systemd that knows Type=notify-reload.
 NOTIFY_RELOAD = 253
-# Of ten; in tenths.
+# What `systemd-analyze security` may say, in tenths: 0 is safe, 100 is unsafe.
 EXPOSURE_AT_MOST = 20
 SECONDS = 30
 CONFIG = Path("/etc/central-forwarder/central-forwarder.toml")
-GOOD_CONFIG = """
+VALID_CONFIG = """
 state_dir = "{folder}/state"
 [accounts.acme]
 generation = "classic"
@@ -36,12 +36,12 @@ sink = "out"
 def check() -> Iterator[str]:
     package = max(Path("target/debian").glob("*.deb"), key=lambda path: path.stat().st_mtime).resolve()
     if os.geteuid() != 0:
-        return print("package: not installed, for we are not root")
+        return print("package: not installed, because only root can")
     if shutil.which(NAME, path="/usr/bin"):
-        return (yield f"{NAME} is installed here already: not touched")
+        return (yield f"{NAME} is installed on this machine already: not replaced")
     try:
         apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", package]
-        yield from said("apt-get install", apt)
+        yield from succeeds("apt-get install", apt)
         yield from installed()
         yield from unit()
         yield from reload()
@@ -52,9 +52,9 @@ def check() -> Iterator[str]:
 
 
 def installed() -> Iterator[str]:
-    yield from said("check of the config it brings", [f"/usr/bin/{NAME}", "check"])
-    yield from said("man page", ["man", "--where", NAME])
-    yield from said("man page of a subcommand", ["man", "--where", f"{NAME}-run"])
+    yield from succeeds("check of the packaged config", [f"/usr/bin/{NAME}", "check"])
+    yield from succeeds("man page", ["man", "--where", NAME])
+    yield from succeeds("man page of a subcommand", ["man", "--where", f"{NAME}-run"])
     for path in (
         f"/usr/share/bash-completion/completions/{NAME}",
         f"/usr/share/zsh/vendor-completions/_{NAME}",
@@ -65,7 +65,7 @@ def installed() -> Iterator[str]:
             yield f"there is no {path}"
     secrets = Path("/etc/central-forwarder/secrets")
     if not secrets.is_dir() or secrets.stat().st_mode & 0o777 != 0o700:
-        yield f"{secrets} is not a folder for root alone"
+        yield f"{secrets} is not a folder that only root can read"
 
 
 def unit() -> Iterator[str]:
@@ -76,30 +76,30 @@ def unit() -> Iterator[str]:
             print(f"package: this systemd is older than {NOTIFY_RELOAD}: the unit is verified with Type=notify")
             text = text.replace("Type=notify-reload", "Type=notify")
         path.write_text(text)
-        yield from said("systemd-analyze verify", ["systemd-analyze", "verify", path], silent=True)
+        yield from succeeds("systemd-analyze verify", ["systemd-analyze", "verify", path], silent=True)
         security = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_AT_MOST}", path]
-        yield from said("systemd-analyze security", security)
+        yield from succeeds("systemd-analyze security", security)
 
 
 def reload() -> Iterator[str]:
-    """The unit's ExecReload= commands, one after the other as systemd runs them, around a good and a bad config."""
+    """Runs the unit's ExecReload= commands in order, as systemd does, with a valid and with an invalid config."""
     with tempfile.TemporaryDirectory() as folder:
-        good = GOOD_CONFIG.format(folder=folder)
-        CONFIG.write_text(good)
+        valid = VALID_CONFIG.format(folder=folder)
+        CONFIG.write_text(valid)
         log = Path(folder, "log")
         with log.open("w") as output:
             daemon = subprocess.Popen([f"/usr/bin/{NAME}", "run"], stdout=output, stderr=output)
         try:
-            yield from waited_for("ready: ", log)
+            yield from wait_for("ready: ", log)
             if not reloads(daemon.pid):
-                yield "ExecReload= fails with a good config"
-            yield from waited_for("reloaded: ", log)
+                yield "ExecReload= fails with a valid config"
+            yield from wait_for("reloaded: ", log)
             before = log.read_text()
-            CONFIG.write_text(good.replace("[sinks.out]", "[sinks.out]\ncolour = 1"))
+            CONFIG.write_text(valid.replace("[sinks.out]", "[sinks.out]\ncolour = 1"))
             if reloads(daemon.pid):
-                yield "ExecReload= succeeds with a bad config"
+                yield "ExecReload= succeeds with an invalid config"
             if log.read_text() != before:
-                yield f"the daemon heard of a bad config: {log.read_text()[len(before):]}"
+                yield f"the daemon was told to load an invalid config: {log.read_text()[len(before):]}"
         finally:
             daemon.terminate()
             daemon.wait(SECONDS)
@@ -112,11 +112,11 @@ def reloads(pid: int) -> bool:
     )
 
 
-def waited_for(text: str, log: Path) -> Iterator[str]:
+def wait_for(text: str, log: Path) -> Iterator[str]:
     deadline = time.monotonic() + SECONDS
     while text not in log.read_text():
         if time.monotonic() > deadline:
-            return (yield f"the daemon does not say {text!r}: {log.read_text()[-1000:]}")
+            return (yield f"the daemon does not print {text!r}: {log.read_text()[-1000:]}")
         time.sleep(0.05)
 
 
@@ -124,7 +124,7 @@ def systemd_version() -> int:
     return int(re.search(r"\d+", run(["systemd-analyze", "--version"]).stdout)[0])
 
 
-def said(what: str, command: list, silent: bool = False) -> Iterator[str]:
+def succeeds(what: str, command: list, silent: bool = False) -> Iterator[str]:
     done = run(command)
     if done.returncode or (silent and done.stdout):
         yield f"{what}: {done.stdout[-1000:]}"

@@ -1,4 +1,4 @@
-"""The Dockerfile: its steps, and the root file system that they make."""
+"""The Dockerfile: its steps, and the root file system that they build."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from shipping.program import PROGRAM, argument_complaints
+from shipping.program import PROGRAM, argument_problems
 
 IMAGE = Path("target/image").resolve()
 DEMO_SECONDS = 60
@@ -34,34 +34,34 @@ def argument(steps: list[tuple[str, str]], name: str) -> str:
 
 
 def sources(steps: list[tuple[str, str]]) -> Iterator[str]:
-    """What is copied must be there, and must not be kept out of the build."""
+    """Every file that is copied must exist, and .dockerignore must not exclude it."""
     rules = [line for line in Path(".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     for word, rest in steps:
         if word != "COPY" or "--from" in rest:
             continue
         for source in rest.split()[:-1]:
             if not Path(source).exists():
-                yield f"Dockerfile copies {source}, which is not there"
-            elif source != "." and kept_out(source, rules):
-                yield f"Dockerfile copies {source}, which .dockerignore keeps out"
+                yield f"Dockerfile copies {source}, which does not exist"
+            elif source != "." and is_excluded(source, rules):
+                yield f"Dockerfile copies {source}, which .dockerignore excludes"
     for rule in rules:
         if rule.startswith("!") and not Path(rule[1:]).exists():
-            yield f".dockerignore lets {rule[1:]} in, which is not there"
+            yield f".dockerignore includes {rule[1:]}, which does not exist"
 
 
-def kept_out(path: str, rules: list[str]) -> bool:
-    out = False
+def is_excluded(path: str, rules: list[str]) -> bool:
+    excluded = False
     for rule in rules:
         pattern = rule.lstrip("!")
         if pattern == "*" or path == pattern or path.startswith(f"{pattern}/") or fnmatch(path, pattern):
-            out = not rule.startswith("!")
-    return out
+            excluded = not rule.startswith("!")
+    return excluded
 
 
 def runs(steps: list[tuple[str, str]]) -> Iterator[str]:
     for word, rest in steps:
         if word == "RUN" and rest.startswith("scripts/") and not Path(rest.split()[0]).exists():
-            yield f"Dockerfile runs {rest}, which is not there"
+            yield f"Dockerfile runs {rest}, which does not exist"
     built = next(rest for word, rest in steps if word == "FROM")
     wanted = re.search(r'^rust-version = "([\d.]+)"', Path("Cargo.toml").read_text(), re.M)[1]
     has = re.search(r"rust:([\d.]+)", built)[1]
@@ -76,12 +76,12 @@ def in_the_image(steps: list[tuple[str, str]]) -> Iterator[str]:
     health = json.loads(argument(steps, "HEALTHCHECK").partition("CMD")[2])
     if health[0] != program:
         yield f"HEALTHCHECK runs {health[0]}"
-    yield from argument_complaints("HEALTHCHECK", health[1:])
-    yield from argument_complaints("CMD", json.loads(argument(steps, "CMD")))
+    yield from argument_problems("HEALTHCHECK", health[1:])
+    yield from argument_problems("CMD", json.loads(argument(steps, "CMD")))
     user = argument(steps, "USER")
     state = (IMAGE / argument(steps, "VOLUME").lstrip("/")).stat()
     if user != f"{state.st_uid}:{state.st_gid}":
-        yield f"USER is {user}, the state folder is of {state.st_uid}:{state.st_gid}"
+        yield f"USER is {user}, the state folder belongs to {state.st_uid}:{state.st_gid}"
     for shell in ("bin/sh", "usr/bin/sh", "bin/bash"):
         if (IMAGE / shell).exists():
             yield "the image has a shell"

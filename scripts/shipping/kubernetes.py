@@ -1,11 +1,11 @@
-"""deploy/kubernetes: the manifests, held against the config in them and against the program."""
+"""deploy/kubernetes: the manifests, checked against the config in them and against the program."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from shipping.program import admin_port, argument_complaints, config_complaints, path_complaints
+from shipping.program import admin_port, argument_problems, config_problems, path_problems
 
 FOLDER = Path("deploy/kubernetes")
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -19,17 +19,17 @@ def check() -> Iterator[str]:
     (container,) = pod["containers"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
-    yield from argument_complaints("StatefulSet", container["args"])
-    yield from config_complaints("ConfigMap", config, secrets, f"{mounts['secrets']}/")
-    yield from path_complaints("StatefulSet", {container[probe]["httpGet"]["path"] for probe in PROBES})
+    yield from argument_problems("StatefulSet", container["args"])
+    yield from config_problems("ConfigMap", config, secrets, f"{mounts['secrets']}/")
+    yield from path_problems("StatefulSet", {container[probe]["httpGet"]["path"] for probe in PROBES})
     yield from names(manifests, pod, mounts)
     port = admin_port(config)
-    (said,) = container["ports"]
+    (port_of_container,) = container["ports"]
     annotated = manifests["StatefulSet"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]
-    if {said["containerPort"], manifests["Service"]["spec"]["ports"][0]["port"], int(annotated)} != {port}:
+    if {port_of_container["containerPort"], manifests["Service"]["spec"]["ports"][0]["port"], int(annotated)} != {port}:
         yield f"the ports differ from admin.listen, {port}"
     if f'state_dir = "{mounts["state"]}"' not in config:
-        yield "the config's state_dir is not where the volume is"
+        yield "the config's state_dir is not on the volume"
 
 
 def names(manifests: dict, pod: dict, mounts: dict) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The program itself: which arguments it takes, which configs it likes, which paths it serves."""
+"""The program itself: which arguments, configs and HTTP paths it accepts."""
 
 import contextlib
 import re
@@ -16,8 +16,8 @@ PROGRAM = Path("target/release/central-forwarder").resolve()
 START_SECONDS = 30
 
 
-def argument_complaints(where: str, arguments: list[str]) -> Iterator[str]:
-    """What the program would say to this command line, without carrying it out."""
+def argument_problems(where: str, arguments: list[str]) -> Iterator[str]:
+    """The subcommands and options of a command line that the program does not have. Does not run the command."""
     names = []
     for word in arguments:
         if not re.fullmatch(r"[a-z][a-z-]*", word) or help_of([*names, word]) is None:
@@ -37,16 +37,16 @@ def help_of(names: list[str]) -> str | None:
     return None if done.returncode else done.stdout
 
 
-def config_complaints(where: str, config: str, secrets: set[str], secrets_at: str) -> Iterator[str]:
-    """What `check` says to a config; its secrets are looked for in `secrets_at`, and are these files."""
-    with laid_out(config, secrets, secrets_at) as path:
+def config_problems(where: str, config: str, secrets: set[str], secrets_at: str) -> Iterator[str]:
+    """The mistakes that `check` finds in a config, which reads the files `secrets` from the folder `secrets_at`."""
+    with temporary_config(config, secrets, secrets_at) as path:
         done = subprocess.run([PROGRAM, "check", "-c", path], capture_output=True, text=True)
         if done.returncode:
             yield f"{where}: {done.stderr.strip()}"
 
 
 @contextlib.contextmanager
-def laid_out(config: str, secrets: set[str], secrets_at: str) -> Iterator[Path]:
+def temporary_config(config: str, secrets: set[str], secrets_at: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         for secret in secrets:
             Path(folder, secret).write_text("0123456789abcdef0123456789abcdef\n")
@@ -59,8 +59,8 @@ def admin_port(config: str) -> int:
     return int(tomllib.loads(config)["admin"]["listen"].rpartition(":")[2])
 
 
-def path_complaints(where: str, paths: set[str]) -> Iterator[str]:
-    """Which of these paths the admin endpoint does not know."""
+def path_problems(where: str, paths: set[str]) -> Iterator[str]:
+    """The HTTP paths that the admin endpoint does not serve."""
     port = free_port()
     config = f"""
         [admin]
@@ -76,7 +76,7 @@ def path_complaints(where: str, paths: set[str]) -> Iterator[str]:
         topics = "*"
         sink = "s"
         """
-    with laid_out(config, set(), "/run/secrets/") as path:
+    with temporary_config(config, set(), "/run/secrets/") as path:
         process = subprocess.Popen([PROGRAM, "run", "-c", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             for served in sorted(paths):

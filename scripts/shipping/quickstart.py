@@ -1,4 +1,4 @@
-"""What the README tells a new operator to type, typed: from the program to records in a real Kafka."""
+"""The quick start of the README: its commands, carried out, must bring records into a real Kafka."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from testbed.machine import REPOSITORY, kafka_jars, need_java
 
 README = Path("README.md")
 HEADING = "## Ten minutes to a first record"
-INSTANCE = "walk"
-# As the README and config/quickstart.toml have them.
+INSTANCE = "quickstart"
+# The addresses in the README and in config/quickstart.toml.
 SIMULATOR = "127.0.0.1:9443"
 KAFKA = "127.0.0.1:9092"
 CONSUMER = "kafka-console-consumer.sh"
@@ -27,18 +27,18 @@ def check() -> Iterator[str]:
     try:
         address = re.search(r"(127\.0\.0\.1:\d+), pid", up.stdout)
         if not address:
-            return print(f"walk: not walked, there is no Kafka: {up.stdout.strip()}")
+            return print(f"quick start: skipped, because there is no Kafka: {up.stdout.strip()}")
         with tempfile.TemporaryDirectory() as folder:
-            yield from walk(Path(folder), address[1])
+            yield from carry_out(Path(folder), address[1])
     finally:
         subprocess.run(["scripts/brokers", "down", "--instance", INSTANCE], stdout=subprocess.DEVNULL)
 
 
-def walk(folder: Path, kafka: str) -> Iterator[str]:
-    """On ports that are free here, in a folder of its own; all else is as it stands in the README."""
+def carry_out(folder: Path, kafka: str) -> Iterator[str]:
+    """Runs the README's commands in a temporary folder; only the ports are others, which are free here."""
     simulator = f"127.0.0.1:{free_port()}"
     lay_out(folder, kafka)
-    commands = typed(block(), simulator)
+    commands = with_wait(commands_in_readme(), simulator)
     environment = {
         **os.environ,
         "PATH": f"{folder}/bin:{os.environ['PATH']}",
@@ -46,33 +46,33 @@ def walk(folder: Path, kafka: str) -> Iterator[str]:
         "CENTRAL_FORWARDER__SINKS__KAFKA__BROKERS": kafka,
     }
     started = time.monotonic()
-    output = folder / "said"
-    with output.open("w") as said:
+    output = folder / "output"
+    with output.open("w") as file:
         shell = subprocess.Popen(
             ["bash", "-ec", commands],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
         code = shell.wait(SECONDS)
     except subprocess.TimeoutExpired:
-        code = "no end"
+        code = "timeout"
     finally:
-        # Those that it has left in the background, too.
+        # Ends the programs that it has started in the background, too.
         os.killpg(shell.pid, signal.SIGKILL)
-    said = output.read_text()
-    records = [line for line in said.splitlines() if line.startswith("{") and '"topic":"monitoring"' in line]
+    printed = output.read_text()
+    records = [line for line in printed.splitlines() if line.startswith("{") and '"topic":"monitoring"' in line]
     if code != 0 or len(records) != 5:
-        return (yield f"README: {len(records)} records, exit {code}: {said[-3000:]}")
-    print(f"walk: from the program to {len(records)} records read back in {time.monotonic() - started:.1f} s")
+        return (yield f"README: {len(records)} records, exit {code}: {printed[-3000:]}")
+    print(f"quick start: {len(records)} records were read back from Kafka after {time.monotonic() - started:.1f} s")
 
 
 def lay_out(folder: Path, kafka: str) -> None:
-    """The repository as the README's commands see it, with the program built and a Kafka client on the PATH."""
+    """Links what the README's commands use: the configs, the release binary, and a Kafka client on the PATH."""
     (folder / "bin").mkdir()
     (folder / "config").symlink_to(REPOSITORY / "config")
     (folder / "target").mkdir()
@@ -86,16 +86,16 @@ def lay_out(folder: Path, kafka: str) -> None:
     consumer.chmod(0o755)
 
 
-def typed(commands: str, simulator: str) -> str:
-    """As a person types them, who sees that the simulator is there before the next one."""
+def with_wait(commands: str, simulator: str) -> str:
+    """Adds what a person does: waits until the simulator listens before typing the next command."""
     host, port = simulator.split(":")
     wait = f"until (exec 3<>/dev/tcp/{host}/{port}) 2>/dev/null; do sleep 0.1; done\n"
     lines = commands.replace(SIMULATOR, simulator).splitlines(True)
     return "".join(line + wait if "simulate" in line else line for line in lines)
 
 
-def block() -> str:
-    """The commands under the heading, but for the build, which scripts/package has done."""
+def commands_in_readme() -> str:
+    """The commands under the heading, without the build, which scripts/package has done."""
     text = README.read_text()
     _, _, rest = text.partition(f"\n{HEADING}\n")
     commands = re.search(r"^```sh\n(.*?)^```", rest, re.M | re.S)[1]
