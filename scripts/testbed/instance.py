@@ -1,4 +1,4 @@
-"""What all brokers have in common: a folder, ports, a pid, and how they come up and go down."""
+"""What all brokers have in common: a folder, ports, processes, and how they start and stop."""
 
 import json
 import shutil
@@ -17,15 +17,15 @@ STOP_SECONDS = 30.0
 
 
 class Failed(Exception):
-    """A broker that should run does not."""
+    """A broker does not start, or does not do what it should."""
 
 
 class Broker:
-    """One broker of one instance. What is remembered is in `state.json` in its folder."""
+    """One broker of one instance. `state.json` in its folder keeps its version, ports and processes."""
 
     kind: ClassVar[str]
     port_names: ClassVar[tuple[str, ...]]
-    """Each gets a free port; the one called "listen" is the one that clients use."""
+    """Each gets a free port; clients use the one called "listen"."""
 
     def __init__(self, instance: str) -> None:
         self.instance = instance
@@ -39,30 +39,30 @@ class Broker:
         self.load()
 
     def prepare(self) -> None:
-        """Gets what the broker needs on this machine, and sets `version`."""
+        """Installs what the broker needs on this machine, and sets `version`."""
         raise NotImplementedError
 
     def format(self) -> None:
-        """Makes what must be there before the first start."""
+        """Writes the files that the first start needs."""
 
     def launch(self) -> None:
-        """Starts the broker's processes with `self.run`; the broker itself is called `broker`."""
+        """Starts the broker's processes with `self.run`; the name of the broker's own is `broker`."""
         raise NotImplementedError
 
     def answers(self) -> bool:
-        """Whether the broker serves clients: asked in its own protocol."""
+        """Whether the broker answers a client in its own protocol."""
         raise NotImplementedError
 
     def block_publishers(self, block: bool) -> None:
-        """Raises an alarm that stops publishers, or ends it."""
-        raise Failed("cannot block publishers")
+        """Raises or clears the broker's alarm that blocks publishers."""
+        raise Failed("this broker cannot block publishers")
 
     def control(self, arguments: list[str]) -> None:
-        """Runs the broker's own tool of administration."""
-        raise Failed("has no tool that is called here")
+        """Runs the broker's administration tool."""
+        raise Failed("scripts/brokers has no administration tool for this broker")
 
     def environment(self) -> dict[str, str]:
-        """What the tests are told about a broker that runs."""
+        """Environment variables with which the tests find the broker."""
         return {f"CF_TEST_{self.kind.upper()}": self.address}
 
     @property
@@ -78,7 +78,7 @@ class Broker:
         return self.state_file.exists()
 
     def up(self) -> None:
-        """Runs with empty data, or goes on running."""
+        """Starts with empty data, unless it runs already."""
         self.prepare()
         if self.is_running:
             return
@@ -89,7 +89,7 @@ class Broker:
         self.start()
 
     def down(self) -> None:
-        """Stops and forgets everything but the log of this run."""
+        """Stops and deletes everything but the log."""
         self.end(signal.SIGTERM)
         shutil.rmtree(self.data, ignore_errors=True)
         self.state_file.unlink(missing_ok=True)
@@ -97,22 +97,22 @@ class Broker:
             self.log.replace(self.log.with_suffix(".before"))
 
     def start(self) -> None:
-        """Starts on the same ports with the same data, and waits until clients are served."""
+        """Starts on the same ports with the same data, and waits until it serves clients."""
         if self.is_running:
             return
         self.launch()
         wait_until(lambda: self.answers() or not self.is_running, READY_SECONDS)
         if not self.is_running or not self.answers():
             self.end(signal.SIGKILL)
-            raise Failed(f"did not come up; the end of {self.log}:\n{self.end_of_log()}")
+            raise Failed(f"did not start; the end of {self.log}:\n{self.end_of_log()}")
 
     def end(self, number: signal.Signals) -> None:
-        """Ends all processes and keeps the data: SIGTERM to stop in good order, SIGKILL not to."""
+        """Ends all processes and keeps the data: gracefully with SIGTERM, at once with SIGKILL."""
         for process in self.processes.values():
             process.end(number, STOP_SECONDS)
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal to all processes, their helpers included."""
+        """Sends a signal to all processes and their children."""
         for process in self.processes.values():
             process.send(number)
 
@@ -144,7 +144,7 @@ class Broker:
 
 
 def environment_file(instance: str) -> Path:
-    """What a shell or a test reads to find the brokers of an instance."""
+    """The file in which a shell or a test finds the addresses of an instance."""
     return (BROKERS if instance == MAIN else INSTANCES / instance) / "env"
 
 
@@ -157,7 +157,7 @@ def write_environment(instance: str, brokers: list[Broker]) -> None:
     if not variables:
         path.unlink(missing_ok=True)
         return
-    aside = path.with_suffix(".new")
-    aside.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
-    aside.replace(path)
+    new = path.with_suffix(".new")
+    new.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
+    new.replace(path)
     say(f"addresses are in {path}")

@@ -11,7 +11,7 @@ from testbed.process import ask
 
 CLUSTER = "Y2VudHJhbC1mb3J3YXJkZQ"
 
-# Who may do everything, and who nothing but what a test allows. Both passwords are `secret`.
+# The forwarder is a super user; a guest may do only what a test allows. Both passwords are `secret`.
 FORWARDER, GUEST = "forwarder", "guest"
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 LOGIN = "org.apache.kafka.common.security"
@@ -34,7 +34,7 @@ class Kafka(Broker):
         return {
             **super().environment(),
             "CF_TEST_KAFKA_LIB": str(kafka_jars()),
-            # A client that asks here is told to come by way of the proxy: there a test may listen.
+            # The listener "behind" advertises the port "proxy", where a test may listen.
             "CF_TEST_KAFKA_BEHIND": self.at("behind"),
             "CF_TEST_KAFKA_PROXY": self.at("proxy"),
             "CF_TEST_KAFKA_SASL": self.at("sasl"),
@@ -48,7 +48,7 @@ class Kafka(Broker):
 
     @property
     def secrets(self) -> Path:
-        """Certificates: what clients believe, and what they may show."""
+        """The CA certificate for clients, and the certificates that they may present."""
         return self.folder / "secrets"
 
     @property
@@ -81,9 +81,9 @@ class Kafka(Broker):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
-            # What a deleted topic takes serves the next one: a minute later by default.
+            # Frees the disk space of a deleted topic soon: a minute later by default.
             "log.segment.delete.delay.ms": 100,
-            # Those who come without SASL or a certificate are the tests themselves.
+            # Clients without SASL and without a certificate are the tests themselves.
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:ANONYMOUS;User:{FORWARDER};User:CN={FORWARDER}",
             **self.logins(),
@@ -106,7 +106,7 @@ class Kafka(Broker):
         modules = {
             "plain": f"{LOGIN}.plain.PlainLoginModule required {users};",
             **{name.lower(): f"{LOGIN}.scram.ScramLoginModule required;" for name in SCRAM},
-            # Believes a token that nobody has signed: the tests have no issuer.
+            # Accepts unsigned tokens: the tests have no issuer.
             "oauthbearer": f"{LOGIN}.oauthbearer.OAuthBearerLoginModule required;",
         }
         settings = {"sasl.enabled.mechanisms": ",".join(modules).upper()}
@@ -141,7 +141,7 @@ class Kafka(Broker):
         return [self.java, *heap, log, "-cp", f"{self.jars}/*", main]
 
     def answers(self) -> bool:
-        """Its metadata names a broker: only one that takes requests is in there."""
+        """Its metadata lists a broker: it does so only once the broker takes requests."""
         client = b"testbed"
         header = struct.pack(">hhih", METADATA, METADATA_VERSION, 1, len(client)) + client
         body = struct.pack(">i?", 0, False)

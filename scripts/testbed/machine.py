@@ -24,7 +24,7 @@ class Unavailable(Exception):
 
 
 def say(text: str) -> None:
-    """Progress goes to standard error: standard output has one line a broker."""
+    """Prints progress to standard error: standard output has one line for each broker."""
     print(f"brokers: {text}", file=sys.stderr, flush=True)
 
 
@@ -43,7 +43,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def find_program(name: str) -> str | None:
-    """Debian's servers are in sbin, which is not on everybody's PATH."""
+    """Searches sbin too, where Debian's servers are and which may not be on the PATH."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 

@@ -17,7 +17,7 @@ class Mosquitto(Broker):
 
     def prepare(self) -> None:
         self.program = need_program("mosquitto", "mosquitto")
-        # The tests read back with it.
+        # The tests read records back with it.
         need_program("mosquitto_sub", "mosquitto-clients")
         printed = subprocess.run([self.program, "-h"], capture_output=True, text=True).stdout
         version = re.search(r"mosquitto version (\S+)", printed)
@@ -34,9 +34,9 @@ class Mosquitto(Broker):
             "persistence true",
             f"persistence_location {self.data}/",
             "log_dest stderr",
-            # A reader that is slower for a while loses nothing.
+            # No limit, so that a slow reader loses nothing.
             "max_queued_messages 0",
-            # As root it would otherwise drop to the user mosquitto, who may not enter here.
+            # As root, Mosquitto would switch to the user mosquitto, who may not have access to this folder.
             "user root",
         ]
         with open(self.settings, "w") as file:

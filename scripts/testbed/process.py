@@ -1,4 +1,4 @@
-"""Programs that outlive the script that started them, and are found again by their pid."""
+"""Programs that keep running after the script that started them, and are found again by their pid."""
 
 import os
 import random
@@ -24,21 +24,21 @@ class Process(NamedTuple):
         return start_time(self.pid) == self.started
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal to it and to its helpers."""
+        """Sends a signal to the process and its children."""
         if self.is_running():
             os.killpg(self.pid, number)
 
-    def end(self, number: signal.Signals, patience: float) -> None:
-        """Sends a signal; whatever is left after `patience` seconds is killed, helpers included."""
+    def end(self, number: signal.Signals, timeout: float) -> None:
+        """Sends a signal, and kills the process and its children if it runs after `timeout` seconds."""
         if not self.is_running():
             return
         os.kill(self.pid, number)
         if number == signal.SIGTERM:
-            # A process that a test has paused would not hear it.
+            # A process that a test has suspended would not receive it.
             os.kill(self.pid, signal.SIGCONT)
-        if not wait_until(lambda: not self.is_running(), patience):
+        if not wait_until(lambda: not self.is_running(), timeout):
             os.killpg(self.pid, signal.SIGKILL)
-            wait_until(lambda: not self.is_running(), patience)
+            wait_until(lambda: not self.is_running(), timeout)
 
 
 def start_time(pid: int) -> int | None:
@@ -68,7 +68,7 @@ def start(command: list[str], environment: dict[str, str], folder: Path, log: Pa
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Polls a condition; False when it did not hold in time."""
+    """Polls a condition until it is true; False if it is not after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -78,7 +78,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def ask(port: int, request: bytes, size: int) -> bytes:
-    """The first bytes that a local server answers; fewer than `size` where it does not."""
+    """The first `size` bytes of a local server's response; fewer if it does not respond."""
     try:
         with socket.create_connection(("127.0.0.1", port), ASK_SECONDS) as connection:
             connection.settimeout(ASK_SECONDS)
@@ -89,10 +89,10 @@ def ask(port: int, request: bytes, size: int) -> bytes:
 
 
 def free_port() -> int:
-    """A port that nobody uses, below those that the kernel gives to outgoing connections.
+    """A free port, below the range that the kernel uses for outgoing connections.
 
-    A broker that is stopped for a while must find its port free again; in the kernel's range, a
-    client that keeps knocking at the closed port would sooner or later be given that port itself.
+    A broker that is stopped for a while must find its port free again. In the kernel's range, a client that
+    keeps trying to connect to the closed port would sooner or later get that port as its own.
     """
     below = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:

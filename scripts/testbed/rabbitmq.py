@@ -9,16 +9,16 @@ from testbed.instance import Broker, Failed
 from testbed.machine import need_program
 from testbed.process import ask, is_free, wait_until
 
-# Debian puts a wrapper before this script, which drops to the user rabbitmq: that user may be
-# unable to enter the folder of this repository. The script itself runs as anybody.
+# Debian's wrapper of this script switches to the user rabbitmq, who may not have access to the folder of
+# this repository. The script itself runs as any user.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 CONTROL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
 CONTROL_SECONDS = 60.0
 PORT_MAPPER_SECONDS = 10.0
 
-# Of the machine's memory: the alarm is raised at once, and RabbitMQ's own default.
-NO_MEMORY = "0"
-USUAL_MEMORY = "0.4"
+# Watermarks as fractions of the machine's memory: 0 raises the alarm at once, 0.4 is RabbitMQ's default.
+ALARM_WATERMARK = "0"
+DEFAULT_WATERMARK = "0.4"
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 FRAME_HEADER = 7
@@ -49,7 +49,7 @@ class RabbitMq(Broker):
 
     @property
     def secrets(self) -> Path:
-        """Certificates: what clients believe, and what they may show."""
+        """The CA certificate for clients, and the certificates that they may present."""
         return self.folder / "secrets"
 
     def format(self) -> None:
@@ -65,7 +65,7 @@ class RabbitMq(Broker):
             "ssl_options.keyfile": self.secrets / "server.key",
             "ssl_options.verify": "verify_peer",
             "ssl_options.fail_if_no_peer_cert": "false",
-            # A certificate's name is a user's: `client` is the user forwarder.
+            # The common name of a certificate is the user: that of `client` is forwarder.
             "ssl_cert_login_from": "common_name",
             "auth_mechanisms.1": "PLAIN",
             "auth_mechanisms.2": "EXTERNAL",
@@ -77,7 +77,7 @@ class RabbitMq(Broker):
 
     def launch(self) -> None:
         mapper = self.ports["port_mapper"]
-        # One that we start ourselves ends with its broker: rabbitmq-server would leave one behind.
+        # Started here, so that it ends with the broker: the one of rabbitmq-server would keep running.
         listen = ["-port", str(mapper), "-address", "127.0.0.1"]
         self.run("port_mapper", [self.port_mapper, *listen], {})
         wait_until(lambda: not is_free(mapper), PORT_MAPPER_SECONDS)
@@ -98,15 +98,15 @@ class RabbitMq(Broker):
             "RABBITMQ_LOG_BASE": str(self.data),
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
-            # No schedulers that spin while they wait: the machine is shared with what is tested.
+            # Schedulers must not busy-wait, because the tested program shares the machine.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none"
             " -kernel inet_dist_use_interface {127,0,0,1}",
-            # The script then becomes the Erlang machine: the pid that we know is the broker's.
+            # Makes the script exec the Erlang VM, so that its pid is the broker's.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 
     def block_publishers(self, block: bool) -> None:
-        fraction = NO_MEMORY if block else USUAL_MEMORY
+        fraction = ALARM_WATERMARK if block else DEFAULT_WATERMARK
         self.control(["set_vm_memory_high_watermark", fraction])
 
     def control(self, arguments: list[str]) -> None:
@@ -122,6 +122,6 @@ class RabbitMq(Broker):
             raise Failed(f"rabbitmqctl: {asked.stdout}{asked.stderr}")
 
     def answers(self) -> bool:
-        """It opens the AMQP conversation: RabbitMQ listens only when all else is up."""
+        """It starts an AMQP connection: RabbitMQ listens only when everything else is up."""
         frame = ask(self.ports["listen"], PROTOCOL_HEADER, FRAME_HEADER + len(CONNECTION_START))
         return frame[FRAME_HEADER:] == CONNECTION_START

@@ -1,4 +1,4 @@
-"""Python packages for a script: in a virtual environment of its own under target/, made when missing."""
+"""Python packages for a script, in a virtual environment of its own under target/."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from testbed.machine import REPOSITORY, Unavailable
 
 
 def run_in(name: str, module: str, *packages: str) -> None:
-    """Runs this script again where `module` can be imported; returns once it is so."""
+    """Installs the packages if necessary, and runs this script again where `module` can be imported."""
     folder = REPOSITORY / "target" / name
     if sys.prefix == str(folder):
         return
@@ -19,7 +19,7 @@ def run_in(name: str, module: str, *packages: str) -> None:
             pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             subprocess.run([*pip, *packages], check=True)
     except (subprocess.CalledProcessError, OSError) as error:
-        raise Unavailable(f"Python packages cannot be had: {' '.join(packages)}: {error}") from error
+        raise Unavailable(f"pip could not install {' '.join(packages)}: {error}") from error
     os.execv(python, [python, *sys.argv])
 
 
