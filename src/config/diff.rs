@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::layers::join;
-use super::{Account, Config};
+use crate::config::source::layers::join;
+use crate::config::{Account, Config};
 
 /// All that differs, by what follows from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

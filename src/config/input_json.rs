@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::accounts::fits_a_header;
-use super::secret::Secret;
+use crate::config::secret::Secret;
+use crate::config::validate::accounts::fits_a_header;
 
 /// Thousands of customers, and no endless device.
 const MAX_BYTES: u64 = 16 << 20;

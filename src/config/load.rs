@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::layers::{self, Layers};
-use super::remark::{Mistakes, Remark};
-use super::report::Report;
-use super::tree::Node;
-use super::{Config, raw::Raw, validate, warnings};
+use crate::config::diagnostics::report::Report;
+use crate::config::diagnostics::{Mistakes, Remark};
+use crate::config::source::layers::{self, Layers};
+use crate::config::source::tree::Node;
+use crate::config::validate::{self, warnings};
+use crate::config::{Config, raw::Raw};
 
 /// A config that holds, and what an operator should know about it.
 #[derive(Debug)]

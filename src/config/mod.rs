@@ -1,37 +1,23 @@
 //! What the operator wants, valid by construction: nothing here needs to be checked again.
+//!
+//! - `source/`: files and environment variables become one tree of values with positions
+//! - `raw/`: the tables as they are written, each value of the right form
+//! - `validate/`, `sinks/`: from raw tables to a [`Config`], and all that is wrong with them
+//! - `diagnostics/`: what is wrong, where, and what to write instead
 
-mod access;
-mod accounts;
-mod admin;
-mod amqp;
-mod client_tls;
+mod diagnostics;
 mod diff;
-pub(crate) mod hint;
 pub mod input_json;
-mod kafka;
-mod layers;
+mod json_schema;
 mod load;
-mod misfit;
-pub(crate) mod mqtt;
-mod overrides;
 mod pem;
-mod pick;
 mod raw;
-mod registry;
-mod remark;
-mod report;
-mod routes;
-mod schema;
-mod schemas;
 pub mod secret;
 mod sinks;
+mod source;
 pub mod template;
-mod topics;
-mod tree;
 mod units;
 mod validate;
-mod warnings;
-mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -39,22 +25,24 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::admin::Admin;
+pub use self::diagnostics::spans::Written;
+pub(crate) use self::diagnostics::suggestion as hint;
+pub use self::diagnostics::{Mistakes, Place, Remark};
 pub use self::diff::{AccountChange, Change, Diff};
-pub use self::kafka::{Compression, Create, Kafka, PasswordMechanism, Sasl};
+pub use self::json_schema::schema;
 #[cfg(test)]
 pub(crate) use self::load::of_text;
 pub use self::load::{Loaded, OptionCheck, load};
-pub use self::mqtt::{Mqtt, MqttVersion, Qos};
 pub use self::pem::PemFile;
-pub use self::pick::{Condition, Literal, Pick, Test};
-pub use self::registry::{RegistryLogin, SchemaRegistry, SubjectNameStrategy};
-pub use self::remark::{Mistakes, Place, Remark};
-pub use self::schema::schema;
-pub use self::schemas::{SchemaFiles, Schemas};
 use self::secret::Secret;
+pub use self::sinks::kafka::registry::{RegistryLogin, SchemaRegistry, SubjectNameStrategy};
+pub use self::sinks::kafka::{Compression, Create, Kafka, PasswordMechanism, Sasl};
+pub(crate) use self::sinks::mqtt;
+pub use self::sinks::mqtt::{Mqtt, MqttVersion, Qos};
 use self::template::Template;
-pub use self::written::Written;
+pub use self::validate::admin::Admin;
+pub use self::validate::filter::{Condition, Literal, Pick, Test};
+pub use self::validate::schemas::{SchemaFiles, Schemas};
 use crate::frame::{Internal, Stream};
 
 /// Where the config is when nobody says otherwise.

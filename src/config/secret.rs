@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::input_json::Customer;
+use crate::config::input_json::Customer;
 
 /// Far more than any key or certificate bundle; a secret file that is larger is a mistake.
 const MAX_FILE_BYTES: u64 = 64 * 1024;

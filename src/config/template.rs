@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::hint;
+use crate::config::hint;
 
 /// A parsed template. `{{` and `}}` stand for the braces themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

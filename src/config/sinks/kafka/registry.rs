@@ -2,11 +2,11 @@
 
 use url::Url;
 
-use super::PemFile;
-use super::layers::join;
-use super::raw;
-use super::secret::Secret;
-use super::validate::Tables;
+use crate::config::PemFile;
+use crate::config::raw;
+use crate::config::secret::Secret;
+use crate::config::source::layers::join;
+use crate::config::validate::Tables;
 
 /// A schema registry that speaks Confluent's HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum SubjectNameStrategy {
 }
 
 impl Tables<'_> {
-    pub(super) fn schema_registry(
+    pub(crate) fn schema_registry(
         &mut self,
         path: &str,
         raw: raw::SchemaRegistry,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::layers::join;
-use super::raw::{self, Span};
-use super::secret::Secret;
-use super::validate::Tables;
-use super::{Amqp, AmqpAuth, AmqpServer, ClientTls, Exchange, ExchangeKind, Login, Queue};
+use crate::config::raw::{self, Span};
+use crate::config::secret::Secret;
+use crate::config::source::layers::join;
+use crate::config::validate::Tables;
+use crate::config::{Amqp, AmqpAuth, AmqpServer, ClientTls, Exchange, ExchangeKind, Login, Queue};
 
 /// A limit of the protocol's: names and routing keys are "short strings".
-pub(super) const MAX_SHORT_STRING: usize = 255;
+pub(crate) const MAX_SHORT_STRING: usize = 255;
 
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
 const DEFAULT_CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ const MAX_MAX_IN_FLIGHT: i64 = 20_000;
 const ADVICE: &str = "(write amqp://USER:PASSWORD@HOST:5672/VHOST)";
 
 impl Tables<'_> {
-    pub(super) fn amqp(&mut self, path: &str, raw: raw::Sink) -> Option<Amqp> {
+    pub(crate) fn amqp(&mut self, path: &str, raw: raw::Sink) -> Option<Amqp> {
         let advice = "write url = \"amqp://USER:PASSWORD@HOST:5672/VHOST\"";
         let urls = self.report.require(path, "url", raw.url, advice);
         let password = match raw.password {
@@ -204,7 +204,7 @@ impl Tables<'_> {
         Some(span)
     }
 
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         path: &str,
         key: &str,

@@ -9,24 +9,24 @@ use std::sync::Arc;
 use ::config::{ConfigError, Map, Source, Value, ValueKind};
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::remark::{Place, Remark};
+use crate::config::diagnostics::{Place, Remark};
 
 /// What all files say together.
 #[derive(Debug)]
-pub(super) struct Layers {
-    pub(super) root: Value,
+pub(crate) struct Layers {
+    pub(crate) root: Value,
     /// By key path; what a later layer overrode has the later place.
-    pub(super) places: HashMap<String, Place>,
+    pub(crate) places: HashMap<String, Place>,
     /// The place of what stands nowhere: the beginning of the first file.
-    pub(super) origin: Place,
-    pub(super) mistakes: Vec<Remark>,
+    pub(crate) origin: Place,
+    pub(crate) mistakes: Vec<Remark>,
     /// Some text could not be read, so what seems to be missing may well be written there.
-    pub(super) torn: bool,
+    pub(crate) torn: bool,
 }
 
 /// Reads all files, also when some of them are broken. A folder stands for its `*.toml` in the
 /// order of their names.
-pub(super) fn read(paths: &[PathBuf]) -> Layers {
+pub(crate) fn read(paths: &[PathBuf]) -> Layers {
     let mut reader = Reader::default();
     let mut builder = ::config::Config::builder();
     for path in paths {
@@ -63,7 +63,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Layers {
 }
 
 /// The path of a table's entry: a key that is not bare in TOML is quoted.
-pub(super) fn join(table: &str, key: &str) -> String {
+pub(crate) fn join(table: &str, key: &str) -> String {
     let separator = if table.is_empty() { "" } else { "." };
     if is_bare(key) {
         format!("{table}{separator}{key}")
@@ -73,7 +73,7 @@ pub(super) fn join(table: &str, key: &str) -> String {
 }
 
 /// The path of a list's element.
-pub(super) fn element(list: &str, index: usize) -> String {
+pub(crate) fn element(list: &str, index: usize) -> String {
     format!("{list}[{index}]")
 }
 

@@ -1,12 +1,16 @@
 //! What each sink must be.
 
+pub(crate) mod amqp;
+pub(crate) mod kafka;
+pub(crate) mod mqtt;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::layers::join;
-use super::raw::{self, SinkType};
-use super::validate::{Tables, collect};
-use super::{File, Rotate, Sink};
+use crate::config::raw::{self, SinkType};
+use crate::config::source::layers::join;
+use crate::config::validate::{Tables, collect};
+use crate::config::{File, Rotate, Sink};
 
 /// Larger than any batch of lines.
 const MIN_FILE_BYTES: u64 = 1 << 20;
@@ -16,7 +20,7 @@ const DEFAULT_FILES: u32 = 7;
 const MAX_FILES: i64 = 1000;
 
 impl Tables<'_> {
-    pub(super) fn sinks(
+    pub(crate) fn sinks(
         &mut self,
         raw: BTreeMap<String, raw::Sink>,
     ) -> Option<BTreeMap<String, Sink>> {

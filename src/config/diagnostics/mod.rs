@@ -1,4 +1,14 @@
 //! What is said about a config, and the place that it is about.
+//!
+//! - `report`: collects what is said while a config is checked
+//! - `spans`: where a table stands, for checks that come later
+//! - `deserialize_error`: what serde says, in the words of TOML
+//! - `suggestion`: the known word that is nearest to an unknown one
+
+pub(crate) mod deserialize_error;
+pub(crate) mod report;
+pub(crate) mod spans;
+pub(crate) mod suggestion;
 
 use std::fmt;
 use std::path::Path;

@@ -1,16 +1,26 @@
 //! From [`Raw`] to [`Config`]: what each value must be, and what all of them must be together.
 
+pub(crate) mod accounts;
+pub(crate) mod admin;
+pub(crate) mod certificates;
+pub(crate) mod credentials;
+pub(crate) mod filter;
+pub(crate) mod routes;
+pub(crate) mod schemas;
+pub(crate) mod topics;
+pub(crate) mod warnings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::layers::join;
-use super::raw::{self, Raw, SecretSource, Size};
-use super::report::Report;
-use super::routes::SinkKind;
-use super::secret::Secret;
-use super::{Backlog, Config, Journal, Log, OptionCheck, routes, schemas};
+use crate::config::diagnostics::report::Report;
+use crate::config::raw::{self, Raw, SecretSource, Size};
+use crate::config::secret::Secret;
+use crate::config::source::layers::join;
+use crate::config::validate::routes::SinkKind;
+use crate::config::{Backlog, Config, Journal, Log, OptionCheck};
 
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -26,7 +36,7 @@ const MAX_SYNC_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_NAME_BYTES: usize = 64;
 
 /// Builds the config. What is wrong is in `report`; `None` only if something is.
-pub(super) fn config(
+pub(crate) fn config(
     raw: Raw,
     report: &mut Report,
     env: &BTreeMap<String, String>,
@@ -154,15 +164,15 @@ fn journal(raw: &raw::Journal, report: &mut Report) -> Journal {
 }
 
 /// The tables that have names of the operator's.
-pub(super) struct Tables<'a> {
-    pub(super) report: &'a mut Report,
-    pub(super) env: &'a BTreeMap<String, String>,
-    pub(super) kafka_option: OptionCheck,
+pub(crate) struct Tables<'a> {
+    pub(crate) report: &'a mut Report,
+    pub(crate) env: &'a BTreeMap<String, String>,
+    pub(crate) kafka_option: OptionCheck,
     /// The types that topics name: SERVICE/VERSION/EVENT to the full name of a message, and the key
     /// path where it stands first.
-    pub(super) messages: BTreeMap<String, (String, String)>,
+    pub(crate) messages: BTreeMap<String, (String, String)>,
     /// The events that topics name with their service and version.
-    pub(super) events: BTreeSet<String>,
+    pub(crate) events: BTreeSet<String>,
 }
 
 impl Tables<'_> {
@@ -194,7 +204,7 @@ impl Tables<'_> {
         backlogs
     }
 
-    pub(super) fn secret(&mut self, path: &str, source: SecretSource) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, path: &str, source: SecretSource) -> Option<Secret> {
         let secret = match source {
             SecretSource::Literal(secret) => return Some(secret),
             SecretSource::File(file) => Secret::from_file(file),
@@ -212,7 +222,7 @@ impl Tables<'_> {
         }
     }
 
-    pub(super) fn name(&mut self, path: &str, name: &str) {
+    pub(crate) fn name(&mut self, path: &str, name: &str) {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(plain) {
             let text =
@@ -223,7 +233,7 @@ impl Tables<'_> {
 }
 
 /// Adds an entry, as long as none failed.
-pub(super) fn collect<T>(all: &mut Option<BTreeMap<String, T>>, name: String, entry: Option<T>) {
+pub(crate) fn collect<T>(all: &mut Option<BTreeMap<String, T>>, name: String, entry: Option<T>) {
     match entry {
         Some(entry) => {
             if let Some(all) = all {

@@ -1,5 +1,7 @@
 //! What a sink of type `kafka` must be.
 
+pub(crate) mod registry;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -7,12 +9,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::layers::join;
-use super::raw::{self, Names, Setting};
-use super::secret::Secret;
-use super::validate::{Tables, collect};
-use super::written::Written;
-use super::{ClientTls, PemFile, SchemaRegistry};
+use crate::config::diagnostics::spans::Written;
+use crate::config::raw::{self, Names, Setting};
+use crate::config::secret::Secret;
+use crate::config::source::layers::join;
+use crate::config::validate::{Tables, collect};
+use crate::config::{ClientTls, PemFile, SchemaRegistry};
 
 /// librdkafka's own limit.
 const MAX_LINGER: Duration = Duration::from_secs(900);
@@ -106,7 +108,7 @@ impl fmt::Display for Compression {
 }
 
 impl Tables<'_> {
-    pub(super) fn kafka(&mut self, path: &str, raw: raw::Sink) -> Option<Kafka> {
+    pub(crate) fn kafka(&mut self, path: &str, raw: raw::Sink) -> Option<Kafka> {
         let advice = "write brokers = [\"kafka-1:9092\"]";
         let brokers = self.report.require(path, "brokers", raw.brokers, advice);
         let brokers = brokers.map(|brokers| self.brokers(&join(path, "brokers"), brokers));
@@ -212,7 +214,7 @@ impl Tables<'_> {
         }
     }
 
-    pub(super) fn needed_secret(
+    pub(crate) fn needed_secret(
         &mut self,
         path: &str,
         key: &str,
@@ -224,7 +226,7 @@ impl Tables<'_> {
     }
 
     /// What is said never shows the URL: it may hold a password.
-    pub(super) fn http_url(&mut self, path: &str, text: &str) -> Option<Url> {
+    pub(crate) fn http_url(&mut self, path: &str, text: &str) -> Option<Url> {
         let advice = "(write https://HOST/PATH)";
         let why = match Url::parse(text) {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => {

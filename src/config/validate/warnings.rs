@@ -7,11 +7,11 @@ use std::path::Path;
 
 use url::{Host, Url};
 
-use super::layers::join;
-use super::remark::Place;
-use super::report::Report;
-use super::secret::{Origin, Secret};
-use super::{
+use crate::config::diagnostics::Place;
+use crate::config::diagnostics::report::Report;
+use crate::config::secret::{Origin, Secret};
+use crate::config::source::layers::join;
+use crate::config::{
     Access, Account, Admin, Config, Kafka, Mqtt, MqttVersion, PasswordMechanism, Proxy, Qos, Route,
     Sasl, Selector, Sink, Topic,
 };
@@ -19,7 +19,7 @@ use super::{
 /// Any user of the machine may read the file.
 const WORLD_READABLE: u32 = 0o004;
 
-pub(super) fn warn(config: &Config, report: &mut Report) {
+pub(crate) fn warn(config: &Config, report: &mut Report) {
     if let Some(admin) = &config.admin {
         warn_admin(admin, report);
     }

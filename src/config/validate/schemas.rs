@@ -6,11 +6,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::layers::{element, join};
-use super::raw::{self, Names};
-use super::remark::{Place, Remark};
-use super::report::Report;
-use super::written::Written;
+use crate::config::diagnostics::report::Report;
+use crate::config::diagnostics::spans::Written;
+use crate::config::diagnostics::{Place, Remark};
+use crate::config::raw::{self, Names};
+use crate::config::source::layers::{element, join};
 
 /// What a folder stands for.
 const ENDINGS: [&str; 2] = ["proto", "binpb"];
@@ -67,7 +67,7 @@ impl Schemas {
 
     /// A topic of an account names its message, at a key path of the config; what the table says
     /// wins.
-    pub(super) fn name(&mut self, stream: String, message: String, at: &str, report: &Report) {
+    pub(crate) fn name(&mut self, stream: String, message: String, at: &str, report: &Report) {
         if let Entry::Vacant(entry) = self.messages.entry(stream) {
             let place = report.place(at).clone();
             self.written.elsewhere("messages", entry.key(), at, place);
@@ -76,7 +76,7 @@ impl Schemas {
     }
 }
 
-pub(super) fn schemas(raw: raw::Schemas, report: &mut Report) -> Schemas {
+pub(crate) fn schemas(raw: raw::Schemas, report: &mut Report) -> Schemas {
     let Names(paths) = raw.paths.unwrap_or_default();
     let list = join("schemas", "paths");
     let paths = paths.iter().enumerate().map(|(index, path)| {

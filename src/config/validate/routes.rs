@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::amqp::MAX_SHORT_STRING;
-use super::layers::join;
-use super::raw::{self, Names, SinkType};
-use super::report::Report;
-use super::template::{Segment, Template};
-use super::topics::unknown_in_route;
-use super::{Format, Route, Selector, hint, mqtt, pick};
+use super::filter as pick;
+use crate::config::diagnostics::report::Report;
+use crate::config::raw::{self, Names, SinkType};
+use crate::config::sinks::amqp::MAX_SHORT_STRING;
+use crate::config::source::layers::join;
+use crate::config::template::{Segment, Template};
+use crate::config::validate::topics::unknown_in_route;
+use crate::config::{Format, Route, Selector, hint, mqtt};
 use crate::frame::Internal;
 
 /// Stands for all topics of Central, or all accounts.
@@ -22,12 +23,12 @@ const MAX_KAFKA_TOPIC: usize = 249;
 
 /// What routes must know of the sink that they lead to.
 #[derive(Clone, Copy)]
-pub(super) struct SinkKind {
-    pub(super) kind: SinkType,
-    pub(super) has_registry: bool,
+pub(crate) struct SinkKind {
+    pub(crate) kind: SinkType,
+    pub(crate) has_registry: bool,
 }
 
-pub(super) fn routes(
+pub(crate) fn routes(
     raw: Vec<raw::Route>,
     sinks: &BTreeMap<String, SinkKind>,
     events: &BTreeSet<String>,

@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::de::{self, Unexpected};
 
-use super::hint;
-use super::layers::join;
-use super::remark::{Place, Remark};
-use super::tree::Node;
+use crate::config::diagnostics::{Place, Remark};
+use crate::config::hint;
+use crate::config::source::layers::join;
+use crate::config::source::tree::Node;
 
 /// A value that its reader did not want. The text never shows a value of a wrong type: it may be a
 /// secret.
 #[derive(Debug)]
-pub(super) struct Misfit {
+pub(crate) struct Misfit {
     text: String,
     /// The unknown key of the table at which the misfit is found.
     unknown: Option<String>,
@@ -38,7 +38,7 @@ impl Misfit {
     }
 
     /// Notes where it was found; the innermost place wins.
-    pub(super) fn at(mut self, node: &Node) -> Self {
+    pub(crate) fn at(mut self, node: &Node) -> Self {
         if self.spot.is_none() {
             let key = match &self.unknown {
                 Some(unknown) => join(&node.path, unknown),
@@ -58,7 +58,7 @@ impl Misfit {
     }
 
     /// What has to go is the whole of this node, since its parts are not in the tree.
-    pub(super) fn because_of(self, node: &Node) -> Self {
+    pub(crate) fn because_of(self, node: &Node) -> Self {
         let mut misfit = self.at(node);
         if let Some(spot) = &mut misfit.spot {
             spot.culprit.clone_from(&node.path);
@@ -67,17 +67,17 @@ impl Misfit {
     }
 
     /// The path of what has to go so that the rest can be read.
-    pub(super) fn culprit(&self) -> &str {
+    pub(crate) fn culprit(&self) -> &str {
         self.spot.as_ref().map_or("", |spot| &spot.culprit)
     }
 
     /// The path of the key that was probably meant by an unknown one.
-    pub(super) fn meant(&self) -> Option<&str> {
+    pub(crate) fn meant(&self) -> Option<&str> {
         self.spot.as_ref()?.meant.as_deref()
     }
 
     /// What to say; `origin` stands in for a place that is not known.
-    pub(super) fn into_remark(self, origin: &Place) -> Remark {
+    pub(crate) fn into_remark(self, origin: &Place) -> Remark {
         self.spot.map_or_else(
             || Remark {
                 place: origin.clone(),

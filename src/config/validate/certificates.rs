@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::accounts::check_certificates;
-use super::layers::join;
-use super::validate::Tables;
-use super::{ClientTls, PemFile, raw};
+use crate::config::source::layers::join;
+use crate::config::validate::Tables;
+use crate::config::validate::accounts::check_certificates;
+use crate::config::{ClientTls, PemFile, raw};
 
 impl Tables<'_> {
     /// `ca_file` of the table at `path`.
-    pub(super) fn ca_file(&mut self, path: &str, file: Option<PathBuf>) -> Option<PemFile> {
+    pub(crate) fn ca_file(&mut self, path: &str, file: Option<PathBuf>) -> Option<PemFile> {
         let file = file?;
         if let Err(why) = check_certificates(&file) {
             self.report.mistake(&join(path, "ca_file"), why);
@@ -18,7 +18,7 @@ impl Tables<'_> {
         Some(PemFile::new(file))
     }
 
-    pub(super) fn client_tls(&mut self, path: &str, raw: raw::ClientTls) -> ClientTls {
+    pub(crate) fn client_tls(&mut self, path: &str, raw: raw::ClientTls) -> ClientTls {
         let ca_file = self.ca_file(path, raw.ca_file);
         if let Some(file) = &raw.certificate_file
             && let Err(why) = check_certificates(file)

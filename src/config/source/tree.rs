@@ -10,19 +10,19 @@ use serde::de::{self, DeserializeOwned, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 use toml::Value as Toml;
 
-use super::layers::{element, join};
-use super::misfit::Misfit;
-use super::remark::Place;
+use crate::config::diagnostics::Place;
+use crate::config::diagnostics::deserialize_error::Misfit;
+use crate::config::source::layers::{element, join};
 
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) path: String,
-    pub(super) place: Place,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) path: String,
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Text(String),
     /// An environment variable: becomes what its reader wants.
     Variable(String),
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 
 impl Node {
     /// Joins values and places; `origin` is the place of what nobody wrote.
-    pub(super) fn root(value: Value, places: &HashMap<String, Place>, origin: &Place) -> Self {
+    pub(crate) fn root(value: Value, places: &HashMap<String, Place>, origin: &Place) -> Self {
         Self::new(String::new(), value, places, origin)
     }
 
@@ -63,7 +63,7 @@ impl Node {
     }
 
     /// The node at a key path.
-    pub(super) fn find(&self, path: &str) -> Option<&Self> {
+    pub(crate) fn find(&self, path: &str) -> Option<&Self> {
         if self.path == path {
             return Some(self);
         }
@@ -73,7 +73,7 @@ impl Node {
     }
 
     /// The entries of a table or a list.
-    pub(super) fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
+    pub(crate) fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
         match &self.kind {
             Kind::Table(table) => Box::new(table.values()),
             Kind::List(items) => Box::new(items.iter()),
@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// The keys of a table.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         let table = match &self.kind {
             Kind::Table(table) => Some(table),
             _ => None,
@@ -94,7 +94,7 @@ impl Node {
     }
 
     /// Takes the node at a key path away; `false` if there is none, or it is this one.
-    pub(super) fn remove(&mut self, path: &str) -> bool {
+    pub(crate) fn remove(&mut self, path: &str) -> bool {
         let keep = |node: &mut Node| node.path != path;
         match &mut self.kind {
             Kind::Table(table) => {
@@ -112,7 +112,7 @@ impl Node {
     }
 
     /// Reads all that fits; what does not is taken out of the tree and given back.
-    pub(super) fn read<T: DeserializeOwned + Default>(&mut self) -> (T, Vec<Misfit>) {
+    pub(crate) fn read<T: DeserializeOwned + Default>(&mut self) -> (T, Vec<Misfit>) {
         let mut misfits = Vec::new();
         loop {
             match T::deserialize(&*self) {

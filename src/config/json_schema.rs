@@ -7,12 +7,12 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::raw::{
+use crate::config::raw::{
     Endpoint, Listen, Names, Parts, Raw, SchemaRegistry, SchemaRegistryTable, SecretSource,
     Setting, Size, Span, Topic, Topics,
 };
-use super::template::Template;
-use super::{Literal, MqttVersion, Qos};
+use crate::config::template::Template;
+use crate::config::{Literal, MqttVersion, Qos};
 
 /// The schema of a whole config, without overrides from the environment.
 #[must_use]

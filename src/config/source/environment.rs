@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ::config::{Map, Value, ValueKind};
 
-use super::layers::{Layers, element, join};
-use super::remark::{Place, Remark};
+use crate::config::diagnostics::{Place, Remark};
+use crate::config::source::layers::{Layers, element, join};
 
 const PREFIX: &str = "CENTRAL_FORWARDER__";
 const SEPARATOR: &str = "__";
@@ -15,7 +15,7 @@ const MAX_LEVELS: usize = 16;
 
 impl Layers {
     /// Puts the variables that begin with `CENTRAL_FORWARDER__` over the files.
-    pub(super) fn apply(&mut self, env: &BTreeMap<String, String>) {
+    pub(crate) fn apply(&mut self, env: &BTreeMap<String, String>) {
         for (name, text) in env {
             let Some(keys) = name.strip_prefix(PREFIX) else {
                 continue;

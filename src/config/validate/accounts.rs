@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::layers::join;
-use super::raw::{self, Generation, SecretSource, Span};
-use super::secret::{Origin, Secret};
-use super::validate::{Tables, collect};
-use super::{Account, Proxy, Tls};
+use crate::config::raw::{self, Generation, SecretSource, Span};
+use crate::config::secret::{Origin, Secret};
+use crate::config::source::layers::join;
+use crate::config::validate::{Tables, collect};
+use crate::config::{Account, Proxy, Tls};
 
 impl Tables<'_> {
-    pub(super) fn accounts(
+    pub(crate) fn accounts(
         &mut self,
         raw: BTreeMap<String, raw::Account>,
     ) -> Option<BTreeMap<String, Account>> {
@@ -131,7 +131,7 @@ impl Tables<'_> {
     }
 
     /// `what` begins the sentence about a secret that is no good.
-    pub(super) fn header_secret(
+    pub(crate) fn header_secret(
         &mut self,
         path: &str,
         what: &str,
@@ -155,11 +155,11 @@ impl Tables<'_> {
     }
 }
 
-pub(super) fn fits_a_header(value: &str) -> bool {
+pub(crate) fn fits_a_header(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
-pub(super) fn check_certificates(file: &Path) -> Result<(), String> {
+pub(crate) fn check_certificates(file: &Path) -> Result<(), String> {
     let text = fs::read(file).map_err(|error| {
         format!(
             "cannot read the file {}: {error} (correct the path or the permissions)",

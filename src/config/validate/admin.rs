@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::raw;
-use super::secret::Secret;
-use super::validate::Tables;
+use crate::config::raw;
+use crate::config::secret::Secret;
+use crate::config::validate::Tables;
 
 const DEFAULT_PORT: u16 = 9600;
 /// Whoever may try as often as they like must not get there.
@@ -29,7 +29,7 @@ impl Default for Admin {
 }
 
 impl Tables<'_> {
-    pub(super) fn admin(&mut self, raw: raw::Admin) -> Admin {
+    pub(crate) fn admin(&mut self, raw: raw::Admin) -> Admin {
         let token = raw
             .token
             .and_then(|source| self.secret("admin.token", source));

@@ -1,9 +1,9 @@
 //! What a route takes of a payload: which payloads, and which parts of them.
 
-use super::layers::join;
-use super::raw;
-use super::report::Report;
-use super::written::Written;
+use crate::config::diagnostics::report::Report;
+use crate::config::diagnostics::spans::Written;
+use crate::config::raw;
+use crate::config::source::layers::join;
 
 /// What a route takes of the payloads of its topics. That fields are there, and can be what they
 /// are compared with, is checked against the schema: see `route::Routes::compile`.
@@ -65,7 +65,7 @@ impl Test {
 }
 
 /// Checks what can be checked without a schema.
-pub(super) fn pick(
+pub(crate) fn pick(
     path: &str,
     split: Option<bool>,
     elements: Option<raw::Names>,

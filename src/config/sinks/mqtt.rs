@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::ClientTls;
-use super::layers::join;
-use super::raw::{self, Names, SecretSource};
-use super::secret::Secret;
-use super::validate::Tables;
+use crate::config::ClientTls;
+use crate::config::raw::{self, Names, SecretSource};
+use crate::config::secret::Secret;
+use crate::config::source::layers::join;
+use crate::config::validate::Tables;
 
 /// What a text may have in MQTT: its length is two bytes.
 const MAX_TEXT_BYTES: usize = 65_535;
@@ -95,7 +95,7 @@ impl TryFrom<i64> for Qos {
 }
 
 impl Tables<'_> {
-    pub(super) fn mqtt(&mut self, path: &str, name: &str, raw: raw::Sink) -> Option<Mqtt> {
+    pub(crate) fn mqtt(&mut self, path: &str, name: &str, raw: raw::Sink) -> Option<Mqtt> {
         let advice = "write url = \"mqtts://HOST\"";
         let url = self.report.require(path, "url", raw.url, advice);
         let url = url.and_then(|url| self.mqtt_url(&join(path, "url"), &url));
@@ -197,7 +197,7 @@ impl Tables<'_> {
 }
 
 /// What is wrong with a topic to publish to, given the parts of it that are fixed.
-pub(super) fn mistake_in_topic<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn mistake_in_topic<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
     let text: String = parts.collect();
     if text.is_empty() {
         return Some("is empty (write text, such as \"central/status\")".to_owned());

@@ -3,16 +3,16 @@
 
 use url::Url;
 
-use super::accounts::fits_a_header;
-use super::input_json::{self, Customer};
-use super::layers::join;
-use super::raw::{self, Generation};
-use super::validate::Tables;
-use super::{Access, ClassicAccess, NewAccess, TENANT_TOKEN_URL, TOKEN_URL};
+use crate::config::input_json::{self, Customer};
+use crate::config::raw::{self, Generation};
+use crate::config::source::layers::join;
+use crate::config::validate::Tables;
+use crate::config::validate::accounts::fits_a_header;
+use crate::config::{Access, ClassicAccess, NewAccess, TENANT_TOKEN_URL, TOKEN_URL};
 
 impl Tables<'_> {
     /// The account's customer in `input_json`, if that is given.
-    pub(super) fn input_json(
+    pub(crate) fn input_json(
         &mut self,
         path: &str,
         name: &str,
@@ -42,7 +42,7 @@ impl Tables<'_> {
         }
     }
 
-    pub(super) fn access(
+    pub(crate) fn access(
         &mut self,
         path: &str,
         generation: Generation,

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::input_json::Customer;
-use super::layers::join;
-use super::raw::{self, Generation, Names, Parts};
-use super::validate::Tables;
-use super::{Topic, hint};
+use crate::config::input_json::Customer;
+use crate::config::raw::{self, Generation, Names, Parts};
+use crate::config::source::layers::join;
+use crate::config::validate::Tables;
+use crate::config::{Topic, hint};
 use crate::frame::Stream;
 use crate::streams::{CLASSIC_TOPICS, known_event, new_events};
 
 impl Tables<'_> {
-    pub(super) fn topics(
+    pub(crate) fn topics(
         &mut self,
         path: &str,
         generation: Generation,
@@ -136,7 +136,7 @@ impl Tables<'_> {
     }
 }
 
-pub(super) fn unknown_topic(topic: &str) -> String {
+pub(crate) fn unknown_topic(topic: &str) -> String {
     let advice = hint::advice(topic, CLASSIC_TOPICS, || {
         format!("Classic Central has {}", CLASSIC_TOPICS.join(", "))
     });
@@ -144,7 +144,7 @@ pub(super) fn unknown_topic(topic: &str) -> String {
 }
 
 /// Why a route cannot name this topic: neither generation has it, and no account subscribes to it.
-pub(super) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option<String> {
+pub(crate) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option<String> {
     let known = || {
         let new = new_events();
         let free = events.iter().map(String::as_str);

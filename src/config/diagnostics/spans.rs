@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::layers::join;
-use super::remark::{Place, Remark};
-use super::report::Report;
-use super::tree::Node;
+use crate::config::diagnostics::report::Report;
+use crate::config::diagnostics::{Place, Remark};
+use crate::config::source::layers::join;
+use crate::config::source::tree::Node;
 
 /// The key paths and places of a table and of all that is in it. Says nothing about the table's
 /// values, so that any two are equal.
@@ -38,7 +38,7 @@ impl Written {
         }
     }
 
-    pub(super) fn of(report: &Report, table: &str) -> Self {
+    pub(crate) fn of(report: &Report, table: &str) -> Self {
         let mut places = HashMap::from([(table.to_owned(), report.place(table).clone())]);
         if let Some(node) = report.tree.find(table) {
             note(node, &mut places);
@@ -77,7 +77,7 @@ impl Written {
     }
 
     /// An entry of a table in the table is written under the key `at`.
-    pub(super) fn elsewhere(&mut self, table: &str, entry: &str, at: &str, place: Place) {
+    pub(crate) fn elsewhere(&mut self, table: &str, entry: &str, at: &str, place: Place) {
         let key = join(&join(&self.table, table), entry);
         self.elsewhere.insert(key, (at.to_owned(), place));
     }
