@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+from testbed.process import free_port
 
 PROGRAM = Path("target/release/central-forwarder").resolve()
 START_SECONDS = 30
@@ -97,9 +98,3 @@ def status(url: str) -> int | None:
         except OSError:
             time.sleep(0.05)
     return None
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

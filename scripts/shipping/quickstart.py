@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from shipping.program import PROGRAM, free_port
+from shipping.program import PROGRAM
 from testbed.machine import REPOSITORY, kafka_jars, need_java
+from testbed.process import free_port
 
 README = Path("README.md")
 HEADING = "## Ten minutes to a first record"

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import ClassVar
 
+from testbed.authority import Authority
 from testbed.machine import BROKERS, last_lines, say
 from testbed.process import Process, free_port, start, wait_until
 
@@ -68,6 +69,18 @@ class Broker:
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.ports['listen']}"
+
+    @property
+    def secrets(self) -> Path:
+        """The CA certificate for clients, and the certificates that they may present."""
+        return self.folder / "secrets"
+
+    def issue_certificates(self, user: str) -> None:
+        """Issues `server` for this broker and `client` for a user; `stranger` has an authority that nobody trusts."""
+        authority = Authority(self.secrets)
+        authority.issue("server", "127.0.0.1")
+        authority.issue("client", user)
+        Authority(self.secrets / "stranger")
 
     @property
     def is_running(self) -> bool:

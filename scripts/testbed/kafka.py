@@ -2,9 +2,7 @@
 
 import re
 import struct
-from pathlib import Path
 
-from testbed.authority import Authority
 from testbed.instance import Broker, Failed
 from testbed.machine import REPOSITORY, kafka_jars, need_java, run_tool
 from testbed.process import ask
@@ -47,20 +45,27 @@ class Kafka(Broker):
         return f"127.0.0.1:{self.ports[port]}"
 
     @property
-    def secrets(self) -> Path:
-        """The CA certificate for clients, and the certificates that they may present."""
-        return self.folder / "secrets"
-
-    @property
     def properties(self) -> str:
         return str(self.folder / "server.properties")
 
     def format(self) -> None:
+        with open(self.properties, "w") as file:
+            file.writelines(f"{key}={value}\n" for key, value in self.settings().items())
+        command = self.command("kafka.tools.StorageTool")
+        scram = [
+            f"--add-scram={mechanism}=[name={user},password=secret]"
+            for mechanism in SCRAM
+            for user in (FORWARDER, GUEST)
+        ]
+        arguments = ["format", "--cluster-id", CLUSTER, "--config", self.properties, *scram]
+        run_tool([*command, *arguments], "Kafka's StorageTool could not format the data folder", raises=Failed)
+
+    def settings(self) -> dict[str, object]:
         listeners = (
             f"PLAINTEXT://{self.address},SASL_PLAINTEXT://{self.at('sasl')},"
             f"SASL_SSL://{self.at('sasl_ssl')},SSL://{self.at('ssl')}"
         )
-        settings = {
+        return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{self.ports['controller']}",
@@ -89,16 +94,6 @@ class Kafka(Broker):
             **self.logins(),
             **self.certificates(),
         }
-        with open(self.properties, "w") as file:
-            file.writelines(f"{key}={value}\n" for key, value in settings.items())
-        command = self.command("kafka.tools.StorageTool")
-        scram = [
-            f"--add-scram={mechanism}=[name={user},password=secret]"
-            for mechanism in SCRAM
-            for user in (FORWARDER, GUEST)
-        ]
-        arguments = ["format", "--cluster-id", CLUSTER, "--config", self.properties, *scram]
-        run_tool([*command, *arguments], "Kafka's StorageTool could not format the data folder", raises=Failed)
 
     @staticmethod
     def logins() -> dict[str, str]:
@@ -116,10 +111,7 @@ class Kafka(Broker):
         return settings
 
     def certificates(self) -> dict[str, str]:
-        authority = Authority(self.secrets)
-        authority.issue("server", "127.0.0.1")
-        authority.issue("client", FORWARDER)
-        Authority(self.secrets / "stranger")
+        self.issue_certificates(FORWARDER)
         key, certificate = self.secrets / "server.key", self.secrets / "server.pem"
         store = self.secrets / "server-with-key.pem"
         store.write_text(key.read_text() + certificate.read_text())

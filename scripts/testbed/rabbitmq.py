@@ -4,7 +4,6 @@ import os
 import subprocess
 from pathlib import Path
 
-from testbed.authority import Authority
 from testbed.instance import Broker, Failed
 from testbed.machine import need_program
 from testbed.process import ask, is_free, wait_until
@@ -47,16 +46,8 @@ class RabbitMq(Broker):
     def tls_address(self) -> str:
         return f"127.0.0.1:{self.ports['tls']}"
 
-    @property
-    def secrets(self) -> Path:
-        """The CA certificate for clients, and the certificates that they may present."""
-        return self.folder / "secrets"
-
     def format(self) -> None:
-        authority = Authority(self.secrets)
-        authority.issue("server", "127.0.0.1")
-        authority.issue("client", "forwarder")
-        Authority(self.secrets / "stranger")
+        self.issue_certificates("forwarder")
         settings = {
             "listeners.tcp.1": self.address,
             "listeners.ssl.1": self.tls_address,
