@@ -1,4 +1,4 @@
-"""Random messages, in encodings that protobuf allows and no serializer writes."""
+"""Random messages in every encoding that protobuf allows, also those that no serializer writes."""
 
 import math
 import random
@@ -29,7 +29,7 @@ PACKABLE = {
     )
 }
 
-# Levels of messages, and fields of a message, that are made at random; both keep messages small.
+# Maximum nesting, and the usual number of fields in a message: both keep messages small.
 DEPTH = 6
 FIELDS = 6
 
@@ -40,11 +40,11 @@ SECONDS = [0, 1, -1, 1_700_000_000, -62_135_596_800, 253_402_300_799]
 PATHS = ["a", "foo_bar", "a.b_c", "long_name.with_parts", "x1"]
 
 
-class Maker:
+class MessageGenerator:
     def __init__(self, pool, generator: random.Random):
         self.pool = pool
         self.random = generator
-        self.makers = {
+        self.well_known = {
             "google.protobuf.Timestamp": self.timestamp,
             "google.protobuf.Duration": self.duration,
             "google.protobuf.FieldMask": self.field_mask,
@@ -55,11 +55,11 @@ class Maker:
         return b"".join(self.occurrences(descriptor, depth))
 
     def occurrences(self, descriptor: Descriptor, depth: int) -> list[bytes]:
-        """The fields of a message, each occurrence for itself."""
-        if descriptor.full_name in self.makers and self.often(0.97):
-            found = self.makers[descriptor.full_name]()
+        """The fields of a message, one element for each occurrence."""
+        if descriptor.full_name in self.well_known and self.often(0.97):
+            found = self.well_known[descriptor.full_name]()
         else:
-            found = [part for field in self.some(descriptor, depth) for part in self.field(field, depth)]
+            found = [part for field in self.some_fields(descriptor, depth) for part in self.field(field, depth)]
         if self.often(0.15):
             numbers = [field.number for field in descriptor.fields]
             found.insert(self.random.randint(0, len(found)), self.unknown(numbers))
@@ -67,7 +67,7 @@ class Maker:
             self.random.shuffle(found)
         return found
 
-    def some(self, descriptor: Descriptor, depth: int) -> list[FieldDescriptor]:
+    def some_fields(self, descriptor: Descriptor, depth: int) -> list[FieldDescriptor]:
         fields = [
             field
             for field in sorted(descriptor.fields, key=lambda field: field.number)
@@ -98,14 +98,14 @@ class Maker:
         return found
 
     def pieces(self, field: FieldDescriptor, depth: int) -> list[bytes]:
-        """A singular message: whole, or cut between its fields, or made twice."""
+        """A singular message: whole, or in two pieces that a reader must merge."""
         parts = self.occurrences(field.message_type, depth - 1)
         if not self.often(0.15):
-            return [self.framed(field, b"".join(parts))]
+            return [self.submessage(field, b"".join(parts))]
         cut = self.random.randint(0, len(parts))
         if self.often(0.5):
             parts += self.occurrences(field.message_type, depth - 1)
-        return [self.framed(field, b"".join(parts[:cut])), self.framed(field, b"".join(parts[cut:]))]
+        return [self.submessage(field, b"".join(parts[:cut])), self.submessage(field, b"".join(parts[cut:]))]
 
     def entry(self, field: FieldDescriptor, depth: int) -> bytes:
         key, value = (field.message_type.fields_by_number[number] for number in (1, 2))
@@ -117,20 +117,20 @@ class Maker:
                 makes = lambda part=part: [self.value(part, depth - 1)]
             for _ in range(self.random.choice([0, 1, 1, 1, 1, 1, 1, 1, 1, 2])):
                 parts += makes()
-        # No unknown fields: Google's Python runtime takes an entry with one for unknown as a whole,
-        # which is meant for enum values alone; its other runtimes keep the entry, and so do we.
+        # No unknown fields: with one, Google's Python runtime treats the whole entry as unknown, which protobuf
+        # intends for unknown enum values only. Its other runtimes keep the entry, and so do we.
         if self.often(0.2):
             self.random.shuffle(parts)
         return b"".join(parts)
 
     def value(self, field: FieldDescriptor, depth: int) -> bytes:
         if field.message_type is not None:
-            return self.framed(field, self.message(field.message_type, depth - 1))
+            return self.submessage(field, self.message(field.message_type, depth - 1))
         if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
             return self.delimited(field.number, self.scalar(field))
         return self.tag(field.number, wire(field)) + self.scalar(field)
 
-    def framed(self, field: FieldDescriptor, body: bytes) -> bytes:
+    def submessage(self, field: FieldDescriptor, body: bytes) -> bytes:
         if field.type == FieldDescriptor.TYPE_GROUP:
             return self.tag(field.number, GROUP) + body + self.tag(field.number, END_GROUP)
         return self.delimited(field.number, body)
@@ -166,7 +166,7 @@ class Maker:
             return struct.pack(form, math.inf)
 
     def integer(self) -> int:
-        """Of any width, also one that the field does not have."""
+        """An integer of any width, also wider than the field."""
         return self.random.choice(
             [0, 1, self.random.getrandbits(7), self.random.getrandbits(31), self.random.getrandbits(32),
              self.random.getrandbits(64), 2**31, 2**32, 2**63, 2**64 - 1, 2**64 - 2**31]
@@ -208,8 +208,8 @@ class Maker:
         number = self.random.choice([n for n in (90, 5000, 77_777, 2**29 - 1) if n not in known])
         form = self.random.choice([VARINT, FIXED64, LEN, GROUP, FIXED32])
         if self.often(0.3) and known:
-            # A known number with a wire type that is not the field's is unknown as well, unless it
-            # is; both sides must agree.
+            # A known number with a wire type other than the field's is unknown too. If the type is the field's by
+            # chance, both sides must still agree.
             number, form = self.random.choice(known), self.random.choice([VARINT, FIXED64, FIXED32])
         if form == GROUP:
             inside = b"".join(self.unknown([], depth - 1) for _ in range(self.random.randint(0, 2) if depth else 0))
@@ -232,7 +232,7 @@ class Maker:
         return self.varint(length, longest=5)
 
     def varint(self, number: int, longest: int = 10) -> bytes:
-        """At times longer than it needs to be."""
+        """A varint, sometimes longer than necessary."""
         number &= 2**64 - 1
         found = bytearray()
         while number > 0x7F:
