@@ -37,5 +37,6 @@ pub mod rfc3339;
 mod scheduling;
 pub mod signals;
 pub mod streams;
+mod sync;
 pub mod tls;
 pub mod wire;

@@ -19,7 +19,7 @@ pub mod metrics;
 mod server;
 pub mod status;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub use self::server::{BindError, Bound};
 
@@ -27,6 +27,7 @@ use self::last_day::LastDay;
 use self::live::Live;
 use self::status::Status;
 use crate::daemon;
+use crate::sync::lock;
 
 /// What every answer is made from.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ struct App {
 impl App {
     fn look(&self) -> Status {
         let mut status = look::look(&self.daemon);
-        let mut last_day = self.last_day.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_day = lock(&self.last_day);
         status.last_day = last_day.until(&status);
         status
     }

@@ -1,13 +1,14 @@
 //! What a subscription counts, from its start on.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::Cause;
 use crate::event::Gap;
 use crate::frame::Timestamp;
+use crate::sync::lock;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -126,10 +127,6 @@ impl Counters {
             failures,
         }
     }
-}
-
-fn lock(gaps: &Mutex<Gaps>) -> MutexGuard<'_, Gaps> {
-    gaps.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::auth::registry::Registry;
 use super::settings::Settings;
 use crate::frame::Timestamp;
+use crate::sync::lock;
 
 /// Limits the tries of all subscriptions together, and lets accounts with the same key or client share
 /// its renewal. One for a process.
@@ -70,10 +71,7 @@ impl Central {
 
     /// Limits the handshakes with one host.
     pub(crate) fn handshakes(&self, host: &str) -> Arc<Semaphore> {
-        let mut hosts = self
-            .handshakes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = lock(&self.handshakes);
         if let Some(known) = hosts.get(host).and_then(Weak::upgrade) {
             return known;
         }

@@ -1,6 +1,6 @@
 //! Reads ahead in the journal, and has records prepared while others are sent, in order.
 
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex};
 
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use super::prepare::{Prepared, Preparer, Resume};
 use crate::journal::{Batch, Cursor, ReadError};
 use crate::sink::Broken;
+use crate::sync::lock;
 
 /// Bytes of frames that are prepared at a time: a few tenths of a millisecond. Larger ones leave the
 /// processor's caches before they are sent, smaller ones are not worth the hops between threads.
@@ -75,14 +76,11 @@ struct Spares(Arc<SyncMutex<Vec<Prepared>>>);
 
 impl Spares {
     fn put(&self, spare: Prepared) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(spare);
+        lock(&self.0).push(spare);
     }
 
     fn take(&self) -> Prepared {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = lock(&self.0).pop();
         spare.unwrap_or_default()
     }
 }

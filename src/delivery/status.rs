@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::frame::Timestamp;
 use crate::histogram::{Durations, Histogram};
 use crate::journal::Committer;
 use crate::sink::{Cause, Failure};
+use crate::sync::lock;
 
 /// A look at a delivery. Counts begin when its sink was taken into the config, or with the process.
 #[derive(Clone, Debug)]
@@ -253,8 +253,4 @@ fn by_cause(counts: &[AtomicU64; Cause::ALL.len()]) -> BTreeMap<Cause, u64> {
         .map(|cause| (cause, counts[cause as usize].load(Relaxed)))
         .filter(|(_, count)| *count > 0)
         .collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -124,7 +124,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
@@ -148,6 +148,7 @@ use self::registered::Registered;
 use self::stats::Numbers;
 use self::storage::{Disk, Lock, Memory, Storage};
 use self::writer::Writer;
+use crate::sync::lock;
 
 /// How far the journal has come: offsets of the first record that is not yet so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -409,10 +410,4 @@ impl Shared {
     fn cursors(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Registered>>> {
         lock(&self.cursors)
     }
-}
-
-/// A thread that panicked while it held one of our locks left plain numbers behind, which are still
-/// of use to the others.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! The credential of one account, as its config names it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use url::Url;
 
@@ -11,6 +11,7 @@ use crate::central::connect::http::Transport;
 use crate::central::error::Error;
 use crate::config::secret::Secret;
 use crate::config::{Access, Account};
+use crate::sync::lock;
 
 pub(crate) enum AccountCredential {
     Key(Box<ConfiguredKey>),
@@ -80,13 +81,13 @@ impl ConfiguredKey {
         } else {
             self.registry.key(&self.endpoint, &self.transport, &seed)
         };
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = lock(&self.latest);
         *latest = (seed, Arc::clone(&store));
         Ok(store)
     }
 
     fn latest(&self) -> (Secret, Arc<CredentialStore>) {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = lock(&self.latest);
         latest.clone()
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::task::JoinSet;
 use url::Url;
@@ -21,6 +21,7 @@ use crate::central::connect::http::Transport;
 use crate::central::settings::Settings;
 use crate::config::secret::Secret;
 use crate::config::{NewAccess, Proxy};
+use crate::sync::lock;
 
 /// One for a process. A credential leaves it when its last user drops it.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl Registry {
         identity: u128,
         make: impl FnOnce() -> (Renewer, Option<Renewed>),
     ) -> Arc<CredentialStore> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = lock(&self.inner);
         inner.look_at_ended_tasks();
         if let Some(store) = inner.stores.get(&identity).and_then(Weak::upgrade) {
             return store;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -28,6 +28,7 @@ use super::Broken;
 use super::explain::explain;
 use crate::config::{self, AmqpAuth, AmqpServer, Tls};
 use crate::sink::{Cause, Failure};
+use crate::sync::lock;
 use crate::tls;
 
 /// From the name of a server to a channel that is ready; the next server is tried then.
@@ -176,7 +177,7 @@ async fn greet(
     // lapin may ask more than once, and there is one stream: the second try is delivery's to make.
     let stream = Mutex::new(Some(stream));
     let hand_over = async move |_, _| {
-        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stream = lock(&stream).take();
         stream.ok_or_else(|| lapin::Error::from(io::Error::from(io::ErrorKind::ConnectionAborted)))
     };
     let properties = ConnectionProperties::default()

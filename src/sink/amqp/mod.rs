@@ -8,7 +8,7 @@ mod connect;
 mod explain;
 mod probe;
 mod publisher;
-mod unsettled;
+mod unconfirmed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

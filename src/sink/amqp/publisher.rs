@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::Link;
 use super::explain::{cause_of, explain, size_limit};
-use super::unsettled::{Answer, Identity, Unsettled};
+use super::unconfirmed::{Answer, Identity, Unsettled};
 use super::{Broken, Cause, Failure, Message, Outcome, Outcomes, Peer, SizeLimit, Ticket};
 
 /// How often it is asked whether a confirm is overdue.

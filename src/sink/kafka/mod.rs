@@ -4,20 +4,13 @@
 //! unconfirmed, in order.
 
 mod admin;
-mod appetite;
-mod complaints;
-mod connect;
+mod events;
 mod explain;
-mod memory;
-mod outage;
-mod probe;
+mod producer;
 mod registry;
-mod reports;
 mod settings;
-mod statistics;
+mod shared_state;
 mod token;
-mod topics;
-mod under_way;
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -30,17 +23,18 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 use tokio::time::timeout;
 
-pub(super) use self::probe::probe;
+pub(super) use self::admin::probe::probe;
+pub use self::events::statistics::Statistics;
 pub use self::settings::{check_option, check_together};
-pub use self::statistics::Statistics;
 
-use self::appetite::{Appetite, Batch};
-use self::memory::Memory;
+use self::admin::topics::{self, NoTopic};
+use self::events::reports::{Link, Reports};
+use self::producer::connect;
+use self::producer::in_flight::UnderWay;
+use self::producer::in_flight_limit::{Appetite, Batch};
 use self::registry::{NotFramed, Registry};
-use self::reports::{Link, Reports};
+use self::shared_state::Memory;
 use self::token::Tokens;
-use self::topics::NoTopic;
-use self::under_way::UnderWay;
 use super::{Broken, Cause, Failure, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config;
 

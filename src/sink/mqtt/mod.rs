@@ -18,16 +18,11 @@
 //! A broker that speaks 3.1.1 has no way to refuse a record: it drops it in silence, or closes the
 //! connection.
 
-mod book;
+mod codec;
+mod connection;
 mod dial;
-mod finish;
-mod handshake;
-mod leftovers;
-mod line;
-mod packet;
 mod probe;
-mod publish;
-mod reason;
+mod qos2;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -40,9 +35,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::probe::probe;
 
-use self::leftovers::{Key, Leftovers};
-use self::line::{PATIENCE, late};
-use self::publish::Encoder;
+use self::codec::publish::Encoder;
+use self::connection::{PATIENCE, late};
+use self::qos2::pending::{Key, Leftovers};
 use self::session::{Request, Session, named};
 use super::{Broken, Failure, Outcome, Outcomes, Record, Sink, Ticket};
 use crate::config::{self, Qos};

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use super::handshake::Start;
-use super::line::Line;
-use super::packet::{DISCONNECT, Incoming};
-use super::publish::Packet;
-use super::reason;
+use super::codec::handshake::Start;
+use super::codec::packet::{DISCONNECT, Incoming};
+use super::codec::publish::Packet;
+use super::codec::reason;
+use super::connection::Line;
 use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::Failure;
 

@@ -14,9 +14,9 @@ use std::sync::Mutex;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 
 use self::client::{Client, Reference, Request};
-use super::memory::lock;
 use crate::config::{SchemaRegistry, SubjectNameStrategy};
 use crate::sink::{Broken, Cause, Failure, Record};
+use crate::sync::lock;
 
 /// Puts records into the wire format.
 #[derive(Debug)]

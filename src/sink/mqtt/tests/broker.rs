@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use super::super::packet::{DISCONNECT, whole_packet};
+use super::super::codec::packet::{DISCONNECT, whole_packet};
 use crate::config::MqttVersion;
 
 /// What came from a client.

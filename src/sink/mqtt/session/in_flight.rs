@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::leftovers::{Key, Leftover, Leftovers, State};
-use super::reason;
+use crate::sink::mqtt::codec::reason;
+use crate::sink::mqtt::qos2::pending::{Key, Leftover, Leftovers, State};
 use crate::sink::{Failure, Outcome, Outcomes, Ticket};
 
 /// The book of one connection.
-pub(super) struct Book {
+pub(crate) struct Book {
     outcomes: Outcomes,
     /// Whether everything told so far was heard: otherwise it will be asked for again.
     is_heard: bool,
@@ -38,7 +38,7 @@ struct Slot {
 }
 
 impl Book {
-    pub(super) fn new(
+    pub(crate) fn new(
         outcomes: Outcomes,
         receive_max: usize,
         leftovers: OwnedMutexGuard<Leftovers>,
@@ -55,16 +55,16 @@ impl Book {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.numbers.len() < self.receive_max
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.numbers.is_empty()
     }
 
     /// Confirms a record that has come to its end already; `false`: it is to be sent.
-    pub(super) fn claim(&mut self, ticket: Option<Ticket>, key: Key) -> bool {
+    pub(crate) fn claim(&mut self, ticket: Option<Ticket>, key: Key) -> bool {
         let Some(leftover) = self.leftovers.claim(key) else {
             return false;
         };
@@ -82,7 +82,7 @@ impl Book {
     }
 
     /// The next free identifier. There is one: fewer are in use than there are.
-    pub(super) fn next_id(&mut self) -> u16 {
+    pub(crate) fn next_id(&mut self) -> u16 {
         let mut id = self.leftovers.last_id;
         loop {
             id = id.checked_add(1).unwrap_or(1);
@@ -93,7 +93,7 @@ impl Book {
         }
     }
 
-    pub(super) fn enter(&mut self, id: u16, ticket: Option<Ticket>, leftover: Option<Leftover>) {
+    pub(crate) fn enter(&mut self, id: u16, ticket: Option<Ticket>, leftover: Option<Leftover>) {
         let number = self.first + self.slots.len() as u64;
         self.numbers.insert(id, number);
         self.slots.push_back(Slot {
@@ -105,7 +105,7 @@ impl Book {
     }
 
     /// A PUBREC that is to be answered by a PUBREL.
-    pub(super) fn receive(&mut self, id: u16) -> Result<(), Failure> {
+    pub(crate) fn receive(&mut self, id: u16) -> Result<(), Failure> {
         let number = *self.numbers.get(&id).ok_or_else(|| unknown(id))?;
         let index = self.index(number);
         self.slots[index].reach(State::Received);
@@ -116,7 +116,7 @@ impl Book {
     ///
     /// # Errors
     /// The record is to be tried again later, with all behind it.
-    pub(super) fn settle(&mut self, id: u16, reason: u8) -> Result<(), Failure> {
+    pub(crate) fn settle(&mut self, id: u16, reason: u8) -> Result<(), Failure> {
         let number = self.numbers.remove(&id).ok_or_else(|| unknown(id))?;
         let index = self.index(number);
         let slot = &mut self.slots[index];
@@ -168,17 +168,17 @@ impl Book {
     }
 
     /// Whether the broker owes an answer for longer than this.
-    pub(super) fn is_overdue(&self, patience: Duration) -> bool {
+    pub(crate) fn is_overdue(&self, patience: Duration) -> bool {
         let oldest = self.slots.iter().find(|slot| !slot.is_settled);
         oldest.is_some_and(|slot| slot.since.elapsed() > patience)
     }
 
     /// A record at `QoS` 0, which ends there in the stream of bytes.
-    pub(super) fn enter_unacknowledged(&mut self, ticket: Ticket, end: u64) {
+    pub(crate) fn enter_unacknowledged(&mut self, ticket: Ticket, end: u64) {
         self.unwritten.push_back((end, ticket));
     }
 
-    pub(super) fn confirm_written(&mut self, written: u64) {
+    pub(crate) fn confirm_written(&mut self, written: u64) {
         while let Some(&(end, ticket)) = self.unwritten.front()
             && end <= written
         {
@@ -188,7 +188,7 @@ impl Book {
     }
 
     /// Says that nothing more is to be heard of what is under way.
-    pub(super) fn give_up(&mut self, failure: &Failure) {
+    pub(crate) fn give_up(&mut self, failure: &Failure) {
         let open = self.slots.iter().filter(|slot| !slot.is_settled);
         let open = open.filter_map(|slot| slot.ticket);
         let unwritten = self.unwritten.iter().map(|(_, ticket)| *ticket);
@@ -200,12 +200,12 @@ impl Book {
     }
 
     /// Writes down what the next connection has to know.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let left = self.slots.drain(..).filter_map(|slot| slot.leftover);
         self.leftovers.leave(left);
     }
 
-    pub(super) fn tell(&mut self, ticket: Ticket, outcome: Outcome) {
+    pub(crate) fn tell(&mut self, ticket: Ticket, outcome: Outcome) {
         // The receiver is gone when this sink was given up: the record will be handed over again.
         self.is_heard &= self.outcomes.send((ticket, outcome)).is_ok();
     }

@@ -7,84 +7,44 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::codec::handshake::{Connack, Limits, Start, connect, take_connack};
+use super::codec::packet::{self, DISCONNECT, Incoming};
 use super::dial::{Reader, Writer, dial};
-use super::finish::finish;
-use super::handshake::{Connack, Limits, Start, connect, take_connack};
-use super::leftovers::Leftovers;
-use super::packet::{self, DISCONNECT, Incoming};
-use crate::config::{Mqtt, MqttVersion, Qos};
+use crate::config::Mqtt;
 use crate::sink::{Cause, Failure};
 
 /// How long a broker may take to acknowledge a record, to answer a ping, or to let us in. One that
 /// was stopped for a while may go on within it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a broker may hear nothing from us, unless it has its own idea. A ping goes out twice in
 /// that time, also while records do: their acknowledgements have a clock of their own.
-pub(super) const KEEP_ALIVE: u16 = 30;
+pub(crate) const KEEP_ALIVE: u16 = 30;
 
 /// How long a goodbye may take that nobody waits for.
-pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Room for acknowledgements that are read at once.
-pub(super) const READ_BYTES: usize = 8 * 1024;
+pub(crate) const READ_BYTES: usize = 8 * 1024;
 
 /// A connection that the broker has let in.
-pub(super) struct Line {
-    pub(super) reader: Reader,
-    pub(super) writer: Writer,
+pub(crate) struct Line {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
     /// What came behind the CONNACK.
-    pub(super) incoming: BytesMut,
-    pub(super) limits: Limits,
+    pub(crate) incoming: BytesMut,
+    pub(crate) limits: Limits,
     /// Whether the broker remembers the session.
-    pub(super) is_resumed: bool,
+    pub(crate) is_resumed: bool,
 }
 
 impl Line {
-    /// Connects for records. At `QoS` 2 what was left half way is finished first; records go over a
-    /// session of which the broker can know nothing from before.
-    pub(super) async fn begin(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<Self, Failure> {
-        if mqtt.qos != Qos::ExactlyOnce {
-            return Self::open(mqtt, Start::Clean).await;
-        }
-        if mqtt.version == MqttVersion::V3 {
-            // A broker of 3.1.1 cannot say that it has no place: Mosquitto with identifiers from an
-            // old state was seen to confirm and drop what is published over that session.
-            leftovers.forget_published();
-        }
-        if !leftovers.are_finished() {
-            finish(mqtt, leftovers).await?;
-        }
-        Self::begin_anew(mqtt).await
-    }
-
-    async fn begin_anew(mqtt: &Mqtt) -> Result<Self, Failure> {
-        if mqtt.version == MqttVersion::V3 {
-            Self::wipe(mqtt).await?;
-        }
-        let line = Self::open(mqtt, Start::Anew).await?;
-        if line.is_resumed {
-            return Err("the broker keeps a session that it was told to forget".into());
-        }
-        Ok(line)
-    }
-
-    /// A broker of 3.1.1 forgets a session only for one that it is not to keep.
-    async fn wipe(mqtt: &Mqtt) -> Result<(), Failure> {
-        let stand_in = Mqtt {
-            status_topic: None,
-            ..mqtt.clone()
-        };
-        Self::open(&stand_in, Start::Clean).await?.end().await;
-        Ok(())
-    }
-
     /// Connects and waits for the CONNACK.
-    pub(super) async fn open(mqtt: &Mqtt, start: Start) -> Result<Self, Failure> {
+    pub(crate) async fn open(mqtt: &Mqtt, start: Start) -> Result<Self, Failure> {
         Self::shake_hands(mqtt, dial(mqtt).await?, start).await
     }
 
-    pub(super) async fn shake_hands(
+    pub(crate) async fn shake_hands(
         mqtt: &Mqtt,
         (mut reader, mut writer): (Reader, Writer),
         start: Start,
@@ -111,11 +71,11 @@ impl Line {
         })
     }
 
-    pub(super) async fn send(&mut self, packet: &[u8]) -> Result<(), Failure> {
+    pub(crate) async fn send(&mut self, packet: &[u8]) -> Result<(), Failure> {
         send(&mut self.writer, packet).await
     }
 
-    pub(super) async fn next(&mut self) -> Result<Incoming, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Incoming, Failure> {
         loop {
             if let Some(incoming) = packet::take(&mut self.incoming)? {
                 return Ok(incoming);
@@ -125,7 +85,7 @@ impl Line {
     }
 
     /// Ends it in good order, which takes back the last will, and waits until the broker knows.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         let ended = async {
             self.send(&DISCONNECT).await?;
             while self.next().await.is_ok() {}
@@ -149,7 +109,7 @@ async fn receive(reader: &mut Reader, to: &mut BytesMut) -> Result<(), Failure> 
 }
 
 /// Reading nothing means that the other side has ended the connection.
-pub(super) fn more(read: usize) -> io::Result<()> {
+pub(crate) fn more(read: usize) -> io::Result<()> {
     match read {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
@@ -157,7 +117,7 @@ pub(super) fn more(read: usize) -> io::Result<()> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
-pub(super) fn lost(error: io::Error) -> Failure {
+pub(crate) fn lost(error: io::Error) -> Failure {
     let why = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
         _ => format!("the connection broke: {error}"),
@@ -165,6 +125,6 @@ pub(super) fn lost(error: io::Error) -> Failure {
     Failure::new(Cause::ConnectionLost, why)
 }
 
-pub(super) fn late(what: &str) -> Failure {
+pub(crate) fn late(what: &str) -> Failure {
     Failure::new(Cause::Timeout, format!("{what} in {PATIENCE:?}"))
 }

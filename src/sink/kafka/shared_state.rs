@@ -2,46 +2,47 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::BATCH_BYTES;
-use super::complaints::Complaints;
-use super::outage::Outage;
+use super::events::log_limiter::Complaints;
+use super::events::outage::Outage;
+use super::events::statistics::Statistics;
 use super::registry::Prefixes;
-use super::statistics::Statistics;
+use crate::sync::lock;
 
 /// A batch that was too large is followed by ones of this part of its size: each step costs a
 /// producer.
 const SMALLER: usize = 16;
 
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     producers: AtomicU64,
     /// Topics that the cluster did not know, with the first producer that was told so.
     missing: Mutex<HashMap<String, u64>>,
     /// Whether there are any: asked for each record.
     any_missing: AtomicBool,
     /// Topics that were seen to exist, or that could not be made, where that is our business.
-    pub(super) created: Mutex<HashMap<String, Creation>>,
+    pub(crate) created: Mutex<HashMap<String, Creation>>,
     batch_bytes: AtomicUsize,
     statistics: Mutex<Statistics>,
-    pub(super) complaints: Complaints,
-    pub(super) outage: Outage,
+    pub(crate) complaints: Complaints,
+    pub(crate) outage: Outage,
     /// What the schema registry said.
-    pub(super) prefixes: Mutex<Prefixes>,
+    pub(crate) prefixes: Mutex<Prefixes>,
 }
 
 /// How it went to make a topic.
 #[derive(Clone, Debug)]
-pub(super) enum Creation {
+pub(crate) enum Creation {
     Exists,
     Failed { why: String, at: Instant },
 }
 
 /// What the size of a record that was turned away says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TooLarge {
+pub(crate) enum TooLarge {
     /// It was alone in its batch.
     Record,
     /// It may have been the batch; the next one will be smaller.
@@ -66,7 +67,7 @@ impl Default for Memory {
 
 impl Memory {
     /// The number of the next producer.
-    pub(super) fn next_producer(&self) -> u64 {
+    pub(crate) fn next_producer(&self) -> u64 {
         self.producers.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -75,7 +76,7 @@ impl Memory {
     ///
     /// Each producer asks for as long as `topic.metadata.propagation.max.ms` says. One is not
     /// believed alone: a broker that has just come back may not know its topics yet.
-    pub(super) fn is_missing(&self, topic: &str, producer: u64) -> bool {
+    pub(crate) fn is_missing(&self, topic: &str, producer: u64) -> bool {
         lock(&self.created).remove(topic);
         let mut missing = lock(&self.missing);
         let first = *missing.entry(topic.to_owned()).or_insert(producer);
@@ -84,7 +85,7 @@ impl Memory {
     }
 
     /// A record was written to this topic; it is asked for only where that matters.
-    pub(super) fn is_there<'a>(&self, topic: impl FnOnce() -> &'a str) {
+    pub(crate) fn is_there<'a>(&self, topic: impl FnOnce() -> &'a str) {
         if self.any_missing.load(Ordering::Relaxed) {
             let mut missing = lock(&self.missing);
             missing.remove(topic());
@@ -95,7 +96,7 @@ impl Memory {
 
     /// Brokers limit batches, and librdkafka fails all records of one that is too large. What is to
     /// blame is found by smaller batches.
-    pub(super) fn too_large(&self, record_bytes: usize, producer_batch: usize) -> TooLarge {
+    pub(crate) fn too_large(&self, record_bytes: usize, producer_batch: usize) -> TooLarge {
         if record_bytes >= producer_batch {
             return TooLarge::Record;
         }
@@ -105,18 +106,14 @@ impl Memory {
     }
 
     /// How large batches may be; `None`: as librdkafka likes.
-    pub(super) fn batch_bytes(&self) -> Option<usize> {
+    pub(crate) fn batch_bytes(&self) -> Option<usize> {
         let bytes = self.batch_bytes.load(Ordering::Relaxed);
         (bytes < BATCH_BYTES).then_some(bytes)
     }
 
-    pub(super) fn statistics(&self) -> MutexGuard<'_, Statistics> {
+    pub(crate) fn statistics(&self) -> MutexGuard<'_, Statistics> {
         lock(&self.statistics)
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

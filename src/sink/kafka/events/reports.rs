@@ -12,12 +12,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers as _, Message as _};
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 
-use super::explain;
-use super::memory::{Memory, TooLarge, lock};
 use super::statistics::{Counted, Raw};
-use super::token::Tokens;
-use super::under_way::UnderWay;
+use crate::sink::kafka::explain;
+use crate::sink::kafka::producer::in_flight::UnderWay;
+use crate::sink::kafka::shared_state::{Memory, TooLarge};
+use crate::sink::kafka::token::Tokens;
 use crate::sink::{Cause, Failure, Outcome, Outcomes, Ticket};
+use crate::sync::lock;
 
 /// A broker that turns us away twice, so far apart, and has confirmed nothing meanwhile, means it.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -27,11 +28,11 @@ const NO_TICKET: Ticket = Ticket(u64::MAX);
 
 /// What every client of a sink does: it logs, and proves who it is.
 #[derive(Clone, Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// The sink's name.
-    pub(super) sink: Arc<str>,
-    pub(super) memory: Arc<Memory>,
-    pub(super) tokens: Option<Tokens>,
+    pub(crate) sink: Arc<str>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) tokens: Option<Tokens>,
 }
 
 impl ClientContext for Link {
@@ -68,22 +69,22 @@ impl ClientContext for Link {
 }
 
 /// What the producer does besides.
-pub(super) struct Reports {
-    pub(super) link: Link,
-    pub(super) outcomes: Outcomes,
+pub(crate) struct Reports {
+    pub(crate) link: Link,
+    pub(crate) outcomes: Outcomes,
     /// See [`Memory::next_producer`].
-    pub(super) producer: u64,
-    pub(super) batch_bytes: usize,
-    pub(super) under_way: Arc<UnderWay>,
-    pub(super) counted: Mutex<Counted>,
+    pub(crate) producer: u64,
+    pub(crate) batch_bytes: usize,
+    pub(crate) under_way: Arc<UnderWay>,
+    pub(crate) counted: Mutex<Counted>,
     /// What librdkafka complained about last.
-    pub(super) complaint: Mutex<Option<String>>,
+    pub(crate) complaint: Mutex<Option<String>>,
     /// While a producer waits for its cluster, complaints are not worth a line each: the last one is
     /// said if nobody answers.
-    pub(super) connecting: AtomicBool,
-    pub(super) confirmed: AtomicU64,
+    pub(crate) connecting: AtomicBool,
+    pub(crate) confirmed: AtomicU64,
     /// When a broker last turned us away, and how many records were confirmed then.
-    pub(super) turned_away: Mutex<Option<(Instant, u64)>>,
+    pub(crate) turned_away: Mutex<Option<(Instant, u64)>>,
 }
 
 impl ClientContext for Reports {
@@ -208,12 +209,12 @@ impl Reports {
     }
 
     /// The wait for the cluster is over.
-    pub(super) fn connected(&self) {
+    pub(crate) fn connected(&self) {
         self.connecting.store(false, Ordering::Relaxed);
     }
 
     /// Why nobody may have answered; `None`: nothing was said.
-    pub(super) fn complaint(&self) -> Option<Failure> {
+    pub(crate) fn complaint(&self) -> Option<Failure> {
         let reason = lock(&self.complaint).clone()?;
         let turned_away = lock(&self.turned_away).is_some();
         let cause = if turned_away {
@@ -267,7 +268,7 @@ impl Reports {
     }
 
     /// There is no such topic, by the cluster's word.
-    pub(super) fn missing(&self, topic: &str) -> Outcome {
+    pub(crate) fn missing(&self, topic: &str) -> Outcome {
         if self.memory().is_missing(topic, self.producer) {
             Outcome::Refused(explain::missing(topic))
         } else {
@@ -310,7 +311,7 @@ fn is_error_too(level: RDKafkaLogLevel, facility: &str) -> bool {
 }
 
 /// Which of librdkafka's threads speaks concerns nobody.
-pub(super) fn without_thread(message: &str) -> &str {
+pub(crate) fn without_thread(message: &str) -> &str {
     let is_thread = message.starts_with("[thrd:");
     let rest = message.split_once("]: ").filter(|_| is_thread);
     rest.map_or(message, |(_, rest)| rest)

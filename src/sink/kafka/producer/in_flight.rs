@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed, Ordering::Seq
 
 use tokio::sync::Notify;
 
-use super::memory::lock;
+use crate::sync::lock;
 
 #[derive(Debug, Default)]
-pub(super) struct UnderWay {
+pub(crate) struct UnderWay {
     payload_bytes: AtomicUsize,
     /// Who waits is woken when there are no more bytes than this.
     mark: AtomicUsize,
@@ -28,12 +28,12 @@ struct Partitions {
 }
 
 impl UnderWay {
-    pub(super) fn handed_over(&self, payload_bytes: usize) {
+    pub(crate) fn handed_over(&self, payload_bytes: usize) {
         self.payload_bytes.fetch_add(payload_bytes, SeqCst);
     }
 
     /// A record is reported on, well or not.
-    pub(super) fn reported(&self, payload_bytes: usize) {
+    pub(crate) fn reported(&self, payload_bytes: usize) {
         let before = self.payload_bytes.fetch_sub(payload_bytes, SeqCst);
         let mark = self.mark.load(SeqCst);
         if before > mark && before - payload_bytes <= mark {
@@ -41,12 +41,12 @@ impl UnderWay {
         }
     }
 
-    pub(super) fn payload_bytes(&self) -> usize {
+    pub(crate) fn payload_bytes(&self) -> usize {
         self.payload_bytes.load(SeqCst)
     }
 
     /// Waits until no more than so many bytes are left. One may wait at a time.
-    pub(super) async fn falls_to(&self, payload_bytes: usize) {
+    pub(crate) async fn falls_to(&self, payload_bytes: usize) {
         self.mark.store(payload_bytes, SeqCst);
         while self.payload_bytes() > payload_bytes {
             self.fallen.notified().await;
@@ -55,7 +55,7 @@ impl UnderWay {
 
     /// A partition has confirmed a record. `address` is the topic's in librdkafka, for as long as the
     /// producer is there.
-    pub(super) fn confirmed_by<'a>(
+    pub(crate) fn confirmed_by<'a>(
         &self,
         address: usize,
         partition: i32,
@@ -74,7 +74,7 @@ impl UnderWay {
     }
 
     /// How many partitions have confirmed something.
-    pub(super) fn partitions(&self) -> usize {
+    pub(crate) fn partitions(&self) -> usize {
         self.partitions.count.load(Relaxed)
     }
 }

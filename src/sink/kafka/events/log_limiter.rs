@@ -5,7 +5,7 @@ use std::iter::once;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::memory::lock;
+use crate::sync::lock;
 
 /// When the same is said again, with how often it was heard meanwhile.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -15,7 +15,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const KINDS: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     said: Mutex<Vec<Said>>,
 }
 
@@ -28,7 +28,7 @@ struct Said {
 
 impl Complaints {
     /// What to say of a complaint, if anything.
-    pub(super) fn hear(&self, reason: &str, now: Instant) -> Option<String> {
+    pub(crate) fn hear(&self, reason: &str, now: Instant) -> Option<String> {
         let kind = kind(reason);
         let mut said = lock(&self.said);
         let Some(before) = said.iter_mut().find(|said| said.kind == kind) else {
@@ -54,7 +54,7 @@ impl Complaints {
     }
 
     /// Everything is worth saying again.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         lock(&self.said).clear();
     }
 }

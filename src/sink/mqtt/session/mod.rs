@@ -1,5 +1,7 @@
 //! One connection after its CONNACK: packets out, acknowledgements in, each matched to its record.
 
+mod in_flight;
+
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,14 +12,15 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::book::Book;
+use self::in_flight::Book;
+use super::codec::handshake::{Limits, disconnect};
+use super::codec::packet::{self, Incoming, PINGREQ};
+use super::codec::publish::Packet;
+use super::codec::reason;
+use super::connection::{GOODBYE, KEEP_ALIVE, PATIENCE, READ_BYTES, late, lost, more};
 use super::dial::{Reader, Writer};
-use super::handshake::{Limits, disconnect};
-use super::leftovers::{Key, Leftover, Leftovers, State};
-use super::line::{GOODBYE, KEEP_ALIVE, Line, PATIENCE, READ_BYTES, late, lost, more};
-use super::packet::{self, Incoming, PINGREQ};
-use super::publish::Packet;
-use super::reason;
+use super::qos2::pending::{Key, Leftover, Leftovers, State};
+use super::qos2::resume::begin;
 use crate::config::Mqtt;
 use crate::sink::{Failure, Outcome, Outcomes, Ticket};
 
@@ -33,15 +36,15 @@ const WRITE_BYTES: usize = 64 * 1024;
 
 /// A packet on its way to the broker.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// `None`: no record, but a packet of our own.
-    pub(super) ticket: Option<Ticket>,
+    pub(crate) ticket: Option<Ticket>,
     /// At `QoS` 2.
-    pub(super) key: Option<Key>,
-    pub(super) packet: Packet,
+    pub(crate) key: Option<Key>,
+    pub(crate) packet: Packet,
 }
 
-pub(super) struct Session {
+pub(crate) struct Session {
     reader: Reader,
     writer: Writer,
     requests: mpsc::Receiver<Request>,
@@ -64,13 +67,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn open(
+    pub(crate) async fn open(
         mqtt: &Mqtt,
         requests: mpsc::Receiver<Request>,
         outcomes: Outcomes,
         mut leftovers: OwnedMutexGuard<Leftovers>,
     ) -> Result<Self, Failure> {
-        let line = Line::begin(mqtt, &mut leftovers).await?;
+        let line = begin(mqtt, &mut leftovers).await?;
         let limits = line.limits;
         let keep_alive = match limits.keep_alive {
             None | Some(0) => KEEP_ALIVE,
@@ -103,13 +106,13 @@ impl Session {
         Ok(session)
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// Runs until the sink is dropped or the connection breaks; says why it ended first, then what
     /// became of each record.
-    pub(super) async fn run(mut self, given_up: CancellationToken, end: Arc<OnceLock<Failure>>) {
+    pub(crate) async fn run(mut self, given_up: CancellationToken, end: Arc<OnceLock<Failure>>) {
         if let Err(failure) = self.serve(&given_up).await {
             let failure = named(failure);
             let _ = end.set(failure.clone());
@@ -259,7 +262,7 @@ fn clock() -> Interval {
 }
 
 /// With the name of who says so.
-pub(super) fn named(mut failure: Failure) -> Failure {
+pub(crate) fn named(mut failure: Failure) -> Failure {
     failure.why.insert_str(0, "mqtt: ");
     failure
 }

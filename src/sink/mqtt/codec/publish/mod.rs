@@ -4,13 +4,13 @@
 //! allocations a record.
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 
 use bytes::BufMut as _;
 
-use super::handshake::Limits;
+use super::handshake::{Limits, ONLINE};
 use crate::config::mqtt::is_carried;
 use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::{Cause, Failure, Record};
@@ -20,9 +20,6 @@ const MAX_TEXT_BYTES: usize = 65_535;
 
 /// The longest remaining length that a packet can express.
 const MAX_REMAINING_BYTES: usize = 268_435_455;
-
-const ONLINE: &str = "online";
-pub(super) const OFFLINE: &str = "offline";
 
 /// Says in a packet's first byte that it may have come before.
 const DUP: u8 = 0x08;
@@ -35,7 +32,7 @@ const USER_PROPERTY: u8 = 0x26;
 
 /// A PUBLISH that has no identifier yet.
 #[derive(Debug)]
-pub(super) struct Packet {
+pub(crate) struct Packet {
     bytes: Vec<u8>,
     /// Where its identifier belongs; `None` at `QoS` 0, where nothing is acknowledged.
     id_at: Option<usize>,
@@ -43,7 +40,7 @@ pub(super) struct Packet {
 
 impl Packet {
     /// The retained word that the forwarder is there.
-    pub(super) fn online(topic: &str, mqtt: &Mqtt) -> Self {
+    pub(crate) fn online(topic: &str, mqtt: &Mqtt) -> Self {
         let properties: &[u8] = match mqtt.version {
             MqttVersion::V3 => &[],
             MqttVersion::V5 => &[0],
@@ -52,17 +49,17 @@ impl Packet {
     }
 
     /// A packet at `QoS` 2 that nobody is to see: see `probe`.
-    pub(super) fn trial(topic: &str) -> Self {
+    pub(crate) fn trial(topic: &str) -> Self {
         const SECOND: [u8; 6] = [5, MESSAGE_EXPIRY, 0, 0, 0, 1];
         assemble(Qos::ExactlyOnce, false, topic, &SECOND, &[])
     }
 
-    pub(super) fn has_acknowledgement(&self) -> bool {
+    pub(crate) fn has_acknowledgement(&self) -> bool {
         self.id_at.is_some()
     }
 
     /// The whole packet, with this identifier where it has one.
-    pub(super) fn with_id(&mut self, id: u16) -> &[u8] {
+    pub(crate) fn with_id(&mut self, id: u16) -> &[u8] {
         if let Some(at) = self.id_at {
             self.bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
         }
@@ -70,7 +67,7 @@ impl Packet {
     }
 
     /// The same, for a broker that may have it already under this identifier.
-    pub(super) fn repeated_with_id(&mut self, id: u16) -> &[u8] {
+    pub(crate) fn repeated_with_id(&mut self, id: u16) -> &[u8] {
         self.bytes[0] |= DUP;
         self.with_id(id)
     }
@@ -78,7 +75,7 @@ impl Packet {
 
 /// Writes the packets of one connection.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     version: MqttVersion,
     qos: Qos,
     retain: bool,
@@ -91,7 +88,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(mqtt: &Mqtt, limits: &Limits) -> Self {
+    pub(crate) fn new(mqtt: &Mqtt, limits: &Limits) -> Self {
         Self {
             version: mqtt.version,
             qos: mqtt.qos,
@@ -112,7 +109,7 @@ impl Encoder {
     ///
     /// # Errors
     /// Why the broker cannot be sent this record.
-    pub(super) fn packet(&mut self, record: &Record<'_>) -> Result<Packet, Failure> {
+    pub(crate) fn packet(&mut self, record: &Record<'_>) -> Result<Packet, Failure> {
         let topic = record.destination;
         if topic.len() > MAX_TEXT_BYTES {
             let why = format!("its topic is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT");

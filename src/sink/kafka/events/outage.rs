@@ -4,13 +4,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::memory::lock;
+use crate::sync::lock;
 
 /// A connection that was cut, or closed while it was idle, is made anew within this time.
 const SETTLES_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     now: Mutex<Option<Since>>,
     /// Asked for each record.
     is_on: AtomicBool,
@@ -23,7 +23,7 @@ struct Since {
 }
 
 impl Outage {
-    pub(super) fn begins(&self, at: Instant) {
+    pub(crate) fn begins(&self, at: Instant) {
         lock(&self.now).get_or_insert(Since {
             began: at,
             is_told: false,
@@ -32,24 +32,24 @@ impl Outage {
     }
 
     /// Whether it has lasted for so long that statistics know of it.
-    pub(super) fn is_settled(&self, at: Instant) -> bool {
+    pub(crate) fn is_settled(&self, at: Instant) -> bool {
         let since = *lock(&self.now);
         since.is_some_and(|since| at.duration_since(since.began) >= SETTLES_AFTER)
     }
 
     /// `true` once for each.
-    pub(super) fn is_to_be_told(&self) -> bool {
+    pub(crate) fn is_to_be_told(&self) -> bool {
         let mut now = lock(&self.now);
         now.as_mut()
             .is_some_and(|since| !std::mem::replace(&mut since.is_told, true))
     }
 
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }
 
     /// A broker is there: how long none was.
-    pub(super) fn ends(&self, at: Instant) -> Option<Duration> {
+    pub(crate) fn ends(&self, at: Instant) -> Option<Duration> {
         let since = lock(&self.now).take();
         self.is_on.store(false, Ordering::Relaxed);
         since.map(|since| at.duration_since(since.began))

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::Target;
-use super::admin::admin;
-use super::memory::{Creation, lock};
-use super::reports::Link;
+use super::admin;
 use crate::config::Create;
 use crate::sink::Broken;
+use crate::sink::kafka::Target;
+use crate::sink::kafka::events::reports::Link;
+use crate::sink::kafka::shared_state::Creation;
+use crate::sync::lock;
 
 /// How long the cluster may take to make a topic.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,13 +23,13 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const BROKERS_CHOICE: i32 = -1;
 
 /// A topic cannot be had, and its records are of no use.
-pub(super) struct NoTopic(pub(super) String);
+pub(crate) struct NoTopic(pub(crate) String);
 
 /// Sees to it that a topic is there, once a topic.
 ///
 /// # Errors
 /// `Broken`: the cluster cannot be asked now. `NoTopic`: it does not want such a topic.
-pub(super) async fn ensure(
+pub(crate) async fn ensure(
     target: &Target,
     create: Create,
     topic: &str,

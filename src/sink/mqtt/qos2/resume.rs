@@ -3,23 +3,61 @@
 //!
 //! A broker that was killed may come back with a session from an old state of its own, in which
 //! identifiers stand for records of long ago. So no new record is sent over a session that is taken
-//! up: see `Line::begin`.
+//! up: see `begin`.
 
 use tokio::time::timeout;
 
-use super::dial::dial;
-use super::handshake::Start;
-use super::leftovers::Leftovers;
-use super::line::{Line, PATIENCE, late};
-use super::packet::{Incoming, pubrel};
-use super::reason;
-use crate::config::Mqtt;
+use super::pending::Leftovers;
+use crate::config::{Mqtt, MqttVersion, Qos};
+use crate::sink::mqtt::codec::handshake::Start;
+use crate::sink::mqtt::codec::packet::{Incoming, pubrel};
+use crate::sink::mqtt::codec::reason;
+use crate::sink::mqtt::connection::{Line, PATIENCE, late};
+use crate::sink::mqtt::dial::dial;
 use crate::sink::{Cause, Failure};
+
+/// Connects for records. At `QoS` 2 what was left half way is finished first; records go over a
+/// session of which the broker can know nothing from before.
+pub(crate) async fn begin(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<Line, Failure> {
+    if mqtt.qos != Qos::ExactlyOnce {
+        return Line::open(mqtt, Start::Clean).await;
+    }
+    if mqtt.version == MqttVersion::V3 {
+        // A broker of 3.1.1 cannot say that it has no place: Mosquitto with identifiers from an
+        // old state was seen to confirm and drop what is published over that session.
+        leftovers.forget_published();
+    }
+    if !leftovers.are_finished() {
+        finish(mqtt, leftovers).await?;
+    }
+    begin_anew(mqtt).await
+}
+
+async fn begin_anew(mqtt: &Mqtt) -> Result<Line, Failure> {
+    if mqtt.version == MqttVersion::V3 {
+        wipe(mqtt).await?;
+    }
+    let line = Line::open(mqtt, Start::Anew).await?;
+    if line.is_resumed {
+        return Err("the broker keeps a session that it was told to forget".into());
+    }
+    Ok(line)
+}
+
+/// A broker of 3.1.1 forgets a session only for one that it is not to keep.
+async fn wipe(mqtt: &Mqtt) -> Result<(), Failure> {
+    let stand_in = Mqtt {
+        status_topic: None,
+        ..mqtt.clone()
+    };
+    Line::open(&stand_in, Start::Clean).await?.end().await;
+    Ok(())
+}
 
 /// # Errors
 /// The connection broke, or the broker does not answer: what has not come to its end is left for the
 /// next try.
-pub(super) async fn finish(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<(), Failure> {
+async fn finish(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<(), Failure> {
     let Some(mut line) = resume(mqtt, leftovers).await? else {
         return Ok(());
     };

@@ -22,7 +22,7 @@ const MEMORY: u64 = 4096;
 
 /// What is known of the records of one producer.
 #[derive(Debug)]
-pub(super) struct Appetite {
+pub(crate) struct Appetite {
     batch: Batch,
     pace: Pace,
     records: u64,
@@ -35,11 +35,11 @@ pub(super) struct Appetite {
 
 /// When a batch is complete.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Batch {
-    pub(super) bytes: usize,
-    pub(super) records: usize,
+pub(crate) struct Batch {
+    pub(crate) bytes: usize,
+    pub(crate) records: usize,
     /// How long a record waits for others.
-    pub(super) linger: Duration,
+    pub(crate) linger: Duration,
 }
 
 /// How long a batch took, from the last record of the one before to its own last record.
@@ -51,7 +51,7 @@ struct Pace {
 }
 
 impl Appetite {
-    pub(super) fn new(batch: Batch) -> Self {
+    pub(crate) fn new(batch: Batch) -> Self {
         Self {
             batch,
             pace: Pace::new(Instant::now()),
@@ -63,7 +63,7 @@ impl Appetite {
     }
 
     /// Notes the sizes of a record.
-    pub(super) fn note(&mut self, payload: usize, key: usize, headers: usize) {
+    pub(crate) fn note(&mut self, payload: usize, key: usize, headers: usize) {
         let [payload, key, headers] = [payload, key, headers].map(|bytes| bytes as u64);
         if self.records >= MEMORY {
             self.records /= 2;
@@ -79,7 +79,7 @@ impl Appetite {
     }
 
     /// Payload bytes that may be unconfirmed while records go to so many partitions.
-    pub(super) fn bytes(&mut self, partitions: usize) -> usize {
+    pub(crate) fn bytes(&mut self, partitions: usize) -> usize {
         if self.payload_bytes == 0 {
             return usize::MAX;
         }

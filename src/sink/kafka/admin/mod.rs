@@ -1,4 +1,8 @@
-//! The client that makes topics and looks at the brokers' settings.
+//! What is asked of a cluster besides writing: the client for it, the topics that are created, and
+//! the probe of `check --connect`.
+
+pub(crate) mod probe;
+pub(crate) mod topics;
 
 use std::ffi::{CStr, CString};
 use std::fmt::Display;
@@ -11,14 +15,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::Target;
-use super::reports::Link;
+use super::events::reports::Link;
 use crate::sink::{Broken, Cause, Failure};
 
 /// What librdkafka may say of a token that it does not take, in bytes.
 const MAX_WORDS: usize = 512;
 
 /// For a few requests: it is given one token at most.
-pub(super) async fn admin(target: &Target) -> Result<AdminClient<Link>, Broken> {
+pub(crate) async fn admin(target: &Target) -> Result<AdminClient<Link>, Broken> {
     let mut client = target.client_config()?;
     client.set("allow.auto.create.topics", "false");
     client.set("statistics.interval.ms", "0");

@@ -10,16 +10,16 @@ use std::collections::VecDeque;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::packet;
-use super::publish::Packet;
 use crate::sink::Record;
+use crate::sink::mqtt::codec::packet;
+use crate::sink::mqtt::codec::publish::Packet;
 
 /// Stands for what a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key(u128);
+pub(crate) struct Key(u128);
 
 impl Key {
-    pub(super) fn of(record: &Record<'_>) -> Self {
+    pub(crate) fn of(record: &Record<'_>) -> Self {
         let mut hash = Xxh3Default::new();
         let mut add = |part: &[u8]| {
             hash.update(&part.len().to_le_bytes());
@@ -42,7 +42,7 @@ const FRUITLESS_TRIES: u32 = 3;
 
 /// How far an exchange has come.
 #[derive(Debug)]
-pub(super) enum State {
+pub(crate) enum State {
     /// The broker may have it.
     Published(Packet),
     /// The broker has it, and passes it on at the PUBREL.
@@ -53,19 +53,19 @@ pub(super) enum State {
 
 /// An exchange whose record will be handed over again.
 #[derive(Debug)]
-pub(super) struct Leftover {
-    pub(super) id: u16,
-    pub(super) key: Key,
-    pub(super) state: State,
+pub(crate) struct Leftover {
+    pub(crate) id: u16,
+    pub(crate) key: Key,
+    pub(crate) state: State,
 }
 
 impl Leftover {
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         matches!(self.state, State::Complete)
     }
 
     /// What makes the broker go on with it.
-    pub(super) fn reminder(&mut self) -> Vec<u8> {
+    pub(crate) fn reminder(&mut self) -> Vec<u8> {
         match &mut self.state {
             State::Published(packet) => packet.repeated_with_id(self.id).to_vec(),
             State::Received | State::Complete => packet::pubrel(self.id).to_vec(),
@@ -75,7 +75,7 @@ impl Leftover {
 
 /// What is left over of all connections of this process to one broker.
 #[derive(Debug, Default)]
-pub(super) struct Leftovers {
+pub(crate) struct Leftovers {
     /// In the order in which their records were handed over.
     entries: VecDeque<Leftover>,
     /// How many more records that are none of these are handed over before it is clear that these do
@@ -85,12 +85,12 @@ pub(super) struct Leftovers {
     fruitless_tries: u32,
     /// The identifier that was given last. It goes on over all sessions, so that a broker with an old
     /// state of its own hardly takes one record for another.
-    pub(super) last_id: u16,
+    pub(crate) last_id: u16,
 }
 
 impl Leftovers {
     /// Takes what is left of a connection, whose records come before what is still awaited.
-    pub(super) fn leave(&mut self, left: impl DoubleEndedIterator<Item = Leftover>) {
+    pub(crate) fn leave(&mut self, left: impl DoubleEndedIterator<Item = Leftover>) {
         if self.entries.is_empty() {
             self.strangers_left = 0;
         }
@@ -101,12 +101,12 @@ impl Leftovers {
         }
     }
 
-    pub(super) fn are_finished(&self) -> bool {
+    pub(crate) fn are_finished(&self) -> bool {
         self.entries.iter().all(Leftover::is_complete)
     }
 
     /// A connection has broken before all was finished.
-    pub(super) fn count_try(&mut self, is_fruitful: bool) {
+    pub(crate) fn count_try(&mut self, is_fruitful: bool) {
         self.fruitless_tries = if is_fruitful {
             0
         } else {
@@ -118,32 +118,32 @@ impl Leftovers {
         }
     }
 
-    pub(super) fn unfinished(&self) -> usize {
+    pub(crate) fn unfinished(&self) -> usize {
         self.unfinished_among(self.entries.len())
     }
 
     /// How many of the first ones are not complete.
-    pub(super) fn unfinished_among(&self, count: usize) -> usize {
+    pub(crate) fn unfinished_among(&self, count: usize) -> usize {
         let first = self.entries.iter().take(count);
         first.filter(|leftover| !leftover.is_complete()).count()
     }
 
-    pub(super) fn get(&mut self, index: usize) -> Option<&mut Leftover> {
+    pub(crate) fn get(&mut self, index: usize) -> Option<&mut Leftover> {
         self.entries.get_mut(index)
     }
 
     /// Takes away all from the first one on that is not complete.
-    pub(super) fn take_unfinished(&mut self) -> VecDeque<Leftover> {
+    pub(crate) fn take_unfinished(&mut self) -> VecDeque<Leftover> {
         let first = self.entries.iter().position(|of| !of.is_complete());
         self.entries.split_off(first.unwrap_or(self.entries.len()))
     }
 
-    pub(super) fn put_back(&mut self, mut unfinished: VecDeque<Leftover>) {
+    pub(crate) fn put_back(&mut self, mut unfinished: VecDeque<Leftover>) {
         self.entries.append(&mut unfinished);
     }
 
     /// The broker has it; `false`: it is none of these.
-    pub(super) fn receive(&mut self, id: u16) -> bool {
+    pub(crate) fn receive(&mut self, id: u16) -> bool {
         let found = self.find(id).and_then(|index| self.get(index));
         let is_found = found.is_some();
         if let Some(leftover) = found {
@@ -152,7 +152,7 @@ impl Leftovers {
         is_found
     }
 
-    pub(super) fn complete(&mut self, id: u16) {
+    pub(crate) fn complete(&mut self, id: u16) {
         if let Some(leftover) = self.find(id).and_then(|index| self.get(index))
             && matches!(leftover.state, State::Received)
         {
@@ -161,26 +161,26 @@ impl Leftovers {
     }
 
     /// This one is to be sent anew, and so all behind it.
-    pub(super) fn forget_from(&mut self, id: u16) {
+    pub(crate) fn forget_from(&mut self, id: u16) {
         if let Some(index) = self.find(id) {
             self.entries.truncate(index);
         }
     }
 
     /// What the broker is not known to have is to be sent anew, and all behind it.
-    pub(super) fn forget_published(&mut self) {
+    pub(crate) fn forget_published(&mut self) {
         let is_published = |of: &Leftover| matches!(of.state, State::Published(_));
         if let Some(index) = self.entries.iter().position(is_published) {
             self.entries.truncate(index);
         }
     }
 
-    pub(super) fn forget_all(&mut self) {
+    pub(crate) fn forget_all(&mut self) {
         self.entries.clear();
     }
 
     /// Whether a record that is handed over has come to its end already: takes it off.
-    pub(super) fn claim(&mut self, key: Key) -> Option<Leftover> {
+    pub(crate) fn claim(&mut self, key: Key) -> Option<Leftover> {
         let found = self.entries.iter().position(|of| of.key == key);
         if let Some(index) = found {
             return self.entries.remove(index);

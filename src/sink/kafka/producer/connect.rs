@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 use tokio::sync::oneshot;
 
-use super::reports::Reports;
+use crate::sink::kafka::events::reports::Reports;
 use crate::sink::{Broken, Cause, Failure};
 
 /// How long the brokers may take to say anything at all.
@@ -24,7 +24,7 @@ const SLICE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Nobody answers in time, in librdkafka's words.
-pub(super) async fn first_answer(producer: &ThreadedProducer<Reports>) -> Result<(), Broken> {
+pub(crate) async fn first_answer(producer: &ThreadedProducer<Reports>) -> Result<(), Broken> {
     let producer = producer.clone();
     let (answer, answered) = oneshot::channel();
     // A thread of its own: one of the runtime's would hold up the end of the program.

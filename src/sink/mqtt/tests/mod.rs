@@ -8,8 +8,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
 use self::broker::{Broker, Connection, Heard};
-use super::publish::tests::{mqtt, record};
-use super::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
+use super::codec::publish::tests::{mqtt, record};
+use super::codec::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
 use super::*;
 use crate::config::MqttVersion;
 use crate::sink::Attributes;

@@ -8,10 +8,13 @@ use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{QoS as QosV4, v5::mqttbytes::QoS as QosV5};
 
 use super::packet::{DISCONNECT, body, whole_packet};
-use super::publish::OFFLINE;
 use super::reason;
 use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::Failure;
+
+/// What the status topic retains while the forwarder is connected, and after that.
+pub(crate) const ONLINE: &str = "online";
+const OFFLINE: &str = "offline";
 
 /// A broker of 3.1.1 has no word for how many it takes at `QoS` 2: Mosquitto 2.0 was seen to reset
 /// the connection with some hundred under way. 20 is what it allows by default where it can say so.
@@ -22,21 +25,21 @@ const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
 
 /// What a broker allows, from its CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Records at `QoS` 1 and 2 that may be under way.
-    pub(super) receive_max: u16,
+    pub(crate) receive_max: u16,
     /// Bytes of a packet.
-    pub(super) packet_bytes: usize,
+    pub(crate) packet_bytes: usize,
     /// Numbers that may stand for topics.
-    pub(super) topic_aliases: u16,
-    pub(super) max_qos: u8,
+    pub(crate) topic_aliases: u16,
+    pub(crate) max_qos: u8,
     /// Seconds, where the broker insists.
-    pub(super) keep_alive: Option<u16>,
+    pub(crate) keep_alive: Option<u16>,
 }
 
 /// What a broker is to remember of earlier connections, and of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// Neither.
     Clean,
     /// This one alone. 3.1.1 has no word for that: there it is the same as `Resumed`.
@@ -47,13 +50,13 @@ pub(super) enum Start {
 
 /// What a broker says when it lets us in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Connack {
+pub(crate) struct Connack {
     /// Whether it remembers the session.
-    pub(super) is_resumed: bool,
-    pub(super) limits: Limits,
+    pub(crate) is_resumed: bool,
+    pub(crate) limits: Limits,
 }
 
-pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<BytesMut, String> {
+pub(crate) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<BytesMut, String> {
     let mut buffer = BytesMut::new();
     let username = mqtt.username.as_ref().map_or("", |secret| secret.expose());
     let password = mqtt.password.as_ref().map_or("", |secret| secret.expose());
@@ -93,7 +96,7 @@ pub(super) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<Byte
 }
 
 /// Takes the CONNACK off the buffer; `None`: it is not there yet.
-pub(super) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Connack>, Failure> {
+pub(crate) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Connack>, Failure> {
     let Some(header) = whole_packet(buffer)? else {
         return Ok(None);
     };
@@ -152,7 +155,7 @@ impl Limits {
 
 /// The DISCONNECT that ends a session in good order. A client with a last will wants it published:
 /// 3.1.1 has no word for that, so that the connection has to end without one.
-pub(super) fn disconnect(mqtt: &Mqtt) -> &'static [u8] {
+pub(crate) fn disconnect(mqtt: &Mqtt) -> &'static [u8] {
     match (mqtt.version, &mqtt.status_topic) {
         (_, None) => &DISCONNECT,
         (MqttVersion::V5, Some(_)) => &[0xe0, 1, 0x04],

@@ -29,7 +29,7 @@ pub struct Statistics {
 /// The parts of librdkafka's JSON that are used. See its STATISTICS.md.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     msg_cnt: u64,
     msg_size: u64,
     tx_bytes: u64,
@@ -56,14 +56,14 @@ struct Window {
 
 impl Raw {
     /// Also a broker of which only the config's address is known yet.
-    pub(super) fn any_broker_is_up(&self) -> bool {
+    pub(crate) fn any_broker_is_up(&self) -> bool {
         self.brokers.values().any(|broker| broker.state == "UP")
     }
 }
 
 /// What one producer had counted when it last spoke.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     retries: u64,
     timeouts: u64,
     disconnects: u64,
@@ -72,7 +72,7 @@ pub(super) struct Counted {
 
 impl Statistics {
     /// Takes in what a producer says; `before` is what it has said before.
-    pub(super) fn update(&mut self, raw: &Raw, before: &mut Counted) {
+    pub(crate) fn update(&mut self, raw: &Raw, before: &mut Counted) {
         let brokers = || raw.brokers.values();
         let sum = |of: fn(&Broker) -> u64| brokers().map(of).sum();
         let now = Counted {
@@ -96,7 +96,7 @@ impl Statistics {
     }
 
     /// Its producer is gone; what was counted stays.
-    pub(super) fn producer_is_gone(&mut self) {
+    pub(crate) fn producer_is_gone(&mut self) {
         *self = Self {
             retries: self.retries,
             timeouts: self.timeouts,

@@ -8,13 +8,13 @@ const SUCCESS: u8 = 0x00;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
-pub(super) const ID_NOT_FOUND: u8 = 0x92;
-pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
+pub(crate) const ID_NOT_FOUND: u8 = 0x92;
+pub(crate) const QUOTA_EXCEEDED: u8 = 0x97;
 const PACKET_TOO_LARGE: u8 = 0x95;
 const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
 
 /// What the reason code of an acknowledgement means for the record.
-pub(super) fn outcome(code: u8) -> Outcome {
+pub(crate) fn outcome(code: u8) -> Outcome {
     match code {
         SUCCESS | NO_MATCHING_SUBSCRIBERS => Outcome::Confirmed,
         TOPIC_NAME_INVALID | PACKET_TOO_LARGE | PAYLOAD_FORMAT_INVALID => {
@@ -33,7 +33,7 @@ pub(super) fn outcome(code: u8) -> Outcome {
 }
 
 /// A connection that the broker refuses or ends.
-pub(super) fn failure(what: &str, code: u8) -> Failure {
+pub(crate) fn failure(what: &str, code: u8) -> Failure {
     Failure::new(cause(code), format!("{what}: {}", text(code)))
 }
 
@@ -51,12 +51,12 @@ fn cause(code: u8) -> Cause {
 }
 
 /// Whether an acknowledgement with this code says that the broker does not have the record.
-pub(super) fn is_failure(code: u8) -> bool {
+pub(crate) fn is_failure(code: u8) -> bool {
     code >= 0x80
 }
 
 /// What a code says, and what to do where that is known.
-pub(super) fn text(code: u8) -> String {
+pub(crate) fn text(code: u8) -> String {
     let known = match code {
         SUCCESS => "no reason given",
         1 | 0x84 => "it does not speak this version of MQTT (set `version`)",

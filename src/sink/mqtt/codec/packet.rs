@@ -9,13 +9,13 @@ use rumqttc::mqttbytes::{self, FixedHeader, PacketType};
 /// Larger packets never come to a client that does not subscribe.
 const MAX_INCOMING_BYTES: usize = 64 * 1024;
 
-pub(super) const PINGREQ: [u8; 2] = [0xc0, 0];
+pub(crate) const PINGREQ: [u8; 2] = [0xc0, 0];
 
 /// Ends a connection in good order, without its last will.
-pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
+pub(crate) const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     /// `QoS` 1: the broker has it, or will not take it.
     PubAck {
         id: u16,
@@ -38,7 +38,7 @@ pub(super) enum Incoming {
 }
 
 /// Takes the next whole packet off the buffer. What is not for a publisher is an error.
-pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Incoming>, String> {
+pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Incoming>, String> {
     let Some(header) = whole_packet(buffer)? else {
         return Ok(None);
     };
@@ -68,7 +68,7 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Incoming>, String> {
     incoming.map(Some)
 }
 
-pub(super) fn whole_packet(buffer: &BytesMut) -> Result<Option<FixedHeader>, String> {
+pub(crate) fn whole_packet(buffer: &BytesMut) -> Result<Option<FixedHeader>, String> {
     match mqttbytes::check(buffer.iter(), MAX_INCOMING_BYTES) {
         Ok(header) => Ok(Some(header)),
         Err(mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
@@ -78,14 +78,14 @@ pub(super) fn whole_packet(buffer: &BytesMut) -> Result<Option<FixedHeader>, Str
 
 /// What follows the packet's type and its length, each byte of which but the last has its high bit
 /// set.
-pub(super) fn body(packet: &[u8]) -> &[u8] {
+pub(crate) fn body(packet: &[u8]) -> &[u8] {
     let more = packet.iter().skip(1).take_while(|byte| **byte >= 0x80);
     let start = 2 + more.count();
     packet.get(start..).unwrap_or_default()
 }
 
 /// The PUBREL that answers a PUBREC: the same bytes in both versions.
-pub(super) fn pubrel(id: u16) -> [u8; 4] {
+pub(crate) fn pubrel(id: u16) -> [u8; 4] {
     let [high, low] = id.to_be_bytes();
     [0x62, 2, high, low]
 }

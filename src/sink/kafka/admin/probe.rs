@@ -18,12 +18,12 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::metadata::{Metadata, MetadataBroker, MetadataTopic};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
-use super::admin::admin;
-use super::memory::lock;
-use super::reports::without_thread;
-use super::token::Tokens;
-use super::{Target, explain, registry};
+use super::admin;
 use crate::config;
+use crate::sink::kafka::events::reports::without_thread;
+use crate::sink::kafka::token::Tokens;
+use crate::sink::kafka::{Target, explain, registry};
+use crate::sync::lock;
 
 /// The whole of it; shorter than what `sink::probe` grants, so that the better reason is said.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ const OVERRIDES: &[(&str, &str)] = &[
 
 /// # Errors
 /// What failed, in words of the broker and of librdkafka.
-pub(in crate::sink) async fn probe(
+pub(crate) async fn probe(
     kafka: &config::Kafka,
     topics: &BTreeSet<String>,
 ) -> Result<String, String> {

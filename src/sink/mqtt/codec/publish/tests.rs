@@ -8,7 +8,7 @@ use super::*;
 use crate::config::ClientTls;
 use crate::sink::Attributes;
 
-pub(in super::super) fn mqtt(version: MqttVersion) -> Mqtt {
+pub(crate) fn mqtt(version: MqttVersion) -> Mqtt {
     Mqtt {
         url: Url::parse("mqtt://localhost").unwrap(),
         version,
@@ -38,7 +38,7 @@ fn limits(topic_aliases: u16) -> Limits {
     }
 }
 
-pub(in super::super) fn record<'a>(
+pub(crate) fn record<'a>(
     destination: &'a str,
     payload: &'a [u8],
     attributes: Attributes<'a>,
