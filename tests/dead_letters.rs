@@ -11,7 +11,7 @@ use central_forwarder::delivery::{self, Ends, Plan, Preparer};
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use central_forwarder::journal::{Entry, Journal, Location, Options, Refusal, Start};
 use central_forwarder::route::Alphabet;
-use central_forwarder::sink::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
+use central_forwarder::sink::{ConnectionError, DeliveryId, Outcome, Outcomes, Record, Sink};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -24,21 +24,25 @@ struct Picky(Outcomes);
 impl Sink for Picky {
     type Config = ();
 
-    async fn connect((): &(), outcomes: Outcomes) -> Result<Self, Broken> {
+    async fn connect((): &(), outcomes: Outcomes) -> Result<Self, ConnectionError> {
         Ok(Self(outcomes))
     }
 
-    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
+    async fn send(
+        &mut self,
+        delivery_id: DeliveryId,
+        record: &Record<'_>,
+    ) -> Result<(), ConnectionError> {
         let outcome = if record.payload.windows(3).any(|part| part == b"bad") {
             Outcome::Refused("too bad".into())
         } else {
             Outcome::Confirmed
         };
-        self.0.send((ticket, outcome)).unwrap();
+        self.0.send((delivery_id, outcome)).unwrap();
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Broken> {
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
         Ok(())
     }
 }

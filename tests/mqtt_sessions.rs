@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use central_forwarder::config::{ClientTls, Mqtt, MqttVersion, Qos};
 use central_forwarder::sink::mqtt::{MqttSink, Target};
-use central_forwarder::sink::{Attributes, Outcome, Record, Sink as _, Ticket};
+use central_forwarder::sink::{Attributes, DeliveryId, Outcome, Record, Sink as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 use url::Url;
@@ -111,13 +111,13 @@ async fn a_broker_that_is_killed_and_comes_back_with_old_identifiers_takes_new_r
 /// Hands records with these numbers over and waits until all are confirmed.
 async fn send(
     sink: &mut MqttSink,
-    outcomes: &mut UnboundedReceiver<(Ticket, Outcome)>,
+    outcomes: &mut UnboundedReceiver<(DeliveryId, Outcome)>,
     numbers: Range<u64>,
 ) {
     hand_over(sink, numbers.clone()).await;
     for number in numbers {
         let told = next(outcomes).await;
-        assert_eq!(told, (Ticket(number), Outcome::Confirmed));
+        assert_eq!(told, (DeliveryId(number), Outcome::Confirmed));
     }
 }
 
@@ -133,16 +133,18 @@ async fn hand_over(sink: &mut MqttSink, numbers: Range<u64>) {
             message: None,
             timestamp: 0,
         };
-        sink.send(Ticket(number), &record).await.expect("connected");
+        sink.send(DeliveryId(number), &record)
+            .await
+            .expect("connected");
     }
 }
 
-async fn next(outcomes: &mut UnboundedReceiver<(Ticket, Outcome)>) -> (Ticket, Outcome) {
+async fn next(outcomes: &mut UnboundedReceiver<(DeliveryId, Outcome)>) -> (DeliveryId, Outcome) {
     let told = timeout(A_WHILE, outcomes.recv()).await;
     told.expect("in time").expect("an outcome")
 }
 
-async fn connected(target: &Target) -> (MqttSink, UnboundedReceiver<(Ticket, Outcome)>) {
+async fn connected(target: &Target) -> (MqttSink, UnboundedReceiver<(DeliveryId, Outcome)>) {
     let (sender, outcomes) = unbounded_channel();
     let sink = MqttSink::connect(target, sender).await;
     (sink.expect("the broker is there"), outcomes)

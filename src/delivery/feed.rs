@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::prepare::{Prepared, Preparer, Resume};
 use crate::journal::{Batch, Cursor, ReadError};
-use crate::sink::Broken;
+use crate::sink::ConnectionError;
 use crate::sync::lock;
 
 /// Bytes of frames that are prepared at a time: a few tenths of a millisecond. Larger ones leave the
@@ -23,7 +23,7 @@ const AHEAD: usize = 2;
 pub(super) struct Feed {
     batches: mpsc::Receiver<Prepared>,
     spares: Spares,
-    reader: JoinHandle<Result<(), Broken>>,
+    reader: JoinHandle<Result<(), ConnectionError>>,
 }
 
 impl Feed {
@@ -48,14 +48,14 @@ impl Feed {
     }
 
     /// The next batch. Dropping the future before it is ready loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Prepared, Broken> {
+    pub(super) async fn next(&mut self) -> Result<Prepared, ConnectionError> {
         match self.batches.recv().await {
             Some(prepared) => Ok(prepared),
             None => Err(self.why_it_ended().await),
         }
     }
 
-    async fn why_it_ended(&mut self) -> Broken {
+    async fn why_it_ended(&mut self) -> ConnectionError {
         let ended = (&mut self.reader).await.map_err(|panic| failed(&panic));
         ended
             .flatten()
@@ -95,7 +95,7 @@ struct Workshop {
 
 impl Workshop {
     /// A frame that is larger than batches are is prepared on a thread where nobody waits.
-    async fn prepare(&self, batch: Batch) -> Result<Prepared, Broken> {
+    async fn prepare(&self, batch: Batch) -> Result<Prepared, ConnectionError> {
         let first = batch.entries.first();
         if first.is_none_or(|entry| entry.frame.payload.len() <= BATCH_BYTES) {
             return Ok(self.prepare_now(&batch));
@@ -115,7 +115,7 @@ async fn read_ahead(
     cursor: Arc<Mutex<Cursor>>,
     workshop: Workshop,
     batches: mpsc::Sender<Prepared>,
-) -> Result<(), Broken> {
+) -> Result<(), ConnectionError> {
     // A reader that was aborted just before may still hold it for a moment.
     let mut cursor = cursor.lock_owned().await;
     cursor.seek(workshop.from.at.offset);
@@ -129,12 +129,12 @@ async fn read_ahead(
     Ok(())
 }
 
-fn unread(error: &ReadError) -> Broken {
-    Broken(error.to_string().into())
+fn unread(error: &ReadError) -> ConnectionError {
+    ConnectionError(error.to_string().into())
 }
 
-fn failed(panic: &JoinError) -> Broken {
-    Broken(format!("preparing records failed: {panic}").into())
+fn failed(panic: &JoinError) -> ConnectionError {
+    ConnectionError(format!("preparing records failed: {panic}").into())
 }
 
 /// Other losses are told once, by [`super::gaps`].

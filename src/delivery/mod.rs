@@ -43,7 +43,7 @@ use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
 use crate::journal::{Appender, Committer, Cursor, Journal};
-use crate::sink::{Broken, Cause, Failure, Outcome, Sink, Ticket};
+use crate::sink::{Cause, ConnectionError, DeliveryId, Failure, Outcome, Sink};
 
 /// Records that may be unsettled at a time; beyond, sending waits.
 const WINDOW_RECORDS: usize = 20_000;
@@ -166,7 +166,7 @@ impl<S: Sink> Delivery<S> {
             let failure = match self.session().await {
                 Ok(Leave::End) => break,
                 Ok(Leave::Rewound) => continue,
-                Err(Broken(failure)) => failure,
+                Err(ConnectionError(failure)) => failure,
             };
             let unsettled = self.window.len() as u64;
             self.window.give_up();
@@ -188,7 +188,7 @@ impl<S: Sink> Delivery<S> {
     }
 
     /// Connects and sends until it breaks, or until the end that was asked for.
-    async fn session(&mut self) -> Result<Leave, Broken> {
+    async fn session(&mut self) -> Result<Leave, ConnectionError> {
         if self.committer.renew() {
             self.window = Window::new(Position {
                 offset: self.committer.committed(),
@@ -203,19 +203,20 @@ impl<S: Sink> Delivery<S> {
             connected = S::connect(&self.config, outcome_sender) => connected,
         };
         self.tried.send_replace(true);
-        let mut sink = sink.map_err(|Broken(failure)| Broken(failure.or(Cause::Unreachable)))?;
+        let mut sink = sink
+            .map_err(|ConnectionError(failure)| ConnectionError(failure.or(Cause::Unreachable)))?;
         self.counters.connected();
         let ended = self.send_all(&mut sink, &mut outcomes).await;
         self.settle_rest(&mut outcomes);
-        ended.map_err(|Broken(failure)| Broken(failure.or(Cause::ConnectionLost)))
+        ended.map_err(|ConnectionError(failure)| ConnectionError(failure.or(Cause::ConnectionLost)))
     }
 
     /// Sends until it breaks, or until the end that was asked for.
     async fn send_all(
         &mut self,
         sink: &mut S,
-        outcomes: &mut mpsc::UnboundedReceiver<(Ticket, Outcome)>,
-    ) -> Result<Leave, Broken> {
+        outcomes: &mut mpsc::UnboundedReceiver<(DeliveryId, Outcome)>,
+    ) -> Result<Leave, ConnectionError> {
         let mut feed = self.feed();
         let mut batch: Option<Prepared> = None;
         let mut settled = Vec::with_capacity(OUTCOMES);
@@ -272,7 +273,11 @@ impl<S: Sink> Delivery<S> {
     }
 
     /// Hands over the next records of a batch.
-    async fn send_burst(&mut self, sink: &mut S, prepared: &mut Prepared) -> Result<(), Broken> {
+    async fn send_burst(
+        &mut self,
+        sink: &mut S,
+        prepared: &mut Prepared,
+    ) -> Result<(), ConnectionError> {
         let mut left = BURST;
         while left > 0
             && self.has_room()
@@ -287,14 +292,14 @@ impl<S: Sink> Delivery<S> {
                     record,
                 } => {
                     let bytes = record.payload.len();
-                    let ticket = self.window.admit(offset, then, bytes, received_at);
+                    let delivery_id = self.window.admit(offset, then, bytes, received_at);
                     self.counters.sent();
-                    sink.send(ticket, &record).await?;
+                    sink.send(delivery_id, &record).await?;
                 }
                 Item::Undecodable { offset, then, why } => {
-                    let ticket = self.window.admit(offset, then, 0, Timestamp::now());
+                    let delivery_id = self.window.admit(offset, then, 0, Timestamp::now());
                     let why = format!("cannot be decoded: {why}");
-                    self.refused(ticket, &Failure::new(Cause::Undecodable, why));
+                    self.refused(delivery_id, &Failure::new(Cause::Undecodable, why));
                 }
                 Item::Nothing { then } => self.window.pass(then),
             }
@@ -308,39 +313,48 @@ impl<S: Sink> Delivery<S> {
 
     /// What a sink that is left has said already is not asked for again. From here on it hears that
     /// nobody listens.
-    fn settle_rest(&mut self, outcomes: &mut mpsc::UnboundedReceiver<(Ticket, Outcome)>) {
+    fn settle_rest(&mut self, outcomes: &mut mpsc::UnboundedReceiver<(DeliveryId, Outcome)>) {
         outcomes.close();
         let mut rest: Vec<_> = std::iter::from_fn(|| outcomes.try_recv().ok()).collect();
         // Why the sink is left is known by now.
         let _ = self.settle_all(&mut rest);
     }
 
-    fn settle_all(&mut self, outcomes: &mut Vec<(Ticket, Outcome)>) -> Result<(), Broken> {
+    fn settle_all(
+        &mut self,
+        outcomes: &mut Vec<(DeliveryId, Outcome)>,
+    ) -> Result<(), ConnectionError> {
         let now = Timestamp::now();
-        let mut put_off: Option<(Ticket, Failure)> = None;
-        for (ticket, outcome) in outcomes.drain(..) {
-            let is_sent_again = put_off.as_ref().is_some_and(|(first, _)| *first < ticket);
+        let mut put_off: Option<(DeliveryId, Failure)> = None;
+        for (delivery_id, outcome) in outcomes.drain(..) {
+            let is_sent_again = put_off
+                .as_ref()
+                .is_some_and(|(first, _)| *first < delivery_id);
             match outcome {
                 _ if is_sent_again => {}
-                Outcome::Confirmed => self.confirmed(ticket, now),
-                Outcome::Refused(why) => self.refused(ticket, &why),
-                Outcome::Retry(why) => put_off = put_off.or(Some((ticket, why))),
+                Outcome::Confirmed => self.confirmed(delivery_id, now),
+                Outcome::Refused(why) => self.refused(delivery_id, &why),
+                Outcome::Retry(why) => put_off = put_off.or(Some((delivery_id, why))),
             }
         }
         self.commit();
-        put_off.map_or(Ok(()), |(_, why)| Err(Broken(why)))
+        put_off.map_or(Ok(()), |(_, why)| Err(ConnectionError(why)))
     }
 
-    fn confirmed(&mut self, ticket: Ticket, now: Timestamp) {
-        let Some(received_at) = self.window.confirm(ticket) else {
+    fn confirmed(&mut self, delivery_id: DeliveryId, now: Timestamp) {
+        let Some(received_at) = self.window.confirm(delivery_id) else {
             return;
         };
         let micros = self.counters.confirmed(received_at, now);
         self.latency.saturating_record(micros);
     }
 
-    fn refused(&mut self, ticket: Ticket, failure: &Failure) {
-        if self.window.refuse(ticket, failure.why.clone()).is_some() {
+    fn refused(&mut self, delivery_id: DeliveryId, failure: &Failure) {
+        if self
+            .window
+            .refuse(delivery_id, failure.why.clone())
+            .is_some()
+        {
             self.counters.refused(failure);
         }
     }

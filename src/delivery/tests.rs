@@ -52,7 +52,7 @@ struct ScriptedSink {
 impl Sink for ScriptedSink {
     type Config = Arc<Log>;
 
-    async fn connect(log: &Arc<Log>, outcomes: Outcomes) -> Result<Self, Broken> {
+    async fn connect(log: &Arc<Log>, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         log.connections.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             log: Arc::clone(log),
@@ -60,23 +60,27 @@ impl Sink for ScriptedSink {
         })
     }
 
-    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
+    async fn send(
+        &mut self,
+        delivery_id: DeliveryId,
+        record: &Record<'_>,
+    ) -> Result<(), ConnectionError> {
         let nth = {
             let mut sent = self.log.sent.lock().unwrap();
             sent.push(record.destination.to_owned());
             sent.len() - 1
         };
         if self.log.breaks_at == Some(nth) {
-            return Err(Broken("it broke".into()));
+            return Err(ConnectionError("it broke".into()));
         }
         let outcome = (self.log.script)(nth);
         if let Some(outcome) = outcome {
-            self.outcomes.send((ticket, outcome)).unwrap();
+            self.outcomes.send((delivery_id, outcome)).unwrap();
         }
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Broken> {
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::frame::Timestamp;
-use crate::sink::Ticket;
+use crate::sink::DeliveryId;
 
 /// The next record to settle: a frame's offset in the journal, and how many of that frame's records
 /// are settled already. Sending begins again from here.
@@ -20,7 +20,7 @@ pub(super) struct Position {
 #[derive(Debug)]
 pub(super) struct Window {
     slots: VecDeque<Slot>,
-    /// The ticket of the first slot. Tickets are never used twice, so that a late outcome of a try
+    /// The id of the first slot. Ids are never used twice, so that a late outcome of a try
     /// that was given up finds nothing.
     first: u64,
     bytes: usize,
@@ -73,8 +73,8 @@ impl Window {
         then: Position,
         bytes: usize,
         received_at: Timestamp,
-    ) -> Ticket {
-        let ticket = Ticket(self.first + self.slots.len() as u64);
+    ) -> DeliveryId {
+        let delivery_id = DeliveryId(self.first + self.slots.len() as u64);
         self.bytes += bytes;
         self.slots.push_back(Slot {
             offset,
@@ -83,7 +83,7 @@ impl Window {
             received_at,
             state: State::Open,
         });
-        ticket
+        delivery_id
     }
 
     /// Notes that nothing of what lies before `then` is to be sent.
@@ -94,19 +94,19 @@ impl Window {
         }
     }
 
-    /// Notes that the sink has a record, and tells when its frame was received; `None` if the ticket
+    /// Notes that the sink has a record, and tells when its frame was received; `None` if the delivery
     /// is not, or no longer, awaited.
-    pub(super) fn confirm(&mut self, ticket: Ticket) -> Option<Timestamp> {
-        self.settle(ticket, State::Confirmed)
+    pub(super) fn confirm(&mut self, delivery_id: DeliveryId) -> Option<Timestamp> {
+        self.settle(delivery_id, State::Confirmed)
     }
 
     /// Notes that the sink will never have a record; otherwise the same.
-    pub(super) fn refuse(&mut self, ticket: Ticket, reason: String) -> Option<Timestamp> {
-        self.settle(ticket, State::Refused(reason))
+    pub(super) fn refuse(&mut self, delivery_id: DeliveryId, reason: String) -> Option<Timestamp> {
+        self.settle(delivery_id, State::Refused(reason))
     }
 
-    fn settle(&mut self, ticket: Ticket, state: State) -> Option<Timestamp> {
-        let index = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
+    fn settle(&mut self, delivery_id: DeliveryId, state: State) -> Option<Timestamp> {
+        let index = usize::try_from(delivery_id.0.checked_sub(self.first)?).ok()?;
         let slot = self.slots.get_mut(index).filter(|slot| slot.is_open())?;
         slot.state = state;
         let received_at = slot.received_at;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// The only record of the frame before `then`.
-    fn admit(window: &mut Window, then: u64, bytes: usize) -> Ticket {
+    fn admit(window: &mut Window, then: u64, bytes: usize) -> DeliveryId {
         window.admit(then - 1, at(then), bytes, NOW)
     }
 
@@ -199,10 +199,10 @@ mod tests {
         let mut window = Window::new(at(0));
         window.pass(at(1));
         assert_eq!(window.settled_to(), at(1));
-        let ticket = admit(&mut window, 2, 1);
+        let delivery_id = admit(&mut window, 2, 1);
         window.pass(at(3));
         assert_eq!(window.settled_to(), at(1));
-        window.confirm(ticket);
+        window.confirm(delivery_id);
         assert_eq!(window.settled_to(), at(3));
     }
 
@@ -245,11 +245,11 @@ mod tests {
             order in Just((0..40u64).collect::<Vec<_>>()).prop_shuffle(),
         ) {
             let mut window = Window::new(at(0));
-            let tickets: Vec<_> = (1..=40).map(|then| admit(&mut window, then, 1)).collect();
+            let delivery_ids: Vec<_> = (1..=40).map(|then| admit(&mut window, then, 1)).collect();
             let mut settled = [false; 40];
             for index in order {
                 let index = usize::try_from(index).unwrap();
-                window.confirm(tickets[index]);
+                window.confirm(delivery_ids[index]);
                 settled[index] = true;
                 let run = settled.iter().take_while(|settled| **settled).count();
                 prop_assert_eq!(window.settled_to(), at(run as u64));

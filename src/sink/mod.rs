@@ -57,9 +57,10 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Names one try of one record, so that its outcome finds it.
+/// Names one attempt to deliver one record, so that its outcome can be matched to it. No two attempts
+/// have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub struct DeliveryId(pub u64);
 
 /// What became of a record that was handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,12 +74,12 @@ pub enum Outcome {
 }
 
 /// Where a sink says what became of each record, in any order.
-pub type Outcomes = mpsc::UnboundedSender<(Ticket, Outcome)>;
+pub type Outcomes = mpsc::UnboundedSender<(DeliveryId, Outcome)>;
 
 /// Why a sink could not be reached or can no longer be used; it is built anew after a backoff.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Broken(pub Failure);
+pub struct ConnectionError(pub Failure);
 
 /// One connection to a broker.
 pub trait Sink: Sized + Send + 'static {
@@ -91,7 +92,7 @@ pub trait Sink: Sized + Send + 'static {
     fn connect(
         config: &Self::Config,
         outcomes: Outcomes,
-    ) -> impl Future<Output = Result<Self, Broken>> + Send;
+    ) -> impl Future<Output = Result<Self, ConnectionError>> + Send;
 
     /// Hands one record over; waits at most for room in the client's own queue. Its outcome comes
     /// through [`Outcomes`], once.
@@ -100,13 +101,13 @@ pub trait Sink: Sized + Send + 'static {
     /// The connection as a whole can no longer be used.
     fn send(
         &mut self,
-        ticket: Ticket,
+        delivery_id: DeliveryId,
         record: &Record<'_>,
-    ) -> impl Future<Output = Result<(), Broken>> + Send;
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send;
 
     /// Hurries what the client still holds back.
     ///
     /// # Errors
     /// The connection as a whole can no longer be used.
-    fn flush(&mut self) -> impl Future<Output = Result<(), Broken>> + Send;
+    fn flush(&mut self) -> impl Future<Output = Result<(), ConnectionError>> + Send;
 }

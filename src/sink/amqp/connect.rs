@@ -24,7 +24,7 @@ use tokio::net::lookup_host;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::Broken;
+use super::ConnectionError;
 use super::explain::explain;
 use crate::config::{self, AmqpAuth, AmqpServer, Tls};
 use crate::sink::{Cause, Failure};
@@ -74,8 +74,10 @@ impl Link {
 }
 
 /// Tries the servers in their order.
-pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
-    let tls = read_tls(config).await.map_err(|why| Broken(why.into()))?;
+pub(super) async fn connect(config: &config::Amqp) -> Result<Link, ConnectionError> {
+    let tls = read_tls(config)
+        .await
+        .map_err(|why| ConnectionError(why.into()))?;
     let mut failures: Vec<String> = Vec::new();
     let mut cause = Cause::Unreachable;
     for server in &config.servers {
@@ -90,7 +92,7 @@ pub(super) async fn connect(config: &config::Amqp) -> Result<Link, Broken> {
         }
         failures.push(format!("{}: {failure}", address(server)));
     }
-    Err(Broken(Failure::new(cause, failures.join("; "))))
+    Err(ConnectionError(Failure::new(cause, failures.join("; "))))
 }
 
 /// What TLS is made with, if a server wants it.

@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(super) use self::probe::probe;
 
 use self::publisher::Publisher;
-use super::{Broken, Cause, Failure, Outcome, Outcomes, Record, Sink, Ticket};
+use super::{Cause, ConnectionError, DeliveryId, Failure, Outcome, Outcomes, Record, Sink};
 use crate::config;
 
 /// Records between `send` and the publisher: enough for one not to wait for the other.
@@ -83,7 +83,7 @@ impl SizeLimit {
 
 /// A record as AMQP has it.
 struct Message {
-    ticket: Ticket,
+    delivery_id: DeliveryId,
     routing_key: ShortString,
     properties: BasicProperties,
     payload: Vec<u8>,
@@ -93,7 +93,7 @@ struct Message {
 #[derive(Debug)]
 pub struct AmqpSink {
     queue: mpsc::Sender<Message>,
-    publisher: JoinHandle<Broken>,
+    publisher: JoinHandle<ConnectionError>,
     outcomes: Outcomes,
     /// What all messages have in common.
     properties: BasicProperties,
@@ -107,7 +107,7 @@ pub struct AmqpSink {
 impl Sink for AmqpSink {
     type Config = Peer;
 
-    async fn connect(peer: &Self::Config, outcomes: Outcomes) -> Result<Self, Broken> {
+    async fn connect(peer: &Self::Config, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let link = connect::connect(&peer.config).await?;
         let max_frame = match link.connection.configuration().frame_max() {
             0 => usize::MAX,
@@ -130,28 +130,32 @@ impl Sink for AmqpSink {
     }
 
     /// Waits while the broker blocks publishers, or confirms too little: for as long as it takes.
-    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
-        match self.message(ticket, record) {
+    async fn send(
+        &mut self,
+        delivery_id: DeliveryId,
+        record: &Record<'_>,
+    ) -> Result<(), ConnectionError> {
+        match self.message(delivery_id, record) {
             Ok(message) => match self.queue.send(message).await {
                 Ok(()) => Ok(()),
                 Err(_) => Err(self.why_it_ended().await),
             },
             Err(why) => {
                 // The receiver is gone only when delivery gave this sink up.
-                let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
+                let _ = self.outcomes.send((delivery_id, Outcome::Refused(why)));
                 Ok(())
             }
         }
     }
 
     /// The publisher holds nothing back.
-    async fn flush(&mut self) -> Result<(), Broken> {
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
         Ok(())
     }
 }
 
 impl AmqpSink {
-    fn message(&self, ticket: Ticket, record: &Record<'_>) -> Result<Message, Failure> {
+    fn message(&self, delivery_id: DeliveryId, record: &Record<'_>) -> Result<Message, Failure> {
         let routing_key = ShortString::try_new(record.destination).map_err(|_| {
             let why = format!("its routing key is too long: {}", record.destination);
             Failure::new(Cause::Invalid, why)
@@ -159,7 +163,7 @@ impl AmqpSink {
         self.check_size(record)
             .map_err(|why| Failure::new(Cause::TooLarge, why))?;
         Ok(Message {
-            ticket,
+            delivery_id,
             routing_key,
             properties: self.properties(record),
             payload: record.payload.to_vec(),
@@ -208,10 +212,10 @@ impl AmqpSink {
         properties.with_headers(headers)
     }
 
-    async fn why_it_ended(&mut self) -> Broken {
+    async fn why_it_ended(&mut self) -> ConnectionError {
         (&mut self.publisher)
             .await
-            .unwrap_or_else(|panic| Broken(format!("publishing failed: {panic}").into()))
+            .unwrap_or_else(|panic| ConnectionError(format!("publishing failed: {panic}").into()))
     }
 }
 

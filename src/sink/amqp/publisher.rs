@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::connect::Link;
 use super::explain::{cause_of, explain, size_limit};
 use super::unconfirmed::{Answer, Identity, Unsettled};
-use super::{Broken, Cause, Failure, Message, Outcome, Outcomes, Peer, SizeLimit, Ticket};
+use super::{
+    Cause, ConnectionError, DeliveryId, Failure, Message, Outcome, Outcomes, Peer, SizeLimit,
+};
 
 /// How often it is asked whether a confirm is overdue.
 const LOOK: Duration = Duration::from_millis(500);
@@ -26,7 +28,7 @@ type Waiting = Pin<Box<dyn Future<Output = Seen> + Send>>;
 
 /// What comes out of the queue of confirmations.
 enum Seen {
-    Answer(Ticket, lapin::Result<Verdict>),
+    Answer(DeliveryId, lapin::Result<Verdict>),
     /// See [`Unsettled`].
     Marker,
 }
@@ -85,7 +87,7 @@ impl Publisher {
     }
 
     /// Publishes until the sink is given up or the connection is of no more use, and says why.
-    pub(super) async fn run(mut self) -> Broken {
+    pub(super) async fn run(mut self) -> ConnectionError {
         // What the broker said of its limit before, it may have changed by the next connection:
         // only the word with which this one ends is kept.
         self.limit.forget();
@@ -97,16 +99,20 @@ impl Publisher {
             .why
             .insert_str(0, &format!("{}: ", self.link.server));
         self.messages.close();
-        let published = self.unsettled.oldest().map(|(ticket, _)| ticket);
+        let published = self.unsettled.oldest().map(|(delivery_id, _)| delivery_id);
         let oldest = match published {
-            None => self.messages.recv().await.map(|message| message.ticket),
+            None => self
+                .messages
+                .recv()
+                .await
+                .map(|message| message.delivery_id),
             published => published,
         };
         if let Some(oldest) = oldest {
             tell(&self.outcomes, oldest, Outcome::Retry(failure.clone()));
         }
         self.link.close().await;
-        Broken(failure)
+        ConnectionError(failure)
     }
 
     async fn publish_all(&mut self) -> Result<(), Failure> {
@@ -131,22 +137,22 @@ impl Publisher {
     fn publish(&mut self, message: Message) {
         let identity = Identity::of(message.routing_key.as_str(), &message.payload);
         self.unsettled
-            .sent(message.ticket, identity, Instant::now());
+            .sent(message.delivery_id, identity, Instant::now());
         let (channel, exchange) = (self.link.channel.clone(), self.exchange.clone());
         self.waiting.push(Box::pin(async move {
-            let ticket = message.ticket;
-            Seen::Answer(ticket, confirmed(channel, exchange, message).await)
+            let delivery_id = message.delivery_id;
+            Seen::Answer(delivery_id, confirmed(channel, exchange, message).await)
         }));
     }
 
     async fn saw(&mut self, seen: Seen) -> Result<(), Failure> {
         match seen {
             Seen::Marker => {
-                for (ticket, outcome) in self.unsettled.marker_came_out() {
-                    tell(&self.outcomes, ticket, outcome);
+                for (delivery_id, outcome) in self.unsettled.marker_came_out() {
+                    tell(&self.outcomes, delivery_id, outcome);
                 }
             }
-            Seen::Answer(ticket, Ok(verdict)) => self.answered(ticket, verdict)?,
+            Seen::Answer(delivery_id, Ok(verdict)) => self.answered(delivery_id, verdict)?,
             Seen::Answer(_, Err(error)) => return Err(self.cause(error).await),
         }
         if self.unsettled.wants_marker() {
@@ -155,13 +161,13 @@ impl Publisher {
         Ok(())
     }
 
-    fn answered(&mut self, ticket: Ticket, verdict: Verdict) -> Result<(), Failure> {
+    fn answered(&mut self, delivery_id: DeliveryId, verdict: Verdict) -> Result<(), Failure> {
         if let Some((identity, why)) = verdict.returned {
             self.unsettled
                 .came_back(identity, why)
                 .map_err(|_| Failure::from("a record came back that was not sent"))?;
         }
-        self.unsettled.answered(ticket, verdict.answer);
+        self.unsettled.answered(delivery_id, verdict.answer);
         Ok(())
     }
 
@@ -208,9 +214,9 @@ impl Publisher {
     }
 }
 
-fn tell(outcomes: &Outcomes, ticket: Ticket, outcome: Outcome) {
+fn tell(outcomes: &Outcomes, delivery_id: DeliveryId, outcome: Outcome) {
     // The receiver is gone only when delivery gave this sink up.
-    let _ = outcomes.send((ticket, outcome));
+    let _ = outcomes.send((delivery_id, outcome));
 }
 
 async fn confirmed(

@@ -17,7 +17,7 @@ use std::mem;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::sink::{Cause, Failure, Outcome, Ticket};
+use crate::sink::{Cause, DeliveryId, Failure, Outcome};
 
 /// Stands for what a message holds. Two that are the same share their fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +38,14 @@ pub(super) enum Answer {
 
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
-    messages: BTreeMap<Ticket, Message>,
+    messages: BTreeMap<DeliveryId, Message>,
     /// Answered since the last marker was put into the queue.
-    fresh: Vec<Ticket>,
+    fresh: Vec<DeliveryId>,
     /// Answered before.
-    before_marker: Vec<Ticket>,
+    before_marker: Vec<DeliveryId>,
     marker_is_out: bool,
     /// What came back and is not settled.
-    returned: Vec<Ticket>,
+    returned: Vec<DeliveryId>,
 }
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ struct Message {
 pub(super) struct Unknown;
 
 impl Unsettled {
-    pub(super) fn sent(&mut self, ticket: Ticket, identity: Identity, since: Instant) {
+    pub(super) fn sent(&mut self, delivery_id: DeliveryId, identity: Identity, since: Instant) {
         let message = Message {
             identity,
             since,
@@ -71,23 +71,23 @@ impl Unsettled {
             is_before_marker: false,
             returned: None,
         };
-        self.messages.insert(ticket, message);
+        self.messages.insert(delivery_id, message);
     }
 
-    pub(super) fn answered(&mut self, ticket: Ticket, answer: Answer) {
-        if let Some(message) = self.messages.get_mut(&ticket) {
+    pub(super) fn answered(&mut self, delivery_id: DeliveryId, answer: Answer) {
+        if let Some(message) = self.messages.get_mut(&delivery_id) {
             message.answer = Some(answer);
-            self.fresh.push(ticket);
+            self.fresh.push(delivery_id);
         }
     }
 
     pub(super) fn came_back(&mut self, identity: Identity, why: String) -> Result<(), Unknown> {
         let mut messages = self.messages.iter_mut();
-        let (ticket, message) = messages
+        let (delivery_id, message) = messages
             .find(|(_, message)| message.identity == identity && message.returned.is_none())
             .ok_or(Unknown)?;
         message.returned = Some(why);
-        self.returned.push(*ticket);
+        self.returned.push(*delivery_id);
         Ok(())
     }
 
@@ -96,8 +96,8 @@ impl Unsettled {
         if self.marker_is_out || self.fresh.is_empty() {
             return false;
         }
-        for ticket in &self.fresh {
-            if let Some(message) = self.messages.get_mut(ticket) {
+        for delivery_id in &self.fresh {
+            if let Some(message) = self.messages.get_mut(delivery_id) {
                 message.is_before_marker = true;
             }
         }
@@ -107,10 +107,10 @@ impl Unsettled {
     }
 
     /// Takes what is certain now that the marker has come out.
-    pub(super) fn marker_came_out(&mut self) -> impl Iterator<Item = (Ticket, Outcome)> + '_ {
+    pub(super) fn marker_came_out(&mut self) -> impl Iterator<Item = (DeliveryId, Outcome)> + '_ {
         self.marker_is_out = false;
-        let is_certain = self.returned.iter().all(|ticket| {
-            let message = self.messages.get(ticket);
+        let is_certain = self.returned.iter().all(|delivery_id| {
+            let message = self.messages.get(delivery_id);
             message.is_none_or(|message| message.is_before_marker)
         });
         let settled = if is_certain {
@@ -119,9 +119,9 @@ impl Unsettled {
         } else {
             Vec::new()
         };
-        settled.into_iter().filter_map(|ticket| {
-            let message = self.messages.remove(&ticket)?;
-            Some((ticket, outcome(message)))
+        settled.into_iter().filter_map(|delivery_id| {
+            let message = self.messages.remove(&delivery_id)?;
+            Some((delivery_id, outcome(message)))
         })
     }
 
@@ -130,10 +130,10 @@ impl Unsettled {
     }
 
     /// The first record without an answer, and since when it has been waiting.
-    pub(super) fn oldest(&self) -> Option<(Ticket, Instant)> {
+    pub(super) fn oldest(&self) -> Option<(DeliveryId, Instant)> {
         let mut messages = self.messages.iter();
-        let (ticket, message) = messages.next()?;
-        Some((*ticket, message.since))
+        let (delivery_id, message) = messages.next()?;
+        Some((*delivery_id, message.since))
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
         seen: Seen,
         unsettled: &mut Unsettled,
         peer: &mut Peer,
-        settled: &mut Vec<(Ticket, Outcome)>,
+        settled: &mut Vec<(DeliveryId, Outcome)>,
     ) {
         match seen {
             Seen::Marker => settled.extend(unsettled.marker_came_out()),
@@ -208,7 +208,7 @@ mod tests {
                         .came_back(identity(returned), "back".to_owned())
                         .unwrap();
                 }
-                unsettled.answered(Ticket(message), Answer::Ack);
+                unsettled.answered(DeliveryId(message), Answer::Ack);
             }
         }
         if unsettled.wants_marker() {
@@ -228,7 +228,7 @@ mod tests {
             let is_unroutable = |message: u64| unroutable >> message & 1 == 1;
             let mut unsettled = Unsettled::default();
             for message in 0..MESSAGES {
-                unsettled.sent(Ticket(message), identity(message), Instant::now());
+                unsettled.sent(DeliveryId(message), identity(message), Instant::now());
             }
             let mut peer = Peer::default();
             let mut settled = Vec::new();
@@ -262,7 +262,7 @@ mod tests {
             }
             prop_assert_eq!(settled.len() as u64, MESSAGES);
             prop_assert_eq!(unsettled.len(), 0);
-            for (Ticket(message), outcome) in settled {
+            for (DeliveryId(message), outcome) in settled {
                 let expected = if is_unroutable(message) {
                     Outcome::Refused(Failure::new(Cause::NoDestination, "back"))
                 } else {
@@ -287,13 +287,13 @@ mod tests {
         let mut unsettled = Unsettled::default();
         let now = Instant::now();
         for message in [3, 4] {
-            unsettled.sent(Ticket(message), identity(message), now);
+            unsettled.sent(DeliveryId(message), identity(message), now);
         }
-        unsettled.answered(Ticket(3), Answer::Nack);
+        unsettled.answered(DeliveryId(3), Answer::Nack);
         assert!(unsettled.wants_marker());
         assert!(!unsettled.wants_marker(), "one marker at a time");
         let settled: Vec<_> = unsettled.marker_came_out().collect();
-        assert!(matches!(settled[..], [(Ticket(3), Outcome::Retry(_))]));
-        assert_eq!(unsettled.oldest(), Some((Ticket(4), now)));
+        assert!(matches!(settled[..], [(DeliveryId(3), Outcome::Retry(_))]));
+        assert_eq!(unsettled.oldest(), Some((DeliveryId(4), now)));
     }
 }

@@ -35,7 +35,7 @@ use self::producer::in_flight_limit::{Appetite, Batch};
 use self::registry::{NotFramed, Registry};
 use self::shared_state::Memory;
 use self::token::Tokens;
-use super::{Broken, Cause, Failure, Outcome, Outcomes, Record, Sink, Ticket};
+use super::{Cause, ConnectionError, DeliveryId, Failure, Outcome, Outcomes, Record, Sink};
 use crate::config;
 
 /// How long to wait when librdkafka's own queue is full before asking again.
@@ -87,9 +87,9 @@ impl Target {
         *self.memory.statistics()
     }
 
-    fn client_config(&self) -> Result<ClientConfig, Broken> {
+    fn client_config(&self) -> Result<ClientConfig, ConnectionError> {
         settings::client_config(&self.config)
-            .map_err(|error| Broken(format!("kafka: {error}").into()))
+            .map_err(|error| ConnectionError(format!("kafka: {error}").into()))
     }
 
     fn link(&self) -> Link {
@@ -125,7 +125,7 @@ impl std::fmt::Debug for KafkaSink {
 impl Sink for KafkaSink {
     type Config = Target;
 
-    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, Broken> {
+    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let mut client = target.client_config()?;
         if let Some(bytes) = target.memory.batch_bytes() {
             client.set("batch.size", bytes.to_string());
@@ -148,7 +148,7 @@ impl Sink for KafkaSink {
         let registry = registry.map(Registry::new).transpose()?;
         let producer = client
             .create_with_context(reports)
-            .map_err(|error| Broken(error.to_string().into()))?;
+            .map_err(|error| ConnectionError(error.to_string().into()))?;
         let sink = Self {
             target: target.clone(),
             producer: Some(producer),
@@ -165,13 +165,17 @@ impl Sink for KafkaSink {
         Ok(sink)
     }
 
-    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
+    async fn send(
+        &mut self,
+        delivery_id: DeliveryId,
+        record: &Record<'_>,
+    ) -> Result<(), ConnectionError> {
         let topic = record.destination;
         if let Some(create) = self.target.config.create
             && let Err(NoTopic(why)) = topics::ensure(&self.target, create, topic).await?
         {
             self.settle(
-                ticket,
+                delivery_id,
                 Outcome::Refused(Failure::new(Cause::NoDestination, why)),
             );
             return Ok(());
@@ -182,15 +186,15 @@ impl Sink for KafkaSink {
             None => record.payload,
             Some(registry) => match registry.frame(record, &self.target.memory.prefixes).await {
                 Ok(framed) => framed,
-                Err(NotFramed::Broken(broken)) => return Err(broken),
+                Err(NotFramed::Failed(broken)) => return Err(broken),
                 Err(NotFramed::Refused(why)) => {
-                    self.settle(ticket, Outcome::Refused(why));
+                    self.settle(delivery_id, Outcome::Refused(why));
                     return Ok(());
                 }
             },
         };
         let payload_bytes = payload.len();
-        let mut pending = BaseRecord::with_opaque_to(topic, opaque(ticket))
+        let mut pending = BaseRecord::with_opaque_to(topic, opaque(delivery_id))
             .payload(payload)
             .timestamp(record.timestamp)
             .headers(headers);
@@ -204,7 +208,7 @@ impl Sink for KafkaSink {
         self.under_way.handed_over(payload_bytes);
         loop {
             let Some(producer) = &self.producer else {
-                return Err(Broken("the producer is gone".into()));
+                return Err(ConnectionError("the producer is gone".into()));
             };
             match producer.send(pending) {
                 Ok(()) => return Ok(()),
@@ -212,7 +216,7 @@ impl Sink for KafkaSink {
                     if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                         drop(rejected);
                         self.under_way.reported(payload_bytes);
-                        return self.not_taken(ticket, record, &error);
+                        return self.not_taken(delivery_id, record, &error);
                     }
                     tokio::time::sleep(QUEUE_FULL_PAUSE).await;
                     pending = rejected;
@@ -222,7 +226,7 @@ impl Sink for KafkaSink {
     }
 
     /// librdkafka sends by itself once `linger.ms` has passed.
-    async fn flush(&mut self) -> Result<(), Broken> {
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
         Ok(())
     }
 }
@@ -258,13 +262,13 @@ impl KafkaSink {
     /// What becomes of a record that librdkafka did not even put into its queue.
     fn not_taken(
         &self,
-        ticket: Ticket,
+        delivery_id: DeliveryId,
         record: &Record<'_>,
         error: &KafkaError,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), ConnectionError> {
         let topic = record.destination;
         let Some(producer) = &self.producer else {
-            return Err(Broken("the producer is gone".into()));
+            return Err(ConnectionError("the producer is gone".into()));
         };
         let outcome = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
@@ -277,18 +281,18 @@ impl KafkaSink {
                 let Some(why) = code.and_then(|code| explain::refusal(code, topic)) else {
                     let fatal = producer.client().fatal_error();
                     let why = fatal.map_or_else(|| error.to_string(), |(_, why)| why);
-                    return Err(Broken(format!("kafka: {why}").into()));
+                    return Err(ConnectionError(format!("kafka: {why}").into()));
                 };
                 Outcome::Refused(why)
             }
         };
-        self.settle(ticket, outcome);
+        self.settle(delivery_id, outcome);
         Ok(())
     }
 
-    fn settle(&self, ticket: Ticket, outcome: Outcome) {
+    fn settle(&self, delivery_id: DeliveryId, outcome: Outcome) {
         // The receiver is gone only when this sink is being given up.
-        let _ = self.outcomes.send((ticket, outcome));
+        let _ = self.outcomes.send((delivery_id, outcome));
     }
 
     /// The headers, and how many bytes they take in a request.
@@ -331,8 +335,8 @@ fn is_idempotent(client: &ClientConfig) -> bool {
     value.is_some_and(|value| matches!(value, "true" | "t" | "1"))
 }
 
-// librdkafka carries one word for each message: the ticket's number fits on every 64-bit target.
+// librdkafka carries one machine word with each message: the id fits into it on every 64-bit target.
 #[expect(clippy::cast_possible_truncation, reason = "see above")]
-fn opaque(ticket: Ticket) -> usize {
-    ticket.0 as usize
+fn opaque(delivery_id: DeliveryId) -> usize {
+    delivery_id.0 as usize
 }

@@ -39,7 +39,7 @@ use self::codec::publish::Encoder;
 use self::connection::{PATIENCE, late};
 use self::qos2::pending::{Key, Leftovers};
 use self::session::{Request, Session, named};
-use super::{Broken, Failure, Outcome, Outcomes, Record, Sink, Ticket};
+use super::{ConnectionError, DeliveryId, Failure, Outcome, Outcomes, Record, Sink};
 use crate::config::{self, Qos};
 
 /// Records that wait for a place under the broker's receive maximum; beyond, `send` waits.
@@ -84,15 +84,15 @@ impl std::fmt::Debug for MqttSink {
 impl Sink for MqttSink {
     type Config = Target;
 
-    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, Broken> {
+    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let config = &*target.config;
         let leftovers = timeout(PATIENCE, Arc::clone(&target.leftovers).lock_owned())
             .await
-            .map_err(|_| Broken(named(late("no end of the last connection"))))?;
+            .map_err(|_| ConnectionError(named(late("no end of the last connection"))))?;
         let (requests, queue) = mpsc::channel(QUEUE_RECORDS);
         let session = Session::open(config, queue, outcomes.clone(), leftovers)
             .await
-            .map_err(|failure| Broken(named(failure)))?;
+            .map_err(|failure| ConnectionError(named(failure)))?;
         let encoder = Encoder::new(config, session.limits());
         let end = Arc::new(OnceLock::new());
         let given_up = CancellationToken::new();
@@ -107,27 +107,31 @@ impl Sink for MqttSink {
         })
     }
 
-    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
+    async fn send(
+        &mut self,
+        delivery_id: DeliveryId,
+        record: &Record<'_>,
+    ) -> Result<(), ConnectionError> {
         let packet = match self.encoder.packet(record) {
             Ok(packet) => packet,
             Err(why) => {
-                let _ = self.outcomes.send((ticket, Outcome::Refused(why)));
+                let _ = self.outcomes.send((delivery_id, Outcome::Refused(why)));
                 return Ok(());
             }
         };
         let request = Request {
-            ticket: Some(ticket),
+            delivery_id: Some(delivery_id),
             key: self.is_remembered.then(|| Key::of(record)),
             packet,
         };
         self.requests.send(request).await.map_err(|_| {
             let end = self.end.get().cloned();
-            Broken(end.unwrap_or_else(|| named("the connection ended".into())))
+            ConnectionError(end.unwrap_or_else(|| named("the connection ended".into())))
         })
     }
 
     /// The session sends whatever it may at once.
-    async fn flush(&mut self) -> Result<(), Broken> {
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
         Ok(())
     }
 }

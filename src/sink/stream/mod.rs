@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt as _;
 
 use self::appender::Appender;
-use super::{Broken, Outcome, Outcomes, Record, Sink, Ticket};
+use super::{ConnectionError, DeliveryId, Outcome, Outcomes, Record, Sink};
 use crate::config;
 
 /// Lines are gathered up to this many bytes before they are written.
@@ -36,7 +36,7 @@ pub struct StreamSink {
     output: Output,
     outcomes: Outcomes,
     lines: Vec<u8>,
-    tickets: Vec<Ticket>,
+    delivery_ids: Vec<DeliveryId>,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ enum Output {
 impl Sink for StreamSink {
     type Config = Target;
 
-    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, Broken> {
+    async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let output = match target {
             Target::Stdout => Output::Stdout(tokio::io::stdout()),
             Target::File(file) => {
@@ -63,26 +63,30 @@ impl Sink for StreamSink {
             output,
             outcomes,
             lines: Vec::with_capacity(BUFFER_BYTES),
-            tickets: Vec::new(),
+            delivery_ids: Vec::new(),
         })
     }
 
-    async fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), Broken> {
+    async fn send(
+        &mut self,
+        delivery_id: DeliveryId,
+        record: &Record<'_>,
+    ) -> Result<(), ConnectionError> {
         if record.content_type.ends_with("json") {
             self.lines.extend_from_slice(record.payload);
         } else {
             self.lines.extend_from_slice(event(record).as_bytes());
         }
         self.lines.push(b'\n');
-        self.tickets.push(ticket);
+        self.delivery_ids.push(delivery_id);
         if self.lines.len() < BUFFER_BYTES {
             return Ok(());
         }
         self.flush().await
     }
 
-    async fn flush(&mut self) -> Result<(), Broken> {
-        if self.tickets.is_empty() {
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
+        if self.delivery_ids.is_empty() {
             return Ok(());
         }
         self.output
@@ -90,9 +94,9 @@ impl Sink for StreamSink {
             .await
             .map_err(|error| broken(&self.target, &error))?;
         self.lines.clear();
-        for ticket in self.tickets.drain(..) {
+        for delivery_id in self.delivery_ids.drain(..) {
             // The receiver is gone only when this sink is being given up.
-            let _ = self.outcomes.send((ticket, Outcome::Confirmed));
+            let _ = self.outcomes.send((delivery_id, Outcome::Confirmed));
         }
         Ok(())
     }
@@ -140,12 +144,12 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
-fn broken(target: &Target, error: &io::Error) -> Broken {
+fn broken(target: &Target, error: &io::Error) -> ConnectionError {
     let why = match target {
         Target::Stdout => format!("standard output: {error}"),
         Target::File(file) => format!("{}: {error}", file.path.display()),
     };
-    Broken(why.into())
+    ConnectionError(why.into())
 }
 
 #[cfg(test)]
@@ -187,13 +191,17 @@ mod tests {
         let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
 
-        sink.send(Ticket(0), &record("{\"a\":1}")).await.unwrap();
-        sink.send(Ticket(1), &record("{\"a\":2}")).await.unwrap();
+        sink.send(DeliveryId(0), &record("{\"a\":1}"))
+            .await
+            .unwrap();
+        sink.send(DeliveryId(1), &record("{\"a\":2}"))
+            .await
+            .unwrap();
         assert!(said.try_recv().is_err(), "nothing was written yet");
         sink.flush().await.unwrap();
 
-        assert_eq!(said.recv().await, Some((Ticket(0), Outcome::Confirmed)));
-        assert_eq!(said.recv().await, Some((Ticket(1), Outcome::Confirmed)));
+        assert_eq!(said.recv().await, Some((DeliveryId(0), Outcome::Confirmed)));
+        assert_eq!(said.recv().await, Some((DeliveryId(1), Outcome::Confirmed)));
         let written = std::fs::read_to_string(&path).unwrap();
         assert_eq!(written, "{\"torn\":\n{\"a\":1}\n{\"a\":2}\n");
     }
@@ -206,9 +214,9 @@ mod tests {
         assert!(broken.to_string().starts_with("/no/such/folder/events: "));
     }
 
-    async fn write(sink: &mut StreamSink, number: u64) -> Result<(), Broken> {
+    async fn write(sink: &mut StreamSink, number: u64) -> Result<(), ConnectionError> {
         let line = format!("{{\"number\":{number}}}");
-        sink.send(Ticket(number), &record(&line)).await?;
+        sink.send(DeliveryId(number), &record(&line)).await?;
         sink.flush().await
     }
 

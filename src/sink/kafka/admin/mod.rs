@@ -16,13 +16,13 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::Target;
 use super::events::reports::Link;
-use crate::sink::{Broken, Cause, Failure};
+use crate::sink::{Cause, ConnectionError, Failure};
 
 /// What librdkafka may say of a token that it does not take, in bytes.
 const MAX_WORDS: usize = 512;
 
 /// For a few requests: it is given one token at most.
-pub(crate) async fn admin(target: &Target) -> Result<AdminClient<Link>, Broken> {
+pub(crate) async fn admin(target: &Target) -> Result<AdminClient<Link>, ConnectionError> {
     let mut client = target.client_config()?;
     client.set("allow.auto.create.topics", "false");
     client.set("statistics.interval.ms", "0");
@@ -31,7 +31,7 @@ pub(crate) async fn admin(target: &Target) -> Result<AdminClient<Link>, Broken> 
     let made = tokio::task::spawn_blocking(move || {
         let admin: AdminClient<Link> = client
             .create_with_context(link)
-            .map_err(|error: KafkaError| Broken(error.to_string().into()))?;
+            .map_err(|error: KafkaError| ConnectionError(error.to_string().into()))?;
         if let Some(tokens) = &admin.inner().context().tokens {
             let token = tokens.fetch().map_err(|why| no_token(&why))?;
             set_token(&admin, &token).map_err(|why| no_token(&why))?;
@@ -39,11 +39,11 @@ pub(crate) async fn admin(target: &Target) -> Result<AdminClient<Link>, Broken> 
         Ok(admin)
     });
     made.await
-        .unwrap_or_else(|panic| Err(Broken(panic.to_string().into())))
+        .unwrap_or_else(|panic| Err(ConnectionError(panic.to_string().into())))
 }
 
-fn no_token(why: &dyn Display) -> Broken {
-    Broken(Failure::new(Cause::Unauthorized, format!("kafka: {why}")))
+fn no_token(why: &dyn Display) -> ConnectionError {
+    ConnectionError(Failure::new(Cause::Unauthorized, format!("kafka: {why}")))
 }
 
 /// rdkafka brings tokens to the clients that it polls, and never polls an admin client for them.

@@ -7,7 +7,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::admin;
 use crate::config::Create;
-use crate::sink::Broken;
+use crate::sink::ConnectionError;
 use crate::sink::kafka::Target;
 use crate::sink::kafka::events::reports::Link;
 use crate::sink::kafka::shared_state::Creation;
@@ -28,12 +28,12 @@ pub(crate) struct NoTopic(pub(crate) String);
 /// Sees to it that a topic is there, once a topic.
 ///
 /// # Errors
-/// `Broken`: the cluster cannot be asked now. `NoTopic`: it does not want such a topic.
+/// `ConnectionError`: the cluster cannot be asked now. `NoTopic`: it does not want such a topic.
 pub(crate) async fn ensure(
     target: &Target,
     create: Create,
     topic: &str,
-) -> Result<Result<(), NoTopic>, Broken> {
+) -> Result<Result<(), NoTopic>, ConnectionError> {
     let known = lock(&target.memory.created).get(topic).cloned();
     match known {
         Some(Creation::Exists) => return Ok(Ok(())),
@@ -57,7 +57,11 @@ pub(crate) async fn ensure(
     Ok(outcome)
 }
 
-async fn make(target: &Target, create: Create, topic: &str) -> Result<Result<(), NoTopic>, Broken> {
+async fn make(
+    target: &Target,
+    create: Create,
+    topic: &str,
+) -> Result<Result<(), NoTopic>, ConnectionError> {
     let admin = admin(target).await?;
     let admin = match exists(admin, topic).await? {
         (_, true) => return Ok(Ok(())),
@@ -96,7 +100,7 @@ async fn make(target: &Target, create: Create, topic: &str) -> Result<Result<(),
 async fn exists(
     admin: AdminClient<Link>,
     topic: &str,
-) -> Result<(AdminClient<Link>, bool), Broken> {
+) -> Result<(AdminClient<Link>, bool), ConnectionError> {
     let name = topic.to_owned();
     let asked = tokio::task::spawn_blocking(move || {
         let metadata = admin.inner().fetch_metadata(Some(&name), PATIENCE)?;
@@ -111,12 +115,12 @@ async fn exists(
     match asked.await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(broken(topic, &error.to_string())),
-        Err(panic) => Err(Broken(panic.to_string().into())),
+        Err(panic) => Err(ConnectionError(panic.to_string().into())),
     }
 }
 
-fn broken(topic: &str, why: &str) -> Broken {
-    Broken(format!("kafka: cannot make sure of the topic {topic}: {why}").into())
+fn broken(topic: &str, why: &str) -> ConnectionError {
+    ConnectionError(format!("kafka: cannot make sure of the topic {topic}: {why}").into())
 }
 
 fn is_final(code: RDKafkaErrorCode) -> bool {

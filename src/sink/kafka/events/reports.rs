@@ -17,14 +17,14 @@ use crate::sink::kafka::explain;
 use crate::sink::kafka::producer::in_flight::UnderWay;
 use crate::sink::kafka::shared_state::{Memory, TooLarge};
 use crate::sink::kafka::token::Tokens;
-use crate::sink::{Cause, Failure, Outcome, Outcomes, Ticket};
+use crate::sink::{Cause, DeliveryId, Failure, Outcome, Outcomes};
 use crate::sync::lock;
 
 /// A broker that turns us away twice, so far apart, and has confirmed nothing meanwhile, means it.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// No record's: what is said concerns all.
-const NO_TICKET: Ticket = Ticket(u64::MAX);
+const NO_DELIVERY: DeliveryId = DeliveryId(u64::MAX);
 
 /// What every client of a sink does: it logs, and proves who it is.
 #[derive(Clone, Debug)]
@@ -163,7 +163,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
             }
         };
         // The receiver is gone when this producer was given up: its records are sent again.
-        let _ = self.outcomes.send((Ticket(opaque as u64), outcome));
+        let _ = self.outcomes.send((DeliveryId(opaque as u64), outcome));
     }
 }
 
@@ -237,7 +237,7 @@ impl Reports {
                     Cause::Unauthorized,
                     format!("kafka: {reason}"),
                 ));
-                let _ = self.outcomes.send((NO_TICKET, outcome));
+                let _ = self.outcomes.send((NO_DELIVERY, outcome));
             }
             _ => *before = Some((Instant::now(), confirmed)),
         }

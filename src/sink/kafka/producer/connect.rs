@@ -8,7 +8,7 @@ use rdkafka::producer::{Producer as _, ThreadedProducer};
 use tokio::sync::oneshot;
 
 use crate::sink::kafka::events::reports::Reports;
-use crate::sink::{Broken, Cause, Failure};
+use crate::sink::{Cause, ConnectionError, Failure};
 
 /// How long the brokers may take to say anything at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +24,9 @@ const SLICE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Nobody answers in time, in librdkafka's words.
-pub(crate) async fn first_answer(producer: &ThreadedProducer<Reports>) -> Result<(), Broken> {
+pub(crate) async fn first_answer(
+    producer: &ThreadedProducer<Reports>,
+) -> Result<(), ConnectionError> {
     let producer = producer.clone();
     let (answer, answered) = oneshot::channel();
     // A thread of its own: one of the runtime's would hold up the end of the program.
@@ -37,7 +39,7 @@ pub(crate) async fn first_answer(producer: &ThreadedProducer<Reports>) -> Result
     answered
         .await
         .unwrap_or_else(|_| Err("kafka: the thread that waits for the cluster has ended".into()))
-        .map_err(Broken)
+        .map_err(ConnectionError)
 }
 
 fn wait(

@@ -15,7 +15,7 @@ use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 
 use self::client::{Client, Reference, Request};
 use crate::config::{SchemaRegistry, SubjectNameStrategy};
-use crate::sink::{Broken, Cause, Failure, Record};
+use crate::sink::{Cause, ConnectionError, Failure, Record};
 use crate::sync::lock;
 
 /// Puts records into the wire format.
@@ -30,7 +30,7 @@ pub(super) struct Registry {
 #[derive(Debug)]
 pub(super) enum NotFramed {
     /// The registry did not say the schema's id: nothing can be sent now.
-    Broken(Broken),
+    Failed(ConnectionError),
     /// It never will be.
     Refused(Failure),
 }
@@ -47,9 +47,9 @@ pub(super) struct Prefixes {
 impl Registry {
     /// # Errors
     /// The login or the CA file cannot be read.
-    pub(super) fn new(config: &SchemaRegistry) -> Result<Self, Broken> {
+    pub(super) fn new(config: &SchemaRegistry) -> Result<Self, ConnectionError> {
         Ok(Self {
-            client: Client::new(config).map_err(Broken)?,
+            client: Client::new(config).map_err(ConnectionError)?,
             subjects: config.subjects,
             framed: Vec::new(),
         })
@@ -72,7 +72,7 @@ impl Registry {
         self.framed.clear();
         if !lock(prefixes).put(topic, message, &mut self.framed) {
             let id = self.id(topic, message).await;
-            let id = id.map_err(|why| NotFramed::Broken(Broken(why)))?;
+            let id = id.map_err(|why| NotFramed::Failed(ConnectionError(why)))?;
             schema::put_prefix(id, message, &mut self.framed);
             lock(prefixes).learn(topic, message, self.framed.clone());
         }
@@ -192,7 +192,7 @@ mod tests {
         let pool = schema::built_in();
         let audit = pool.get_message_by_name("Audit.audit_message");
         let message = registry.frame(&record(audit.as_ref()), &prefixes).await;
-        let Err(NotFramed::Broken(Broken(failure))) = message else {
+        let Err(NotFramed::Failed(ConnectionError(failure))) = message else {
             panic!("{message:?}");
         };
         assert_eq!(failure.cause, Cause::Unreachable);
@@ -212,7 +212,7 @@ mod tests {
                 assert_eq!(framed.expect("it is known"), b"\x00\x01payload");
             } else {
                 let framed = registry.frame(&record(Some(audit)), &prefixes).await;
-                assert!(matches!(framed, Err(NotFramed::Broken(_))), "{framed:?}");
+                assert!(matches!(framed, Err(NotFramed::Failed(_))), "{framed:?}");
             }
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::sink::mqtt::codec::reason;
 use crate::sink::mqtt::qos2::pending::{Key, Leftover, Leftovers, State};
-use crate::sink::{Failure, Outcome, Outcomes, Ticket};
+use crate::sink::{DeliveryId, Failure, Outcome, Outcomes};
 
 /// The book of one connection.
 pub(crate) struct Book {
@@ -24,13 +24,13 @@ pub(crate) struct Book {
     /// Of the connections before: all of it has come to its end.
     leftovers: OwnedMutexGuard<Leftovers>,
     /// Records at `QoS` 0 with the position in the stream of bytes at which each ends.
-    unwritten: VecDeque<(u64, Ticket)>,
+    unwritten: VecDeque<(u64, DeliveryId)>,
 }
 
 /// A packet that is to be acknowledged.
 struct Slot {
     /// `None`: a packet of our own.
-    ticket: Option<Ticket>,
+    delivery_id: Option<DeliveryId>,
     /// What it is for the next connection; `None`: nothing.
     leftover: Option<Leftover>,
     is_settled: bool,
@@ -64,18 +64,18 @@ impl Book {
     }
 
     /// Confirms a record that has come to its end already; `false`: it is to be sent.
-    pub(crate) fn claim(&mut self, ticket: Option<Ticket>, key: Key) -> bool {
+    pub(crate) fn claim(&mut self, delivery_id: Option<DeliveryId>, key: Key) -> bool {
         let Some(leftover) = self.leftovers.claim(key) else {
             return false;
         };
         self.slots.push_back(Slot {
-            ticket,
+            delivery_id,
             leftover: Some(leftover),
             is_settled: true,
             since: Instant::now(),
         });
-        if let Some(ticket) = ticket {
-            self.tell(ticket, Outcome::Confirmed);
+        if let Some(delivery_id) = delivery_id {
+            self.tell(delivery_id, Outcome::Confirmed);
         }
         self.pop_settled();
         true
@@ -93,11 +93,16 @@ impl Book {
         }
     }
 
-    pub(crate) fn enter(&mut self, id: u16, ticket: Option<Ticket>, leftover: Option<Leftover>) {
+    pub(crate) fn enter(
+        &mut self,
+        id: u16,
+        delivery_id: Option<DeliveryId>,
+        leftover: Option<Leftover>,
+    ) {
         let number = self.first + self.slots.len() as u64;
         self.numbers.insert(id, number);
         self.slots.push_back(Slot {
-            ticket,
+            delivery_id,
             leftover,
             is_settled: false,
             since: Instant::now(),
@@ -126,14 +131,14 @@ impl Book {
             Outcome::Confirmed => slot.reach(State::Complete),
             Outcome::Refused(_) | Outcome::Retry(_) => slot.leftover = None,
         }
-        let ended = match (slot.ticket, outcome) {
-            (Some(ticket), Outcome::Retry(why)) => {
+        let ended = match (slot.delivery_id, outcome) {
+            (Some(delivery_id), Outcome::Retry(why)) => {
                 self.forget_from(index);
-                self.tell(ticket, Outcome::Retry(why.clone()));
+                self.tell(delivery_id, Outcome::Retry(why.clone()));
                 Err(why)
             }
-            (Some(ticket), outcome) => {
-                self.tell(ticket, outcome);
+            (Some(delivery_id), outcome) => {
+                self.tell(delivery_id, outcome);
                 Ok(())
             }
             (None, Outcome::Confirmed) => Ok(()),
@@ -174,28 +179,28 @@ impl Book {
     }
 
     /// A record at `QoS` 0, which ends there in the stream of bytes.
-    pub(crate) fn enter_unacknowledged(&mut self, ticket: Ticket, end: u64) {
-        self.unwritten.push_back((end, ticket));
+    pub(crate) fn enter_unacknowledged(&mut self, delivery_id: DeliveryId, end: u64) {
+        self.unwritten.push_back((end, delivery_id));
     }
 
     pub(crate) fn confirm_written(&mut self, written: u64) {
-        while let Some(&(end, ticket)) = self.unwritten.front()
+        while let Some(&(end, delivery_id)) = self.unwritten.front()
             && end <= written
         {
             self.unwritten.pop_front();
-            self.tell(ticket, Outcome::Confirmed);
+            self.tell(delivery_id, Outcome::Confirmed);
         }
     }
 
     /// Says that nothing more is to be heard of what is under way.
     pub(crate) fn give_up(&mut self, failure: &Failure) {
         let open = self.slots.iter().filter(|slot| !slot.is_settled);
-        let open = open.filter_map(|slot| slot.ticket);
-        let unwritten = self.unwritten.iter().map(|(_, ticket)| *ticket);
-        for ticket in open.chain(unwritten) {
+        let open = open.filter_map(|slot| slot.delivery_id);
+        let unwritten = self.unwritten.iter().map(|(_, delivery_id)| *delivery_id);
+        for delivery_id in open.chain(unwritten) {
             let _ = self
                 .outcomes
-                .send((ticket, Outcome::Retry(failure.clone())));
+                .send((delivery_id, Outcome::Retry(failure.clone())));
         }
     }
 
@@ -205,9 +210,9 @@ impl Book {
         self.leftovers.leave(left);
     }
 
-    pub(crate) fn tell(&mut self, ticket: Ticket, outcome: Outcome) {
+    pub(crate) fn tell(&mut self, delivery_id: DeliveryId, outcome: Outcome) {
         // The receiver is gone when this sink was given up: the record will be handed over again.
-        self.is_heard &= self.outcomes.send((ticket, outcome)).is_ok();
+        self.is_heard &= self.outcomes.send((delivery_id, outcome)).is_ok();
     }
 }
 

@@ -22,7 +22,7 @@ use super::dial::{Reader, Writer};
 use super::qos2::pending::{Key, Leftover, Leftovers, State};
 use super::qos2::resume::begin;
 use crate::config::Mqtt;
-use crate::sink::{Failure, Outcome, Outcomes, Ticket};
+use crate::sink::{DeliveryId, Failure, Outcome, Outcomes};
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Request {
     /// `None`: no record, but a packet of our own.
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) delivery_id: Option<DeliveryId>,
     /// At `QoS` 2.
     pub(crate) key: Option<Key>,
     pub(crate) packet: Packet,
@@ -98,7 +98,7 @@ impl Session {
         };
         if let Some(topic) = &mqtt.status_topic {
             session.publish(Request {
-                ticket: None,
+                delivery_id: None,
                 key: None,
                 packet: Packet::online(topic, mqtt),
             });
@@ -125,8 +125,8 @@ impl Session {
         self.requests.close();
         self.book.give_up(failure);
         let queued = std::iter::from_fn(|| self.requests.try_recv().ok());
-        for ticket in queued.filter_map(|request| request.ticket) {
-            self.book.tell(ticket, Outcome::Retry(failure.clone()));
+        for delivery_id in queued.filter_map(|request| request.delivery_id) {
+            self.book.tell(delivery_id, Outcome::Retry(failure.clone()));
         }
     }
 
@@ -164,25 +164,25 @@ impl Session {
 
     fn publish(&mut self, request: Request) {
         let Request {
-            ticket,
+            delivery_id,
             key,
             mut packet,
         } = request;
         if !packet.has_acknowledgement() {
             self.put(packet.with_id(0));
-            if let Some(ticket) = ticket {
-                self.book.enter_unacknowledged(ticket, self.put);
+            if let Some(delivery_id) = delivery_id {
+                self.book.enter_unacknowledged(delivery_id, self.put);
             }
             return;
         }
-        if key.is_some_and(|key| self.book.claim(ticket, key)) {
+        if key.is_some_and(|key| self.book.claim(delivery_id, key)) {
             return;
         }
         let id = self.book.next_id();
         self.put(packet.with_id(id));
         let state = State::Published(packet);
         let leftover = key.map(|key| Leftover { id, key, state });
-        self.book.enter(id, ticket, leftover);
+        self.book.enter(id, delivery_id, leftover);
     }
 
     fn put(&mut self, packet: &[u8]) {

@@ -19,7 +19,7 @@ const VERSIONS: [MqttVersion; 2] = [MqttVersion::V3, MqttVersion::V5];
 /// A sink on a connection of its own, and the broker's end of it.
 struct Pair {
     sink: MqttSink,
-    outcomes: UnboundedReceiver<(Ticket, Outcome)>,
+    outcomes: UnboundedReceiver<(DeliveryId, Outcome)>,
     broker: Connection,
 }
 
@@ -49,11 +49,11 @@ impl Pair {
         }
     }
 
-    /// Hands over records named by a letter each, whose ticket is that letter.
+    /// Hands over records named by a letter each, whose delivery id is that letter.
     async fn send(&mut self, records: &str) {
         for letter in records.chars() {
             let name = letter.to_string();
-            let sent = self.sink.send(ticket(letter), &of_letter(&name)).await;
+            let sent = self.sink.send(delivery_id(letter), &of_letter(&name)).await;
             sent.expect("the queue takes it");
         }
     }
@@ -77,7 +77,7 @@ impl Pair {
     async fn are_confirmed(&mut self, records: &str) {
         for letter in records.chars() {
             let told = within(self.outcomes.recv()).await;
-            assert_eq!(told, Some((ticket(letter), Outcome::Confirmed)));
+            assert_eq!(told, Some((delivery_id(letter), Outcome::Confirmed)));
         }
     }
 
@@ -94,8 +94,8 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
         .expect("it does not take long")
 }
 
-fn ticket(letter: char) -> Ticket {
-    Ticket(u64::from(u32::from(letter)))
+fn delivery_id(letter: char) -> DeliveryId {
+    DeliveryId(u64::from(u32::from(letter)))
 }
 
 fn of_letter(letter: &str) -> Record<'_> {
@@ -487,7 +487,7 @@ async fn sessions_at_qos_1_are_clean() {
             let (sink, (mut connection, connect)) = within(opening).await;
             assert_eq!(connect, CLEAN);
             let mut sink = sink.expect("it was let in");
-            sink.send(ticket('a'), &of_letter("a")).await.unwrap();
+            sink.send(delivery_id('a'), &of_letter("a")).await.unwrap();
             within(connection.hears(&[published(id, "a")])).await;
             drop(connection);
             within(sink.requests.closed()).await;
