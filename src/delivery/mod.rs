@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, watch};
 
 pub use self::handle::{Handle, Summary};
 pub use self::plan::{Plan, Plans};
@@ -43,7 +43,9 @@ use self::window::{Position, Window};
 use crate::backoff::{Backoff, Curve};
 use crate::frame::Timestamp;
 use crate::journal::{Appender, Committer, Cursor, Journal};
-use crate::sink::{Cause, ConnectionError, DeliveryId, Failure, Outcome, Sink};
+use crate::sink::{
+    Cause, ConnectionError, DeliveryId, Failure, Outcome, OutcomeReceiver, Outcomes, Sink,
+};
 
 /// Records that may be unsettled at a time; beyond, sending waits.
 const WINDOW_RECORDS: usize = 20_000;
@@ -196,7 +198,7 @@ impl<S: Sink> Delivery<S> {
             });
         }
         self.counters.connecting();
-        let (outcome_sender, mut outcomes) = mpsc::unbounded_channel();
+        let (outcome_sender, mut outcomes) = Outcomes::channel();
         let sink = tokio::select! {
             biased;
             () = stopped(&mut self.mode) => return Ok(Leave::End),
@@ -215,7 +217,7 @@ impl<S: Sink> Delivery<S> {
     async fn send_all(
         &mut self,
         sink: &mut S,
-        outcomes: &mut mpsc::UnboundedReceiver<(DeliveryId, Outcome)>,
+        outcomes: &mut OutcomeReceiver,
     ) -> Result<Leave, ConnectionError> {
         let mut feed = self.feed();
         let mut batch: Option<Prepared> = None;
@@ -313,7 +315,7 @@ impl<S: Sink> Delivery<S> {
 
     /// What a sink that is left has said already is not asked for again. From here on it hears that
     /// nobody listens.
-    fn settle_rest(&mut self, outcomes: &mut mpsc::UnboundedReceiver<(DeliveryId, Outcome)>) {
+    fn settle_rest(&mut self, outcomes: &mut OutcomeReceiver) {
         outcomes.close();
         let mut rest: Vec<_> = std::iter::from_fn(|| outcomes.try_recv().ok()).collect();
         // Why the sink is left is known by now.

@@ -4,19 +4,23 @@
 //! and never drops one: [`crate::delivery`] alone decides what follows from an [`Outcome`].
 
 pub mod amqp;
+mod connection_task;
 mod failure;
 pub mod kafka;
 pub mod mqtt;
+mod outcome;
 pub mod probe;
 pub mod stream;
 
 pub use self::failure::{Cause, Failure};
+pub use self::outcome::{DeliveryId, Outcome, OutcomeReceiver, Outcomes};
 
 use std::future::Future;
 use std::ops::Range;
 
 use prost_reflect::MessageDescriptor;
-use tokio::sync::mpsc;
+
+use self::connection_task::ConnectionTask;
 
 /// What is sent: borrowed from the batch that was transcoded.
 #[derive(Clone, Copy, Debug)]
@@ -56,25 +60,6 @@ impl<'a> Attributes<'a> {
             .map(|(name, span)| (*name, &text[span.clone()]))
     }
 }
-
-/// Names one attempt to deliver one record, so that its outcome can be matched to it. No two attempts
-/// have the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DeliveryId(pub u64);
-
-/// What became of a record that was handed over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The broker has it, by its own word.
-    Confirmed,
-    /// It may work later: everything from the first unconfirmed record on is to be sent again.
-    Retry(Failure),
-    /// The broker will never take this record.
-    Refused(Failure),
-}
-
-/// Where a sink says what became of each record, in any order.
-pub type Outcomes = mpsc::UnboundedSender<(DeliveryId, Outcome)>;
 
 /// Why a sink could not be reached or can no longer be used; it is built anew after a backoff.
 #[derive(Debug, thiserror::Error)]

@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::probe::probe;
 
 use self::publisher::Publisher;
-use super::{Cause, ConnectionError, DeliveryId, Failure, Outcome, Outcomes, Record, Sink};
+use super::{
+    Cause, ConnectionError, ConnectionTask, DeliveryId, Failure, Outcome, Outcomes, Record, Sink,
+};
 use crate::config;
 
 /// Records between `send` and the publisher: enough for one not to wait for the other.
@@ -93,15 +93,13 @@ struct Message {
 #[derive(Debug)]
 pub struct AmqpSink {
     queue: mpsc::Sender<Message>,
-    publisher: JoinHandle<ConnectionError>,
+    publisher: ConnectionTask,
     outcomes: Outcomes,
     /// What all messages have in common.
     properties: BasicProperties,
     /// Bytes that a payload may have, as far as is known, and those of a frame.
     max_payload: usize,
     max_frame: usize,
-    /// Ends the publisher, also while it takes no records.
-    _end: DropGuard,
 }
 
 impl Sink for AmqpSink {
@@ -115,17 +113,16 @@ impl Sink for AmqpSink {
         };
         let max_payload = peer.limit.bytes();
         let (queue, messages) = mpsc::channel(QUEUE);
-        let given_up = CancellationToken::new();
-        let end = given_up.clone().drop_guard();
-        let publisher = Publisher::new(peer, link, messages, outcomes.clone(), given_up);
+        let publisher = ConnectionTask::spawn("amqp", outcomes.clone(), |stop| {
+            Publisher::new(peer, link, messages, outcomes.clone(), stop).run()
+        });
         Ok(Self {
             queue,
-            publisher: tokio::spawn(publisher.run()),
+            publisher,
             outcomes,
             properties: common_properties(&peer.config),
             max_payload,
             max_frame,
-            _end: end,
         })
     }
 
@@ -138,11 +135,10 @@ impl Sink for AmqpSink {
         match self.message(delivery_id, record) {
             Ok(message) => match self.queue.send(message).await {
                 Ok(()) => Ok(()),
-                Err(_) => Err(self.why_it_ended().await),
+                Err(_) => Err(self.publisher.error().await),
             },
             Err(why) => {
-                // The receiver is gone only when delivery gave this sink up.
-                let _ = self.outcomes.send((delivery_id, Outcome::Refused(why)));
+                self.outcomes.report(delivery_id, Outcome::Refused(why));
                 Ok(())
             }
         }
@@ -210,12 +206,6 @@ impl AmqpSink {
             headers.insert(name, AMQPValue::LongString(LongString::from(value)));
         }
         properties.with_headers(headers)
-    }
-
-    async fn why_it_ended(&mut self) -> ConnectionError {
-        (&mut self.publisher)
-            .await
-            .unwrap_or_else(|panic| ConnectionError(format!("publishing failed: {panic}").into()))
     }
 }
 

@@ -17,9 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::Link;
 use super::explain::{cause_of, explain, size_limit};
 use super::unconfirmed::{Answer, Identity, Unsettled};
-use super::{
-    Cause, ConnectionError, DeliveryId, Failure, Message, Outcome, Outcomes, Peer, SizeLimit,
-};
+use super::{Cause, DeliveryId, Failure, Message, Outcomes, Peer, SizeLimit};
 
 /// How often it is asked whether a confirm is overdue.
 const LOOK: Duration = Duration::from_millis(500);
@@ -43,8 +41,8 @@ pub(super) struct Publisher {
     link: Link,
     messages: mpsc::Receiver<Message>,
     outcomes: Outcomes,
-    /// Cancelled when the sink is given up.
-    given_up: CancellationToken,
+    /// Cancelled when the sink is dropped.
+    stop: CancellationToken,
     limit: SizeLimit,
     exchange: ShortString,
     max_in_flight: usize,
@@ -64,7 +62,7 @@ impl Publisher {
         link: Link,
         messages: mpsc::Receiver<Message>,
         outcomes: Outcomes,
-        given_up: CancellationToken,
+        stop: CancellationToken,
     ) -> Self {
         let config = &peer.config;
         let mut look = interval(LOOK);
@@ -73,7 +71,7 @@ impl Publisher {
             link,
             messages,
             outcomes,
-            given_up,
+            stop,
             limit: peer.limit.clone(),
             exchange: config.exchange.name.as_str().into(),
             max_in_flight: config.max_in_flight,
@@ -86,33 +84,20 @@ impl Publisher {
         }
     }
 
-    /// Publishes until the sink is given up or the connection is of no more use, and says why.
-    pub(super) async fn run(mut self) -> ConnectionError {
+    /// Publishes until the sink is dropped.
+    ///
+    /// # Errors
+    /// Why the connection can no longer be used.
+    pub(super) async fn run(mut self) -> Result<(), Failure> {
         // What the broker said of its limit before, it may have changed by the next connection:
         // only the word with which this one ends is kept.
         self.limit.forget();
-        let mut failure = match self.publish_all().await {
-            Ok(()) => Failure::from("closed"),
-            Err(failure) => failure.or(Cause::ConnectionLost),
-        };
-        failure
-            .why
-            .insert_str(0, &format!("{}: ", self.link.server));
-        self.messages.close();
-        let published = self.unsettled.oldest().map(|(delivery_id, _)| delivery_id);
-        let oldest = match published {
-            None => self
-                .messages
-                .recv()
-                .await
-                .map(|message| message.delivery_id),
-            published => published,
-        };
-        if let Some(oldest) = oldest {
-            tell(&self.outcomes, oldest, Outcome::Retry(failure.clone()));
-        }
+        let ended = self.publish_all().await.map_err(|failure| Failure {
+            why: format!("{}: {failure}", self.link.server),
+            ..failure.or(Cause::ConnectionLost)
+        });
         self.link.close().await;
-        ConnectionError(failure)
+        ended
     }
 
     async fn publish_all(&mut self) -> Result<(), Failure> {
@@ -120,7 +105,7 @@ impl Publisher {
             let has_room = !self.blocked && self.unsettled.len() < self.max_in_flight;
             tokio::select! {
                 biased;
-                () = self.given_up.cancelled() => return Ok(()),
+                () = self.stop.cancelled() => return Ok(()),
                 Some(event) = self.link.events.next() => self.heard(event)?,
                 Some(seen) = self.waiting.next() => self.saw(seen).await?,
                 _ = self.look.tick() => self.look_for_overdue()?,
@@ -149,7 +134,7 @@ impl Publisher {
         match seen {
             Seen::Marker => {
                 for (delivery_id, outcome) in self.unsettled.marker_came_out() {
-                    tell(&self.outcomes, delivery_id, outcome);
+                    self.outcomes.report(delivery_id, outcome);
                 }
             }
             Seen::Answer(delivery_id, Ok(verdict)) => self.answered(delivery_id, verdict)?,
@@ -197,7 +182,7 @@ impl Publisher {
     }
 
     fn look_for_overdue(&self) -> Result<(), Failure> {
-        let Some((_, since)) = self.unsettled.oldest() else {
+        let Some(since) = self.unsettled.oldest() else {
             return Ok(());
         };
         let waited = since.max(self.patient_since).elapsed();
@@ -212,11 +197,6 @@ impl Publisher {
         let error = cause_of(error, &mut self.link.events).await;
         self.reason(&error)
     }
-}
-
-fn tell(outcomes: &Outcomes, delivery_id: DeliveryId, outcome: Outcome) {
-    // The receiver is gone only when delivery gave this sink up.
-    let _ = outcomes.send((delivery_id, outcome));
 }
 
 async fn confirmed(

@@ -129,11 +129,9 @@ impl Unsettled {
         self.messages.len()
     }
 
-    /// The first record without an answer, and since when it has been waiting.
-    pub(super) fn oldest(&self) -> Option<(DeliveryId, Instant)> {
-        let mut messages = self.messages.iter();
-        let (delivery_id, message) = messages.next()?;
-        Some((*delivery_id, message.since))
+    /// When the first of them was sent.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.messages.values().next().map(|message| message.since)
     }
 }
 
@@ -151,6 +149,7 @@ fn outcome(message: Message) -> Outcome {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -285,15 +284,17 @@ mod tests {
     #[test]
     fn the_oldest_is_the_first_that_is_not_settled() {
         let mut unsettled = Unsettled::default();
-        let now = Instant::now();
-        for message in [3, 4] {
-            unsettled.sent(DeliveryId(message), identity(message), now);
+        let first = Instant::now();
+        let second = first + Duration::from_secs(1);
+        for (message, at) in [(3, first), (4, second)] {
+            unsettled.sent(DeliveryId(message), identity(message), at);
         }
+        assert_eq!(unsettled.oldest(), Some(first));
         unsettled.answered(DeliveryId(3), Answer::Nack);
         assert!(unsettled.wants_marker());
         assert!(!unsettled.wants_marker(), "one marker at a time");
         let settled: Vec<_> = unsettled.marker_came_out().collect();
         assert!(matches!(settled[..], [(DeliveryId(3), Outcome::Retry(_))]));
-        assert_eq!(unsettled.oldest(), Some((DeliveryId(4), now)));
+        assert_eq!(unsettled.oldest(), Some(second));
     }
 }

@@ -174,7 +174,7 @@ impl Sink for KafkaSink {
         if let Some(create) = self.target.config.create
             && let Err(NoTopic(why)) = topics::ensure(&self.target, create, topic).await?
         {
-            self.settle(
+            self.outcomes.report(
                 delivery_id,
                 Outcome::Refused(Failure::new(Cause::NoDestination, why)),
             );
@@ -188,7 +188,7 @@ impl Sink for KafkaSink {
                 Ok(framed) => framed,
                 Err(NotFramed::Failed(broken)) => return Err(broken),
                 Err(NotFramed::Refused(why)) => {
-                    self.settle(delivery_id, Outcome::Refused(why));
+                    self.outcomes.report(delivery_id, Outcome::Refused(why));
                     return Ok(());
                 }
             },
@@ -286,13 +286,8 @@ impl KafkaSink {
                 Outcome::Refused(why)
             }
         };
-        self.settle(delivery_id, outcome);
+        self.outcomes.report(delivery_id, outcome);
         Ok(())
-    }
-
-    fn settle(&self, delivery_id: DeliveryId, outcome: Outcome) {
-        // The receiver is gone only when this sink is being given up.
-        let _ = self.outcomes.send((delivery_id, outcome));
     }
 
     /// The headers, and how many bytes they take in a request.

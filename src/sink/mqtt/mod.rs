@@ -27,11 +27,10 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::probe::probe;
 
@@ -39,7 +38,7 @@ use self::codec::publish::Encoder;
 use self::connection::{PATIENCE, late};
 use self::qos2::pending::{Key, Leftovers};
 use self::session::{Request, Session, named};
-use super::{ConnectionError, DeliveryId, Failure, Outcome, Outcomes, Record, Sink};
+use super::{ConnectionError, ConnectionTask, DeliveryId, Outcome, Outcomes, Record, Sink};
 use crate::config::{self, Qos};
 
 /// Records that wait for a place under the broker's receive maximum; beyond, `send` waits.
@@ -68,11 +67,8 @@ pub struct MqttSink {
     /// Whether the broker is to remember what is under way.
     is_remembered: bool,
     requests: mpsc::Sender<Request>,
+    session: ConnectionTask,
     outcomes: Outcomes,
-    /// Why the session ended.
-    end: Arc<OnceLock<Failure>>,
-    /// Ends the session with this value: what it has not yet sent is not sent any more.
-    _session: DropGuard,
 }
 
 impl std::fmt::Debug for MqttSink {
@@ -93,17 +89,12 @@ impl Sink for MqttSink {
         let session = Session::open(config, queue, outcomes.clone(), leftovers)
             .await
             .map_err(|failure| ConnectionError(named(failure)))?;
-        let encoder = Encoder::new(config, session.limits());
-        let end = Arc::new(OnceLock::new());
-        let given_up = CancellationToken::new();
-        tokio::spawn(session.run(given_up.clone(), Arc::clone(&end)));
         Ok(Self {
-            encoder,
+            encoder: Encoder::new(config, session.limits()),
             is_remembered: config.qos == Qos::ExactlyOnce,
             requests,
+            session: ConnectionTask::spawn("mqtt", outcomes.clone(), |stop| session.run(stop)),
             outcomes,
-            end,
-            _session: given_up.drop_guard(),
         })
     }
 
@@ -115,7 +106,7 @@ impl Sink for MqttSink {
         let packet = match self.encoder.packet(record) {
             Ok(packet) => packet,
             Err(why) => {
-                let _ = self.outcomes.send((delivery_id, Outcome::Refused(why)));
+                self.outcomes.report(delivery_id, Outcome::Refused(why));
                 return Ok(());
             }
         };
@@ -124,10 +115,10 @@ impl Sink for MqttSink {
             key: self.is_remembered.then(|| Key::of(record)),
             packet,
         };
-        self.requests.send(request).await.map_err(|_| {
-            let end = self.end.get().cloned();
-            ConnectionError(end.unwrap_or_else(|| named("the connection ended".into())))
-        })
+        match self.requests.send(request).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.session.error().await),
+        }
     }
 
     /// The session sends whatever it may at once.

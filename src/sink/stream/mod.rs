@@ -95,8 +95,7 @@ impl Sink for StreamSink {
             .map_err(|error| broken(&self.target, &error))?;
         self.lines.clear();
         for delivery_id in self.delivery_ids.drain(..) {
-            // The receiver is gone only when this sink is being given up.
-            let _ = self.outcomes.send((delivery_id, Outcome::Confirmed));
+            self.outcomes.report(delivery_id, Outcome::Confirmed);
         }
         Ok(())
     }
@@ -157,8 +156,6 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use tokio::sync::mpsc;
-
     use super::*;
     use crate::config::Rotate;
     use crate::sink::Attributes;
@@ -187,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.ndjson");
         std::fs::write(&path, "{\"torn\":").unwrap();
-        let (outcomes, mut said) = mpsc::unbounded_channel();
+        let (outcomes, mut said) = Outcomes::channel();
         let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
 
@@ -208,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_cannot_be_opened_is_named() {
-        let (outcomes, _said) = mpsc::unbounded_channel();
+        let (outcomes, _said) = Outcomes::channel();
         let target = file(Path::new("/no/such/folder/events"), None);
         let broken = StreamSink::connect(&target, outcomes).await.unwrap_err();
         assert!(broken.to_string().starts_with("/no/such/folder/events: "));
@@ -224,7 +221,7 @@ mod tests {
     async fn a_file_that_was_moved_away_is_made_anew_and_the_old_one_stays_whole() {
         let folder = tempfile::tempdir().unwrap();
         let [path, moved] = ["events", "events.old"].map(|name| folder.path().join(name));
-        let (outcomes, _said) = mpsc::unbounded_channel();
+        let (outcomes, _said) = Outcomes::channel();
         let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
         write(&mut sink, 1).await.unwrap();
@@ -240,7 +237,7 @@ mod tests {
     async fn a_file_is_rotated_before_it_is_too_large_and_so_many_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
-        let (outcomes, _said) = mpsc::unbounded_channel();
+        let (outcomes, _said) = Outcomes::channel();
         // Two lines fit, a third does not.
         let rotate = Rotate {
             max_bytes: 30,
@@ -260,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_is_tried_again() {
-        let (outcomes, mut said) = mpsc::unbounded_channel();
+        let (outcomes, mut said) = Outcomes::channel();
         let target = file(Path::new("/dev/full"), None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
         let broken = write(&mut sink, 1).await.unwrap_err();

@@ -23,9 +23,6 @@ use crate::sync::lock;
 /// A broker that turns us away twice, so far apart, and has confirmed nothing meanwhile, means it.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// No record's: what is said concerns all.
-const NO_DELIVERY: DeliveryId = DeliveryId(u64::MAX);
-
 /// What every client of a sink does: it logs, and proves who it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -162,8 +159,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
                 }
             }
         };
-        // The receiver is gone when this producer was given up: its records are sent again.
-        let _ = self.outcomes.send((DeliveryId(opaque as u64), outcome));
+        self.outcomes.report(DeliveryId(opaque as u64), outcome);
     }
 }
 
@@ -233,11 +229,9 @@ impl Reports {
         match *before {
             Some((at, then)) if then == confirmed && at.elapsed() < AGAIN_AFTER => {}
             Some((_, then)) if then == confirmed => {
-                let outcome = Outcome::Retry(Failure::new(
-                    Cause::Unauthorized,
-                    format!("kafka: {reason}"),
-                ));
-                let _ = self.outcomes.send((NO_DELIVERY, outcome));
+                let why = format!("kafka: {reason}");
+                self.outcomes
+                    .connection_failed(Failure::new(Cause::Unauthorized, why));
             }
             _ => *before = Some((Instant::now(), confirmed)),
         }

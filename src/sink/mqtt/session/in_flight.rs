@@ -192,27 +192,14 @@ impl Book {
         }
     }
 
-    /// Says that nothing more is to be heard of what is under way.
-    pub(crate) fn give_up(&mut self, failure: &Failure) {
-        let open = self.slots.iter().filter(|slot| !slot.is_settled);
-        let open = open.filter_map(|slot| slot.delivery_id);
-        let unwritten = self.unwritten.iter().map(|(_, delivery_id)| *delivery_id);
-        for delivery_id in open.chain(unwritten) {
-            let _ = self
-                .outcomes
-                .send((delivery_id, Outcome::Retry(failure.clone())));
-        }
-    }
-
     /// Writes down what the next connection has to know.
     pub(crate) fn close(&mut self) {
         let left = self.slots.drain(..).filter_map(|slot| slot.leftover);
         self.leftovers.leave(left);
     }
 
-    pub(crate) fn tell(&mut self, delivery_id: DeliveryId, outcome: Outcome) {
-        // The receiver is gone when this sink was given up: the record will be handed over again.
-        self.is_heard &= self.outcomes.send((delivery_id, outcome)).is_ok();
+    fn tell(&mut self, delivery_id: DeliveryId, outcome: Outcome) {
+        self.is_heard &= self.outcomes.is_heard(delivery_id, outcome);
     }
 }
 

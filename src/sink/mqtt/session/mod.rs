@@ -3,7 +3,6 @@
 mod in_flight;
 
 use std::io;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -22,7 +21,7 @@ use super::dial::{Reader, Writer};
 use super::qos2::pending::{Key, Leftover, Leftovers, State};
 use super::qos2::resume::begin;
 use crate::config::Mqtt;
-use crate::sink::{DeliveryId, Failure, Outcome, Outcomes};
+use crate::sink::{DeliveryId, Failure, Outcomes};
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -110,27 +109,17 @@ impl Session {
         &self.limits
     }
 
-    /// Runs until the sink is dropped or the connection breaks; says why it ended first, then what
-    /// became of each record.
-    pub(crate) async fn run(mut self, given_up: CancellationToken, end: Arc<OnceLock<Failure>>) {
-        if let Err(failure) = self.serve(&given_up).await {
-            let failure = named(failure);
-            let _ = end.set(failure.clone());
-            self.give_up(&failure);
-        }
+    /// Runs until the sink is dropped.
+    ///
+    /// # Errors
+    /// Why the connection can no longer be used.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
+        let ended = self.serve(&stop).await;
         self.book.close();
+        ended.map_err(named)
     }
 
-    fn give_up(&mut self, failure: &Failure) {
-        self.requests.close();
-        self.book.give_up(failure);
-        let queued = std::iter::from_fn(|| self.requests.try_recv().ok());
-        for delivery_id in queued.filter_map(|request| request.delivery_id) {
-            self.book.tell(delivery_id, Outcome::Retry(failure.clone()));
-        }
-    }
-
-    async fn serve(&mut self, given_up: &CancellationToken) -> Result<(), Failure> {
+    async fn serve(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
         let mut clock = clock();
         loop {
             let is_written = self.outgoing.is_empty();
@@ -138,7 +127,7 @@ impl Session {
             let may_take = !must_flush && self.outgoing.len() < WRITE_BYTES && self.book.has_room();
             tokio::select! {
                 biased;
-                () = given_up.cancelled() => {
+                () = stop.cancelled() => {
                     self.say_goodbye().await;
                     return Ok(());
                 }

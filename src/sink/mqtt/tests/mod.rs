@@ -4,22 +4,21 @@ mod broker;
 
 use std::future::Future;
 
-use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
 use self::broker::{Broker, Connection, Heard};
-use super::codec::publish::tests::{mqtt, record};
+use super::codec::publish::tests::{mqtt, packet_that_panics, record};
 use super::codec::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
 use super::*;
 use crate::config::MqttVersion;
-use crate::sink::Attributes;
+use crate::sink::{Attributes, OutcomeReceiver};
 
 const VERSIONS: [MqttVersion; 2] = [MqttVersion::V3, MqttVersion::V5];
 
 /// A sink on a connection of its own, and the broker's end of it.
 struct Pair {
     sink: MqttSink,
-    outcomes: UnboundedReceiver<(DeliveryId, Outcome)>,
+    outcomes: OutcomeReceiver,
     broker: Connection,
 }
 
@@ -35,7 +34,7 @@ impl Pair {
         broker: &Broker,
         before: impl Future<Output = ()>,
     ) -> Self {
-        let (sender, outcomes) = mpsc::unbounded_channel();
+        let (sender, outcomes) = Outcomes::channel();
         let serving = async {
             before.await;
             begin_anew(broker).await
@@ -218,7 +217,7 @@ async fn finish_received(broker: &Broker, id: u16) {
 
 /// A try to connect that fails while the broker does this.
 async fn fail(target: &Target, broker: impl Future<Output = ()>) {
-    let (sender, _outcomes) = mpsc::unbounded_channel();
+    let (sender, _outcomes) = Outcomes::channel();
     let opening = async { tokio::join!(MqttSink::connect(target, sender), broker) };
     assert!(within(opening).await.0.is_err());
 }
@@ -474,6 +473,30 @@ async fn no_more_are_repeated_at_a_time_than_the_broker_allows() {
 }
 
 #[tokio::test]
+async fn a_panic_in_a_session_is_reported_and_the_next_connection_works() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let target = target(MqttVersion::V5, &broker);
+    let mut first = Pair::open(&target, &broker).await;
+    first.publishes(1, "a").await;
+    let fault = Request {
+        delivery_id: None,
+        key: None,
+        packet: packet_that_panics(),
+    };
+    first.sink.requests.send(fault).await.unwrap();
+    let reported = within(first.outcomes.recv()).await;
+    let Some((DeliveryId::CONNECTION, Outcome::Retry(failure))) = reported else {
+        panic!("{reported:?}");
+    };
+    assert!(failure.why.starts_with("mqtt: a bug"), "{failure}");
+    let sent = first.sink.send(delivery_id('b'), &of_letter("b")).await;
+    assert_eq!(sent.unwrap_err().0, failure);
+    drop(first);
+    let mut second = Pair::open(&target, &broker).await;
+    second.publishes(3, "ab").await;
+}
+
+#[tokio::test]
 async fn sessions_at_qos_1_are_clean() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
@@ -481,7 +504,7 @@ async fn sessions_at_qos_1_are_clean() {
         config.qos = Qos::AtLeastOnce;
         let target = config.into();
         for id in [1, 2] {
-            let (sender, _outcomes) = mpsc::unbounded_channel();
+            let (sender, _outcomes) = Outcomes::channel();
             let opening =
                 async { tokio::join!(MqttSink::connect(&target, sender), broker.let_in(false)) };
             let (sink, (mut connection, connect)) = within(opening).await;

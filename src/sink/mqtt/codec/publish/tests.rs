@@ -24,6 +24,14 @@ pub(crate) fn mqtt(version: MqttVersion) -> Mqtt {
     }
 }
 
+/// A packet that ends before its identifier: it cannot be given one.
+pub(crate) fn packet_that_panics() -> Packet {
+    Packet {
+        bytes: Vec::new(),
+        id_at: Some(0),
+    }
+}
+
 fn encoder(version: MqttVersion, topic_aliases: u16) -> Encoder {
     Encoder::new(&mqtt(version), &limits(topic_aliases))
 }

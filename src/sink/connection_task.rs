@@ -1,0 +1,90 @@
+//! The task that drives one connection to a broker.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{ConnectionError, Failure, Outcomes};
+
+/// Handle of such a task. However the task ends, by a panic too, the delivery hears of it at once, so
+/// that it builds the sink anew also when it has nothing to send.
+#[derive(Debug)]
+pub(super) struct ConnectionTask {
+    /// Why the task has ended.
+    end: watch::Receiver<Option<Failure>>,
+    /// Stops the task when this handle is dropped.
+    _stop: DropGuard,
+}
+
+impl ConnectionTask {
+    /// Starts the task. It returns an error when the connection can no longer be used, and otherwise
+    /// once the token that it gets is cancelled. `protocol` begins the report of a panic.
+    pub(super) fn spawn<F>(
+        protocol: &'static str,
+        outcomes: Outcomes,
+        run: impl FnOnce(CancellationToken) -> F,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(stop.clone()));
+        let (ended, end) = watch::channel(None);
+        tokio::spawn(async move {
+            let failure = match task.await {
+                Ok(Ok(())) => return,
+                Ok(Err(failure)) => failure,
+                Err(panic) => format!("{protocol}: a bug in the forwarder: {panic}").into(),
+            };
+            outcomes.connection_failed(failure.clone());
+            ended.send_replace(Some(failure));
+        });
+        Self {
+            end,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Why the connection can no longer be used. Waits until the task has ended.
+    pub(super) async fn error(&mut self) -> ConnectionError {
+        let failure = match self.end.wait_for(Option::is_some).await {
+            Ok(failure) => failure.clone(),
+            Err(_) => None,
+        };
+        ConnectionError(failure.unwrap_or_else(|| "the connection was closed".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{DeliveryId, Outcome};
+
+    #[tokio::test]
+    async fn a_panic_is_reported_at_once_and_to_whoever_sends_later() {
+        let (outcomes, mut heard) = Outcomes::channel();
+        let mut task = ConnectionTask::spawn("mqtt", outcomes, |_| async { panic!("a fault") });
+        let (id, outcome) = heard.recv().await.expect("a report");
+        assert_eq!(id, DeliveryId::CONNECTION);
+        let Outcome::Retry(failure) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(failure.why.starts_with("mqtt: a bug"), "{failure}");
+        assert!(failure.why.contains("a fault"), "{failure}");
+        for _ in 0..2 {
+            assert_eq!(task.error().await.0, failure);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_was_asked_to_end_reports_nothing() {
+        let (outcomes, mut heard) = Outcomes::channel();
+        let task = ConnectionTask::spawn("mqtt", outcomes, |stop| async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        drop(task);
+        assert_eq!(heard.recv().await, None);
+    }
+}
