@@ -12,8 +12,8 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use tokio::runtime::Runtime;
 
 use crate::broker::{Broker, Ceiling};
-use crate::support::fresh_name;
 use crate::usage::Meter;
+use support::fresh_name;
 
 /// Different records that the bare client sends again and again.
 const RING: usize = 1000;

@@ -13,8 +13,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use crate::broker::{Broker, Ceiling};
-use crate::support::fresh_name;
 use crate::usage::Meter;
+use support::fresh_name;
 
 /// How long the broker may take for one answer.
 const ANSWER: Duration = Duration::from_secs(30);

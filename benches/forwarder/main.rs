@@ -12,8 +12,6 @@ mod memory;
 mod mqtt;
 mod report;
 mod run;
-#[path = "../../tests/support/mod.rs"]
-mod support;
 mod usage;
 
 use std::process::{Command, ExitCode};

@@ -18,8 +18,8 @@ use rumqttc::v5::{AsyncClient, Event, EventLoop, Incoming, MqttOptions};
 use tokio::runtime::Runtime;
 
 use crate::broker::{Broker, Ceiling};
-use crate::support::{eventually, fresh_name};
 use crate::usage::Meter;
+use support::{eventually, fresh_name};
 
 /// Different records that the bare client sends again and again.
 const RING: usize = 1000;

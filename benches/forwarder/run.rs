@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::broker::Broker;
-use crate::support::eventually;
-use crate::support::forwarder::Forwarder;
 use crate::usage::{self, Meter, Used};
+use support::eventually;
+use support::forwarder::Forwarder;
 
 /// How long a process may take to come up, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -90,7 +90,7 @@ fn each<T>(
 pub fn document() -> String {
     let mut text = String::from(
         "# Metrics\n\nWhat `GET /metrics` answers, in the text format of Prometheus. This page is made \
-         from the program: `UPDATE_DOCS=1 cargo test --test admin the_document`.\n\nCounters begin at 0 with the \
+         from the program: `UPDATE_DOCS=1 cargo test --test daemon the_page_is`.\n\nCounters begin at 0 with the \
          process, and those of a subscription or sink when a reload changes it. Alerts that are made \
          of these: [`operating.md`](operating.md).\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
     );

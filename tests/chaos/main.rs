@@ -7,8 +7,6 @@
 mod ledger;
 mod schedule;
 mod stand;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::env;
 

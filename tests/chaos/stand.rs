@@ -14,14 +14,14 @@ use tokio::time::sleep;
 
 use crate::ledger::Ledger;
 use crate::schedule::{Fault, Kind, Sink};
-use crate::support::brokers::{Kafka, RabbitMq};
-use crate::support::forwarder::Forwarder;
-use crate::support::mosquitto::{Mosquitto, Subscriber};
-use crate::support::order::different_in_order;
-use crate::support::pika::empty_queue;
-use crate::support::proxy::Proxy;
-use crate::support::read_back::sequences;
-use crate::support::{eventually, fresh_name};
+use support::brokers::{Kafka, RabbitMq};
+use support::forwarder::Forwarder;
+use support::mosquitto::{Mosquitto, Subscriber};
+use support::order::different_in_order;
+use support::pika::empty_queue;
+use support::proxy::Proxy;
+use support::read_back::sequences;
+use support::{eventually, fresh_name};
 
 const TOPIC: &str = "monitoring";
 const RATE: u32 = 400;

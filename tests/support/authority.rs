@@ -11,20 +11,20 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its own certificate.
-    pub(crate) pem: String,
+    pub pem: String,
 }
 
 /// A certificate and its key, both PEM.
-pub(crate) struct Identity {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,7 +35,7 @@ impl Authority {
         }
     }
 
-    pub(crate) fn issue(&self, name: &str) -> Identity {
+    pub fn issue(&self, name: &str) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         // OpenSSL takes a certificate with its issuer's name for one that signed itself.
@@ -48,7 +48,7 @@ impl Authority {
     }
 
     /// A server at 127.0.0.1 that wants to see a certificate of this authority.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.pem)).expect("a certificate");
         let provider = Arc::new(ring::default_provider());
@@ -57,7 +57,7 @@ impl Authority {
     }
 
     /// The same for everybody.
-    pub(crate) fn open_acceptor(&self) -> TlsAcceptor {
+    pub fn open_acceptor(&self) -> TlsAcceptor {
         self.server(WebPkiClientVerifier::no_client_auth())
     }
 

@@ -14,9 +14,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 /// A Kafka that a test may use; it ends with this value if it was made for the test.
-pub(crate) struct Kafka {
+pub struct Kafka {
     /// `host:port`
-    pub(crate) address: String,
+    pub address: String,
     origin: Origin,
 }
 
@@ -32,7 +32,7 @@ enum Origin {
 
 impl Kafka {
     /// The real broker that all tests share; without one the test is skipped.
-    pub(crate) fn real() -> Option<Self> {
+    pub fn real() -> Option<Self> {
         let address = address_or_skip("CF_TEST_KAFKA")?;
         Some(Self {
             address,
@@ -41,7 +41,7 @@ impl Kafka {
     }
 
     /// The real broker, or librdkafka's mock cluster where there is none.
-    pub(crate) fn real_or_mock() -> Self {
+    pub fn real_or_mock() -> Self {
         if let Some(address) = look_up(&shared_file(), "CF_TEST_KAFKA") {
             return Self {
                 address,
@@ -58,7 +58,7 @@ impl Kafka {
 
     /// A real broker for this test alone, which may stop and kill it; where there is no shared one
     /// either, the test is skipped. Two tests must not use the same name.
-    pub(crate) fn own(instance: &str) -> Option<Self> {
+    pub fn own(instance: &str) -> Option<Self> {
         address_or_skip("CF_TEST_KAFKA")?;
         Some(Self {
             address: bring_up(instance, "kafka", "CF_TEST_KAFKA"),
@@ -69,7 +69,7 @@ impl Kafka {
     }
 
     /// librdkafka's mock cluster, whose brokers can be told to fail.
-    pub(crate) fn mock() -> (Self, MockCluster<'static, DefaultProducerContext>) {
+    pub fn mock() -> (Self, MockCluster<'static, DefaultProducerContext>) {
         let cluster = MockCluster::new(1).expect("librdkafka starts a mock cluster");
         let kafka = Self {
             address: cluster.bootstrap_servers(),
@@ -79,7 +79,7 @@ impl Kafka {
     }
 
     /// What `scripts/brokers` says about a real one besides its address, such as `SASL`.
-    pub(crate) fn variable(&self, name: &str) -> String {
+    pub fn variable(&self, name: &str) -> String {
         let variable = format!("CF_TEST_KAFKA_{name}");
         let value = match &self.origin {
             Origin::Own { instance } => {
@@ -92,27 +92,27 @@ impl Kafka {
     }
 
     /// Ends it in good order, with SIGTERM. Its data stay.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         scripts_brokers("stop", self.instance(), "kafka");
     }
 
     /// Ends it at once, with SIGKILL. Its data stay.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         scripts_brokers("kill", self.instance(), "kafka");
     }
 
     /// Starts it again on the same port with the same data, and returns when it serves clients.
-    pub(crate) fn start(&self) {
+    pub fn start(&self) {
         scripts_brokers("start", self.instance(), "kafka");
     }
 
     /// Leaves it without the processor, as a machine that hangs.
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         scripts_brokers("pause", self.instance(), "kafka");
     }
 
     /// Lets it go on.
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         scripts_brokers("resume", self.instance(), "kafka");
     }
 
@@ -136,15 +136,15 @@ impl Drop for Kafka {
 
 /// A real `RabbitMQ`, user and password `guest`; it ends with this value if it was started for the
 /// test.
-pub(crate) struct RabbitMq {
+pub struct RabbitMq {
     /// `host:port`
-    pub(crate) address: String,
+    pub address: String,
     own_instance: Option<String>,
 }
 
 impl RabbitMq {
     /// The broker that all tests share; without one the test is skipped.
-    pub(crate) fn real() -> Option<Self> {
+    pub fn real() -> Option<Self> {
         Some(Self {
             address: address_or_skip("CF_TEST_RABBITMQ")?,
             own_instance: None,
@@ -153,7 +153,7 @@ impl RabbitMq {
 
     /// A broker for this test alone, which may stop and kill it; where there is no shared one
     /// either, the test is skipped. Two tests must not use the same name.
-    pub(crate) fn own(instance: &str) -> Option<Self> {
+    pub fn own(instance: &str) -> Option<Self> {
         address_or_skip("CF_TEST_RABBITMQ")?;
         Some(Self {
             address: bring_up(instance, "rabbitmq", "CF_TEST_RABBITMQ"),
@@ -161,42 +161,42 @@ impl RabbitMq {
         })
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("amqp://guest:guest@{}/%2f", self.address)
     }
 
     /// Ends it in good order, with SIGTERM. Its data stay.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         scripts_brokers("stop", self.instance(), "rabbitmq");
     }
 
     /// Ends it at once, with SIGKILL. Its data stay.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         scripts_brokers("kill", self.instance(), "rabbitmq");
     }
 
     /// Starts it again on the same port with the same data, and returns when it serves clients.
-    pub(crate) fn start(&self) {
+    pub fn start(&self) {
         scripts_brokers("start", self.instance(), "rabbitmq");
     }
 
     /// Leaves it without the processor, as a machine that hangs.
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         scripts_brokers("pause", self.instance(), "rabbitmq");
     }
 
     /// Lets it go on.
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         scripts_brokers("resume", self.instance(), "rabbitmq");
     }
 
     /// `host:port` of its TLS listener.
-    pub(crate) fn tls_address(&self) -> String {
+    pub fn tls_address(&self) -> String {
         self.variable("CF_TEST_RABBITMQ_TLS")
     }
 
     /// `ca.pem`, the `client.pem` and `client.key` of the user `forwarder`, and `stranger/ca.pem`.
-    pub(crate) fn secrets(&self) -> PathBuf {
+    pub fn secrets(&self) -> PathBuf {
         self.variable("CF_TEST_RABBITMQ_SECRETS").into()
     }
 
@@ -209,16 +209,16 @@ impl RabbitMq {
     }
 
     /// `rabbitmqctl` with these arguments.
-    pub(crate) fn control(&self, arguments: &[&str]) {
+    pub fn control(&self, arguments: &[&str]) {
         run_scripts_brokers("control", self.instance(), "rabbitmq", arguments);
     }
 
     /// Has it block publishers, as if its memory were full.
-    pub(crate) fn block_publishers(&self) {
+    pub fn block_publishers(&self) {
         scripts_brokers("block", self.instance(), "rabbitmq");
     }
 
-    pub(crate) fn unblock_publishers(&self) {
+    pub fn unblock_publishers(&self) {
         scripts_brokers("unblock", self.instance(), "rabbitmq");
     }
 
@@ -238,12 +238,12 @@ impl Drop for RabbitMq {
 }
 
 /// The `host:port` of the real Mosquitto, open to anybody; without one the test is skipped.
-pub(crate) fn mosquitto() -> Option<String> {
+pub fn mosquitto() -> Option<String> {
     address_or_skip("CF_TEST_MOSQUITTO")
 }
 
 /// The folder of Kafka's own jars.
-pub(super) fn kafka_jars() -> Option<PathBuf> {
+pub(crate) fn kafka_jars() -> Option<PathBuf> {
     look_up(&shared_file(), "CF_TEST_KAFKA_LIB").map(PathBuf::from)
 }
 
@@ -274,7 +274,7 @@ fn read_variable(file: &Path, variable: &str) -> Option<String> {
 }
 
 /// Says what a test did not do, and why, where `scripts/test` finds it.
-pub(crate) fn note(what: &str) {
+pub fn note(what: &str) {
     let program = env::current_exe().ok();
     let program = program
         .as_deref()
@@ -335,13 +335,13 @@ fn shared_file() -> PathBuf {
     brokers_folder().join("env")
 }
 
-pub(super) fn brokers_folder() -> PathBuf {
+pub(crate) fn brokers_folder() -> PathBuf {
     repository().join("target/brokers")
 }
 
 /// Asked when the test runs: clones that share a target folder share the compiled tests too.
-pub(crate) fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR")
-        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../..").into())
         .into()
 }

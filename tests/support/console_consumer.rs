@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::brokers::{Kafka, kafka_jars};
+use crate::brokers::{Kafka, kafka_jars};
 
 // Control characters, so that no separator can occur in JSON or in a header.
 const BETWEEN_FIELDS: char = '\u{1f}';
@@ -15,16 +15,16 @@ const PATIENCE: &str = "30000";
 
 /// One record as the console consumer prints it; text only.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub struct Line {
     /// Milliseconds since the Unix epoch, as the producer set it.
-    pub(crate) timestamp: i64,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) key: Option<String>,
-    pub(crate) value: String,
+    pub timestamp: i64,
+    pub headers: Vec<(String, String)>,
+    pub key: Option<String>,
+    pub value: String,
 }
 
 impl Line {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(found, _)| found == name)
@@ -36,7 +36,7 @@ impl Line {
 ///
 /// # Panics
 /// There were fewer, and no further one came for 30 seconds.
-pub(crate) fn read_topic(kafka: &Kafka, topic: &str, count: usize) -> Vec<Line> {
+pub fn read_topic(kafka: &Kafka, topic: &str, count: usize) -> Vec<Line> {
     let jars = kafka_jars().expect("a real Kafka comes with its jars");
     let mut command = Command::new("java");
     command

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::http::glance;
-use super::{eventually, kept};
+use crate::http::glance;
+use crate::{eventually, kept, program};
 
 /// What it says before the address of its admin endpoint.
 const ADMIN: &str = "admin endpoint: http://";
 
 /// A process of our binary, killed when this value goes.
-pub(crate) struct Forwarder {
+pub struct Forwarder {
     child: Child,
     output: TempDir,
     is_simulator: bool,
@@ -23,15 +23,15 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// Starts the binary with these arguments; standard input is closed, its output is kept.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         Self::start_with(arguments, &[])
     }
 
     /// The same, with environment variables.
-    pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let output = tempfile::tempdir().expect("a folder for the output");
         let create = |name| File::create(output.path().join(name)).expect("a file for the output");
-        let child = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+        let child = Command::new(program())
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -46,25 +46,25 @@ impl Forwarder {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// SIGKILL, and waits until it is gone.
-    pub(crate) fn kill(&mut self) -> ExitStatus {
+    pub fn kill(&mut self) -> ExitStatus {
         self.keep_pages();
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for")
     }
 
     /// SIGTERM, which asks it to drain; see [`Self::wait`].
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         self.keep_pages();
         self.signal("TERM");
     }
 
     /// Sends a signal by its name without `SIG`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let done = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.pid().to_string()])
             .status()
@@ -76,7 +76,7 @@ impl Forwarder {
     ///
     /// # Panics
     /// It did not end within the time.
-    pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
         let mut status = None;
         eventually(within, "the forwarder ends", || {
             status = self
@@ -88,7 +88,7 @@ impl Forwarder {
         status.expect("eventually returns only when there is one")
     }
 
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child
             .try_wait()
             .expect("the process can be waited for")
@@ -96,12 +96,12 @@ impl Forwarder {
     }
 
     /// What it has printed on standard output so far.
-    pub(crate) fn stdout(&self) -> String {
+    pub fn stdout(&self) -> String {
         self.read("stdout")
     }
 
     /// What it has printed on standard error so far; its log among it.
-    pub(crate) fn stderr(&self) -> String {
+    pub fn stderr(&self) -> String {
         self.read("stderr")
     }
 
@@ -109,7 +109,7 @@ impl Forwarder {
     ///
     /// # Panics
     /// It was not there within the time, or the process ended before.
-    pub(crate) fn wait_for_stderr(&mut self, within: Duration, text: &str) {
+    pub fn wait_for_stderr(&mut self, within: Duration, text: &str) {
         eventually(within, &format!("{text:?} on standard error"), || {
             let running = self.is_running();
             let found = self.stderr().contains(text);
@@ -123,7 +123,7 @@ impl Forwarder {
     }
 
     /// Where its admin endpoint listens, once it says so.
-    pub(crate) fn admin(&mut self, within: Duration) -> SocketAddr {
+    pub fn admin(&mut self, within: Duration) -> SocketAddr {
         self.wait_for_stderr(within, ADMIN);
         self.admin_address().expect("IP:PORT")
     }

@@ -10,31 +10,31 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) code: u16,
+pub struct Answer {
+    pub code: u16,
     /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// Asks, with the address as `Host` unless the headers have one.
-pub(crate) fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     read_answer(send(at, method, path, headers))
 }
 
 /// The whole answer to a GET, if there is one in a moment.
-pub(crate) fn glance(at: SocketAddr, path: &str) -> Option<String> {
+pub fn glance(at: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&at, MOMENT).ok()?;
     stream.set_read_timeout(Some(MOMENT)).ok()?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n\r\n");
@@ -45,7 +45,7 @@ pub(crate) fn glance(at: SocketAddr, path: &str) -> Option<String> {
 }
 
 /// The same, with a body of JSON.
-pub(crate) fn post_json(at: SocketAddr, path: &str, body: &Value) -> Answer {
+pub fn post_json(at: SocketAddr, path: &str, body: &Value) -> Answer {
     let body = body.to_string();
     let length = body.len().to_string();
     let headers = [
@@ -77,12 +77,7 @@ fn read_answer(mut stream: TcpStream) -> Answer {
 }
 
 /// Sends a request, and leaves the answer to be read; it ends with the connection.
-pub(crate) fn send(
-    at: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> TcpStream {
+pub fn send(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
     let mut stream = TcpStream::connect(at).expect("somebody listens");
     stream
         .set_read_timeout(Some(PATIENCE))

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 const BYTES: u64 = 512 << 20;
 const READ_BYTES: usize = 1 << 20;
 
-pub(crate) struct Inbox {
+pub struct Inbox {
     journal: Journal,
     cursor: Cursor,
     waiting: VecDeque<Frame>,
@@ -20,7 +20,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let options = Options {
             location: Location::Memory { bytes: BYTES },
             segment_bytes: BYTES,
@@ -38,8 +38,7 @@ impl Inbox {
     }
 
     /// One that takes no more, once so many bytes were not read.
-    #[allow(dead_code, reason = "not every test fills it")]
-    pub(crate) fn holding(max_bytes: u64) -> Self {
+    pub fn holding(max_bytes: u64) -> Self {
         let inbox = Self::new();
         inbox.cursor.committer().limit(Backlog {
             max_bytes,
@@ -48,12 +47,12 @@ impl Inbox {
         inbox
     }
 
-    pub(crate) fn appender(&self) -> Appender {
+    pub fn appender(&self) -> Appender {
         self.journal.appender()
     }
 
     /// The next frame of Central; fails the test if none comes.
-    pub(crate) async fn next(&mut self) -> Frame {
+    pub async fn next(&mut self) -> Frame {
         loop {
             if let Some(frame) = self.waiting.pop_front() {
                 return frame;
@@ -63,8 +62,7 @@ impl Inbox {
     }
 
     /// The next gap; fails the test if none comes.
-    #[allow(dead_code, reason = "not every test asks")]
-    pub(crate) async fn next_gap(&mut self) -> Value {
+    pub async fn next_gap(&mut self) -> Value {
         loop {
             if let Some(gap) = self.gaps.pop_front() {
                 return gap;
@@ -74,8 +72,7 @@ impl Inbox {
     }
 
     /// The gaps that were told among the frames so far.
-    #[allow(dead_code, reason = "not every test asks")]
-    pub(crate) fn gaps(&self) -> usize {
+    pub fn gaps(&self) -> usize {
         self.gaps.len()
     }
 
@@ -97,8 +94,7 @@ impl Inbox {
         }
     }
 
-    #[allow(dead_code, reason = "not every test closes it")]
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         drop(self.cursor);
         self.journal.close().await.unwrap();
     }

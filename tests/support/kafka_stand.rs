@@ -10,28 +10,24 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use tempfile::TempDir;
 
-use super::brokers::Kafka;
-use super::forwarder::Forwarder;
+use crate::brokers::Kafka;
+use crate::forwarder::Forwarder;
+use crate::program;
 
 const A_WHILE: Duration = Duration::from_secs(120);
 
-pub(crate) struct KafkaStand {
-    pub(crate) simulator: Simulator,
+pub struct KafkaStand {
+    pub simulator: Simulator,
     /// What `check --connect` is to try: a connection takes frames, and each is sent once.
-    pub(crate) bystander: Simulator,
-    pub(crate) folder: TempDir,
+    pub bystander: Simulator,
+    pub folder: TempDir,
     /// Frames that the simulator sends of each topic.
-    pub(crate) count: u64,
+    pub count: u64,
 }
 
 impl KafkaStand {
     /// `sink` has the lines of `[sinks.lake]` but for its type, and `routes` those of the routes.
-    pub(crate) async fn new(
-        topics: &[&str],
-        (rate, count): (u32, u64),
-        sink: &str,
-        routes: &str,
-    ) -> Self {
+    pub async fn new(topics: &[&str], (rate, count): (u32, u64), sink: &str, routes: &str) -> Self {
         let topics: Vec<String> = topics.iter().map(ToString::to_string).collect();
         let options = Options {
             topics: topics.clone(),
@@ -67,18 +63,18 @@ impl KafkaStand {
         }
     }
 
-    pub(crate) fn start(&self) -> Forwarder {
+    pub fn start(&self) -> Forwarder {
         let config = self.folder.path().join("config.toml");
         Forwarder::start(&["run", "-c", config.to_str().unwrap()])
     }
 
-    pub(crate) fn sent(&self, topic: &str) -> u64 {
+    pub fn sent(&self, topic: &str) -> u64 {
         self.simulator.sent()[topic].frames
     }
 
     /// `dead-letters list`, a line each.
-    pub(crate) fn dead_letters(&self) -> Vec<String> {
-        let listed = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    pub fn dead_letters(&self) -> Vec<String> {
+        let listed = Command::new(program())
             .args(["dead-letters", "list", "--state-dir"])
             .arg(self.folder.path().join("state"))
             .output()
@@ -90,12 +86,12 @@ impl KafkaStand {
 }
 
 /// A route that takes what is named into a Kafka topic.
-pub(crate) fn route(topics: &str, destination: &str) -> String {
+pub fn route(topics: &str, destination: &str) -> String {
     format!("[[routes]]\ntopics = {topics:?}\nsink = \"lake\"\ndestination = \"{destination}\"\n")
 }
 
 /// SIGTERM: what is in the journal is delivered, and the exit code is 0. Gives the log.
-pub(crate) fn drain(mut forwarder: Forwarder) -> String {
+pub fn drain(mut forwarder: Forwarder) -> String {
     forwarder.terminate();
     let status = forwarder.wait(A_WHILE);
     let said = forwarder.stderr();
@@ -105,7 +101,7 @@ pub(crate) fn drain(mut forwarder: Forwarder) -> String {
 }
 
 /// Makes a topic of one partition.
-pub(crate) async fn create_topic(kafka: &Kafka, name: &str, settings: &[(&str, &str)]) {
+pub async fn create_topic(kafka: &Kafka, name: &str, settings: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", &kafka.address)
         .create()

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process, thread};
 
 /// Keeps what a command has printed.
-pub(crate) fn keep_output(output: Output) -> Output {
+pub fn keep_output(output: Output) -> Output {
     for (what, text) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
         keep(what, &String::from_utf8_lossy(text));
     }
     output
 }
 
-pub(crate) fn is_wanted() -> bool {
+pub fn is_wanted() -> bool {
     folder().is_some()
 }
 
@@ -22,7 +22,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// Keeps a text in the folder that `CF_TEST_KEEP` names; without one it is not kept.
-pub(crate) fn keep(what: &str, text: &str) {
+pub fn keep(what: &str, text: &str) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let Some(folder) = folder() else { return };
     let by = thread::current().name().unwrap_or("test").replace(':', "-");

@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::stand::number_of;
-use super::{brokers, eventually};
+use crate::stand::number_of;
+use crate::{brokers, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,7 +23,7 @@ const FIRST_PORT: u16 = 12_000;
 const PORTS: u32 = 3_000;
 
 /// A running Mosquitto; it ends with this value.
-pub(crate) struct Mosquitto {
+pub struct Mosquitto {
     child: Child,
     folder: TempDir,
     port: u16,
@@ -32,7 +32,7 @@ pub(crate) struct Mosquitto {
 impl Mosquitto {
     /// One that keeps its sessions over [`Self::stop`] and queues a million messages; `settings` are lines of
     /// mosquitto.conf. Where there is no real Mosquitto the test is skipped.
-    pub(crate) fn start(settings: &str) -> Option<Self> {
+    pub fn start(settings: &str) -> Option<Self> {
         brokers::mosquitto()?;
         let folder = tempfile::tempdir().expect("a folder for the broker");
         let port = free_port();
@@ -57,34 +57,34 @@ impl Mosquitto {
     }
 
     /// One that is open to anybody.
-    pub(crate) fn open() -> Option<Self> {
+    pub fn open() -> Option<Self> {
         Self::start("allow_anonymous true")
     }
 
-    pub(crate) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it can be waited for");
     }
 
     /// SIGTERM, and waits until it is gone.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.signal("TERM");
         self.child.wait().expect("it can be waited for");
     }
 
     /// After [`Self::kill`] or [`Self::stop`]: the same port and the same data.
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.child = spawn(self.folder.path());
         self.wait_until_it_listens();
     }
 
     /// Sends a signal by its name without `SIG`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         signal(&self.child, name);
     }
 
@@ -110,7 +110,7 @@ impl Drop for Mosquitto {
 
 /// A port that nobody uses now. It is below those that the system gives to connections, so that none
 /// takes it before it is listened to, and no other test of this process gets it.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = process::id()
@@ -157,31 +157,31 @@ fn spawn(folder: &Path) -> Child {
 
 /// One message as `mosquitto_sub` prints it.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub(crate) topic: String,
-    pub(crate) qos: u64,
-    pub(crate) retained: bool,
-    pub(crate) content_type: Option<String>,
-    pub(crate) payload: String,
+pub struct Message {
+    pub topic: String,
+    pub qos: u64,
+    pub retained: bool,
+    pub content_type: Option<String>,
+    pub payload: String,
     /// The payload as it is, where `%j %x` was asked for.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     user_properties: Value,
 }
 
 impl Message {
-    pub(crate) fn user_property(&self, name: &str) -> Option<&str> {
+    pub fn user_property(&self, name: &str) -> Option<&str> {
         self.user_properties[name].as_str()
     }
 
     /// The simulator's number of a record of format `json`.
-    pub(crate) fn number(&self) -> u64 {
+    pub fn number(&self) -> u64 {
         let record = serde_json::from_str(&self.payload).expect("the payload is JSON");
         number_of(&record)
     }
 }
 
 /// A `mosquitto_sub` with a session that outlives connections and brokers.
-pub(crate) struct Subscriber {
+pub struct Subscriber {
     child: Child,
     folder: TempDir,
 }
@@ -189,12 +189,12 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     /// Subscribes at `QoS` 1, and waits until the broker knows. At 2, `mosquitto_sub` 2.0 ends with
     /// a protocol error after some hundred messages.
-    pub(crate) fn start(address: &str, filter: &str) -> Self {
+    pub fn start(address: &str, filter: &str) -> Self {
         Self::start_with(address, filter, &[])
     }
 
     /// The same, with further arguments.
-    pub(crate) fn start_with(address: &str, filter: &str, more: &[&str]) -> Self {
+    pub fn start_with(address: &str, filter: &str, more: &[&str]) -> Self {
         let (host, port) = address.split_once(':').expect("host:port");
         let folder = tempfile::tempdir().expect("a folder for the output");
         let create = |name| File::create(folder.path().join(name)).expect("a file for the output");
@@ -202,7 +202,7 @@ impl Subscriber {
         let child = Command::new("stdbuf")
             .args(["-oL", "mosquitto_sub"])
             .args(["-V", "5", "-h", host, "-p", port, "-t", filter, "-q", "1"])
-            .args(["-c", "-i", &super::fresh_name("subscriber")])
+            .args(["-c", "-i", &crate::fresh_name("subscriber")])
             .args(["-x", "3600", "-d", "-F", "%j"])
             .args(more)
             .stdin(Stdio::null())
@@ -218,12 +218,12 @@ impl Subscriber {
     }
 
     /// Sends a signal by its name without `SIG`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         signal(&self.child, name);
     }
 
     /// All that came, in order.
-    pub(crate) fn messages(&self) -> Vec<Message> {
+    pub fn messages(&self) -> Vec<Message> {
         let printed = self.printed();
         let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
         let lines = whole.lines().filter(|line| line.starts_with('{'));
@@ -231,7 +231,7 @@ impl Subscriber {
     }
 
     /// Waits until so many have come; further ones may be there too.
-    pub(crate) fn wait_for_count(&self, within: Duration, what: &str, count: u64) -> Vec<Message> {
+    pub fn wait_for_count(&self, within: Duration, what: &str, count: u64) -> Vec<Message> {
         eventually(within, what, || {
             let lines = self.printed();
             let lines = lines.lines().filter(|line| line.starts_with('{'));
@@ -242,7 +242,7 @@ impl Subscriber {
 
     /// Waits until each of the simulator's numbers up to `count` has come at least once, repeats
     /// among them; nothing is read anew before there are as many as there must be.
-    pub(crate) fn wait_for_all(&self, within: Duration, count: u64) -> Vec<Message> {
+    pub fn wait_for_all(&self, within: Duration, count: u64) -> Vec<Message> {
         let mut least = count;
         loop {
             let messages = self.wait_for_count(within, "all records", least);
@@ -257,7 +257,7 @@ impl Subscriber {
     }
 
     /// Waits until what came satisfies a condition.
-    pub(crate) fn wait_for(
+    pub fn wait_for(
         &self,
         within: Duration,
         what: &str,
@@ -286,7 +286,7 @@ impl Drop for Subscriber {
 }
 
 /// The simulator's numbers of the messages, in their order.
-pub(crate) fn numbers(messages: &[Message]) -> Vec<u64> {
+pub fn numbers(messages: &[Message]) -> Vec<u64> {
     messages.iter().map(Message::number).collect()
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 ///
 /// # Panics
 /// A number that came for the first time is lower than one before it.
-pub(crate) fn different_in_order(numbers: &[u64]) -> BTreeSet<u64> {
+pub fn different_in_order(numbers: &[u64]) -> BTreeSet<u64> {
     let mut different = BTreeSet::new();
     for number in numbers {
         let highest = different.last().copied().unwrap_or(0);

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use super::brokers::{RabbitMq, brokers_folder, repository};
-use super::order::different_in_order;
-use super::stand::number_of;
+use crate::brokers::{RabbitMq, brokers_folder, repository};
+use crate::order::different_in_order;
+use crate::stand::number_of;
 
 const PACKAGE: &str = "pika==1.4.4";
 
@@ -16,23 +16,23 @@ const PACKAGE: &str = "pika==1.4.4";
 ///
 /// # Panics
 /// There were fewer, and no further one came for a minute; or Python cannot get the package.
-pub(crate) fn read_queue(rabbitmq: &RabbitMq, queue: &str, count: usize) -> Vec<Value> {
+pub fn read_queue(rabbitmq: &RabbitMq, queue: &str, count: usize) -> Vec<Value> {
     read(rabbitmq, queue, &count.to_string())
 }
 
 /// Takes all messages from a queue to which nothing is sent any more.
-pub(crate) fn empty_queue(rabbitmq: &RabbitMq, queue: &str) -> Vec<Value> {
+pub fn empty_queue(rabbitmq: &RabbitMq, queue: &str) -> Vec<Value> {
     read(rabbitmq, queue, "all")
 }
 
 /// The record of format `json` that a message holds.
-pub(crate) fn record(message: &Value) -> Value {
+pub fn record(message: &Value) -> Value {
     let body = message["body"].as_str().expect("a body");
     serde_json::from_str(body).expect("the body is JSON")
 }
 
 /// The simulator's numbers, in the broker's order.
-pub(crate) fn numbers(messages: &[Value]) -> Vec<u64> {
+pub fn numbers(messages: &[Value]) -> Vec<u64> {
     messages
         .iter()
         .map(|message| number_of(&record(message)))
@@ -40,7 +40,7 @@ pub(crate) fn numbers(messages: &[Value]) -> Vec<u64> {
 }
 
 /// All numbers up to `count` are in a queue, in order. Gives the number of repeats.
-pub(crate) fn assert_all_arrived(rabbitmq: &RabbitMq, queue: &str, count: u64) -> usize {
+pub fn assert_all_arrived(rabbitmq: &RabbitMq, queue: &str, count: u64) -> usize {
     let arrived = numbers(&empty_queue(rabbitmq, queue));
     let different = different_in_order(&arrived);
     let lost: Vec<_> = (1..=count)
@@ -52,7 +52,7 @@ pub(crate) fn assert_all_arrived(rabbitmq: &RabbitMq, queue: &str, count: u64) -
 
 /// The lines of a sink's table that have an exchange and a queue declared, both of this name; the
 /// queue takes all that comes to the exchange.
-pub(crate) fn declared(name: &str) -> String {
+pub fn declared(name: &str) -> String {
     format!(
         "exchange = {{ name = \"{name}\", kind = \"topic\", declare = true }}\n\
          queue = {{ name = \"{name}\", declare = true, binding = \"central.*\" }}"

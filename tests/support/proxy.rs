@@ -9,26 +9,26 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 /// Passes bytes on between clients and one server; ends with this value.
-pub(crate) struct Proxy {
+pub struct Proxy {
     /// `host:port`
-    pub(crate) address: String,
+    pub address: String,
     cuts: watch::Sender<u64>,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
     /// A proxy before a server at `host:port`.
-    pub(crate) async fn before(server: &str) -> Self {
+    pub async fn before(server: &str) -> Self {
         Self::start("127.0.0.1:0", server, None).await
     }
 
     /// The same, at an address of the test's choice.
-    pub(crate) async fn at(address: &str, server: &str) -> Self {
+    pub async fn at(address: &str, server: &str) -> Self {
         Self::start(address, server, None).await
     }
 
     /// The same, which speaks TLS with its clients.
-    pub(crate) async fn with_tls_before(server: &str, tls: TlsAcceptor) -> Self {
+    pub async fn with_tls_before(server: &str, tls: TlsAcceptor) -> Self {
         Self::start("127.0.0.1:0", server, Some(tls)).await
     }
 
@@ -48,7 +48,7 @@ impl Proxy {
     }
 
     /// Cuts all connections that there are; new ones are let through. Says how many were cut.
-    pub(crate) fn cut(&self) -> usize {
+    pub fn cut(&self) -> usize {
         // One receiver is the acceptor's.
         let connections = self.cuts.receiver_count().saturating_sub(1);
         self.cuts.send_modify(|cuts| *cuts += 1);

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
-use super::brokers::{note, repository};
+use crate::brokers::{note, repository};
 
 /// A virtual environment under `target/`, made once and kept.
-pub(crate) struct Python(PathBuf);
+pub struct Python(PathBuf);
 
 impl Python {
     /// With these packages. `None`: they cannot be had here, and the test that wants them says that
     /// it is skipped.
-    pub(crate) fn with(name: &str, packages: &[&str]) -> Option<Self> {
+    pub fn with(name: &str, packages: &[&str]) -> Option<Self> {
         // Two tests of one program may want the same.
         static MAKING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = MAKING.lock();
@@ -54,7 +54,7 @@ impl Python {
     }
 
     /// A script of `tests/support`, not started yet.
-    pub(crate) fn script(&self, name: &str) -> Command {
+    pub fn script(&self, name: &str) -> Command {
         let mut command = Command::new(&self.0);
         command
             .arg(repository().join("tests/support").join(name))
@@ -67,7 +67,7 @@ impl Python {
 ///
 /// # Panics
 /// It failed; what it said on standard error is shown.
-pub(crate) fn lines(command: &mut Command) -> Vec<String> {
+pub fn lines(command: &mut Command) -> Vec<String> {
     let Output {
         status,
         stdout,
@@ -87,7 +87,7 @@ fn run(command: &mut Command) -> bool {
 }
 
 /// Where a test may write a file for a script.
-pub(crate) fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("the folder can be written to");
     path

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::brokers::Kafka;
+use crate::brokers::Kafka;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const TRIES: u32 = 6;
@@ -17,7 +17,7 @@ const TRIES: u32 = 6;
 ///
 /// # Panics
 /// A record is not one of the simulator's, or the broker does not give all that it says it has.
-pub(crate) fn sequences(kafka: &Kafka, topic: &str) -> Vec<u64> {
+pub fn sequences(kafka: &Kafka, topic: &str) -> Vec<u64> {
     let mut consumer = consumer(kafka);
     let (low, high) = consumer
         .fetch_watermarks(topic, 0, PATIENCE)

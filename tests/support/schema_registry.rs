@@ -22,8 +22,8 @@ use tokio::net::TcpListener;
 /// So that an id has more than one byte that is not 0.
 const FIRST_ID: u32 = 70_000;
 
-pub(crate) struct SchemaRegistry {
-    pub(crate) address: SocketAddr,
+pub struct SchemaRegistry {
+    pub address: SocketAddr,
     state: Arc<Mutex<Kept>>,
 }
 
@@ -59,12 +59,12 @@ struct Reference {
 }
 
 impl SchemaRegistry {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_at("127.0.0.1:0").await
     }
 
     /// Serves for as long as the test's runtime lives.
-    pub(crate) async fn start_at(address: &str) -> Self {
+    pub async fn start_at(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(Mutex::new(Kept::default()));
@@ -79,38 +79,38 @@ impl SchemaRegistry {
         Self { address, state }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// From now on only this user is let in.
-    pub(crate) fn wants(&self, user: &str, password: &str) {
+    pub fn wants(&self, user: &str, password: &str) {
         let login = STANDARD.encode(format!("{user}:{password}"));
         lock(&self.state).login = Some(format!("Basic {login}"));
     }
 
     /// From now on no schema is registered, for this reason.
-    pub(crate) fn refuse(&self, status: u16, code: u32, message: &str) {
+    pub fn refuse(&self, status: u16, code: u32, message: &str) {
         let words = json!({ "error_code": code, "message": message });
         lock(&self.state).refusal = Some((status, words));
     }
 
-    pub(crate) fn refuse_nothing(&self) {
+    pub fn refuse_nothing(&self) {
         lock(&self.state).refusal = None;
     }
 
     /// The names of all subjects.
-    pub(crate) fn subjects(&self) -> Vec<String> {
+    pub fn subjects(&self) -> Vec<String> {
         lock(&self.state).subjects.keys().cloned().collect()
     }
 
     /// How many versions a subject has.
-    pub(crate) fn versions(&self, subject: &str) -> usize {
+    pub fn versions(&self, subject: &str) -> usize {
         lock(&self.state).subjects.get(subject).map_or(0, Vec::len)
     }
 
     /// All requests, such as `POST /subjects/NAME`.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         lock(&self.state).asked.clone()
     }
 }

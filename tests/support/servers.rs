@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 /// Serves every connection by `treat`, for as long as the test's runtime lives; gives the endpoint.
-pub(crate) async fn serve_tcp<F, T>(treat: F) -> String
+pub async fn serve_tcp<F, T>(treat: F) -> String
 where
     F: Fn(TcpStream) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
@@ -21,7 +21,7 @@ where
     endpoint
 }
 
-pub(crate) async fn serve_websocket<F, T>(treat: F) -> String
+pub async fn serve_websocket<F, T>(treat: F) -> String
 where
     F: Fn(WebSocketStream<TcpStream>) -> T + Clone + Send + Sync + 'static,
     T: Future<Output = ()> + Send + 'static,
@@ -39,7 +39,7 @@ where
 
 /// Sends these bytes after the handshake, frame by frame, and passes on what the client says, read by
 /// read.
-pub(crate) async fn serve_bytes(
+pub async fn serve_bytes(
     frames: &'static [&'static [u8]],
     said: UnboundedSender<Vec<u8>>,
 ) -> String {
@@ -66,7 +66,7 @@ pub(crate) async fn serve_bytes(
 }
 
 /// Answers with a status line and headers, without a body.
-pub(crate) async fn answer_http(mut stream: TcpStream, head: &str) {
+pub async fn answer_http(mut stream: TcpStream, head: &str) {
     let _ = stream.read(&mut [0; 4096]).await;
     let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\n\r\n");
     let _ = stream.write_all(answer.as_bytes()).await;
@@ -75,7 +75,7 @@ pub(crate) async fn answer_http(mut stream: TcpStream, head: &str) {
 
 /// Sends one more frame when the client has said goodbye, and only then answers that: no library
 /// does so, but frames that were on their way look like this.
-pub(crate) async fn send_after_close(stream: TcpStream, payload: &[u8]) {
+pub async fn send_after_close(stream: TcpStream, payload: &[u8]) {
     let Ok(socket) = accept_async(stream).await else {
         return;
     };

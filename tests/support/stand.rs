@@ -11,14 +11,15 @@ use central_forwarder::simulator::{Options, Simulator, sequence_of, sequence_of_
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::eventually;
-use super::forwarder::Forwarder;
-use super::kept::keep_output;
+use crate::eventually;
+use crate::forwarder::Forwarder;
+use crate::kept::keep_output;
+use crate::program;
 
 const A_WHILE: Duration = Duration::from_secs(180);
 
-pub(crate) struct Stand {
-    pub(crate) simulator: Simulator,
+pub struct Stand {
+    pub simulator: Simulator,
     /// What `check --connect` tries: a connection takes frames, and each is sent once.
     bystander: Simulator,
     folder: TempDir,
@@ -27,16 +28,16 @@ pub(crate) struct Stand {
 
 /// What a sink refused for good.
 #[derive(Debug)]
-pub(crate) struct DeadLetter {
-    pub(crate) topic: String,
+pub struct DeadLetter {
+    pub topic: String,
     /// The simulator's number of the frame.
-    pub(crate) number: u64,
-    pub(crate) reason: String,
+    pub number: u64,
+    pub reason: String,
 }
 
 impl Stand {
     /// `count` frames of each topic at `rate` a second, 0: as fast as they are read.
-    pub(crate) async fn new(topics: &[&str], rate: u32, count: u64) -> Self {
+    pub async fn new(topics: &[&str], rate: u32, count: u64) -> Self {
         let topics: Vec<String> = topics.iter().map(ToString::to_string).collect();
         let options = Options {
             topics: topics.clone(),
@@ -54,19 +55,19 @@ impl Stand {
 
     /// Everything into an AMQP sink, with routing keys such as `central.audit`; `sink` has the other
     /// lines of its table.
-    pub(crate) fn to_amqp(&self, url: &str, sink: &str) -> &Self {
+    pub fn to_amqp(&self, url: &str, sink: &str) -> &Self {
         let sink = format!("type = \"amqp\"\nurl = \"{url}\"\n{sink}");
         self.configure(&sink, &["destination = \"central.{topic}\""])
     }
 
     /// Everything into an MQTT sink, with topics such as `central/audit`.
-    pub(crate) fn to_mqtt(&self, sink: &str) -> &Self {
+    pub fn to_mqtt(&self, sink: &str) -> &Self {
         let sink = format!("type = \"mqtt\"\n{sink}");
         self.configure(&sink, &["destination = \"central/{topic}\""])
     }
 
     /// Each of the routes takes everything; they have the lines beside `topics` and `sink`.
-    pub(crate) fn configure(&self, sink: &str, routes: &[&str]) -> &Self {
+    pub fn configure(&self, sink: &str, routes: &[&str]) -> &Self {
         let routes: Vec<String> = routes
             .iter()
             .map(|lines| format!("[[routes]]\ntopics = \"*\"\nsink = \"out\"\n{lines}\n"))
@@ -90,18 +91,18 @@ impl Stand {
         self
     }
 
-    pub(crate) fn start(&self) -> Forwarder {
+    pub fn start(&self) -> Forwarder {
         self.start_with(&[])
     }
 
-    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Forwarder {
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Forwarder {
         Forwarder::start_with(&["run", "-c", self.config().to_str().unwrap()], environment)
     }
 
     /// Another command of the binary, with the same config.
-    pub(crate) fn command(&self, words: &[&str]) -> Output {
+    pub fn command(&self, words: &[&str]) -> Output {
         let elsewhere = self.bystander.endpoint();
-        Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+        Command::new(program())
             .env("CENTRAL_FORWARDER__ACCOUNTS__ACME__ENDPOINT", elsewhere)
             .args(words)
             .arg("-c")
@@ -111,13 +112,13 @@ impl Stand {
     }
 
     /// `check --connect`: whether all is well, and what it prints.
-    pub(crate) fn check(&self) -> (bool, String) {
+    pub fn check(&self) -> (bool, String) {
         let output = keep_output(self.command(&["check", "--connect"]));
         let said = String::from_utf8(output.stdout).expect("text");
         (output.status.success(), said)
     }
 
-    pub(crate) fn dead_letters(&self) -> Vec<DeadLetter> {
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
         let output = self.command(&["dead-letters", "dump"]);
         assert!(output.status.success(), "{output:?}");
         let dumped = String::from_utf8(output.stdout).expect("text");
@@ -125,7 +126,7 @@ impl Stand {
     }
 
     /// Waits until the frame of this number is in the journal, and so safe.
-    pub(crate) fn wait_until_journalled(&self, number: u64) {
+    pub fn wait_until_journalled(&self, number: u64) {
         self.wait_until_sent(number);
         eventually(A_WHILE, "the frame is in the journal", || {
             self.is_journalled(number)
@@ -145,7 +146,7 @@ impl Stand {
     }
 
     /// Frames that the simulator has sent, of all topics.
-    pub(crate) fn sent(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         let sent = self.simulator.sent();
         let frames = self
             .topics
@@ -154,12 +155,12 @@ impl Stand {
         frames.map(|sent| sent.frames).sum()
     }
 
-    pub(crate) fn wait_until_sent(&self, frames: u64) {
+    pub fn wait_until_sent(&self, frames: u64) {
         eventually(A_WHILE, "the frames are read", || self.sent() >= frames);
     }
 
     /// Writes a file into the stand's folder.
-    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
         path
@@ -188,7 +189,7 @@ fn dead_letter(line: &str) -> DeadLetter {
 }
 
 /// SIGTERM: what is in the journal is delivered, and the exit code is 0. Gives the log.
-pub(crate) fn drain(mut forwarder: Forwarder) -> String {
+pub fn drain(mut forwarder: Forwarder) -> String {
     forwarder.wait_for_stderr(A_WHILE, "connected");
     forwarder.terminate();
     let status = forwarder.wait(A_WHILE);
@@ -199,21 +200,21 @@ pub(crate) fn drain(mut forwarder: Forwarder) -> String {
 }
 
 /// The simulator's number of a record of format `json`.
-pub(crate) fn number_of(record: &Value) -> u64 {
+pub fn number_of(record: &Value) -> u64 {
     let topic = record["topic"].as_str().expect("it has a topic");
     sequence_of(topic, &record["data"]).expect("it is one of the simulator's")
 }
 
 /// What a sink of type `file` has written, but for lines that are half written: the last one, or one
 /// at which the forwarder was killed.
-pub(crate) fn records(file: &Path) -> Vec<Value> {
+pub fn records(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     whole.lines().flat_map(serde_json::from_str).collect()
 }
 
 /// A sink's `tls` table.
-pub(crate) fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> String {
+pub fn tls(ca: &Path, identity: Option<(&Path, &Path)>) -> String {
     let mut files = vec![("ca_file", ca)];
     if let Some((certificate, key)) = identity {
         files.extend([("certificate_file", certificate), ("key_file", key)]);

@@ -10,12 +10,12 @@ use central_forwarder::config::{Account, Topic};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::inbox::Inbox;
+use crate::inbox::Inbox;
 
 /// No test waits longer for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) fn settings() -> Settings {
+pub fn settings() -> Settings {
     let curve = Curve {
         first: Duration::from_millis(2),
         cap: Duration::from_millis(10),
@@ -28,18 +28,13 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-pub(crate) struct Running {
-    pub(crate) handle: Handle,
-    pub(crate) task: JoinHandle<Ended>,
+pub struct Running {
+    pub handle: Handle,
+    pub task: JoinHandle<Ended>,
 }
 
 impl Running {
-    pub(crate) fn start(
-        central: &Arc<Central>,
-        account: &Account,
-        topic: Topic,
-        inbox: &Inbox,
-    ) -> Self {
+    pub fn start(central: &Arc<Central>, account: &Account, topic: Topic, inbox: &Inbox) -> Self {
         let source = Arc::new(Source::new(central, "acme", account).unwrap());
         let (handle, task) = subscription::new("acme", topic, source, inbox.appender());
         Self {
@@ -48,18 +43,18 @@ impl Running {
         }
     }
 
-    pub(crate) async fn until(&self, wanted: impl FnMut(&State) -> bool) -> State {
+    pub async fn until(&self, wanted: impl FnMut(&State) -> bool) -> State {
         let mut state = self.handle.state();
         let found = timeout(PATIENCE, state.wait_for(wanted)).await;
         found.expect("the state comes about").unwrap().clone()
     }
 
-    pub(crate) async fn connected(&self) {
+    pub async fn connected(&self) {
         self.until(|state| matches!(state, State::Connected { .. }))
             .await;
     }
 
-    pub(crate) async fn failed(&self, cause: Cause) -> Error {
+    pub async fn failed(&self, cause: Cause) -> Error {
         let state = self
             .until(|state| matches!(state, State::BackingOff { why, .. } if why.cause() == cause))
             .await;
@@ -70,8 +65,7 @@ impl Running {
     }
 
     /// Waits until it has been connected so often.
-    #[allow(dead_code, reason = "not every test asks")]
-    pub(crate) async fn connections(&self, count: u64) {
+    pub async fn connections(&self, count: u64) {
         let mut state = self.handle.state();
         let wait = async {
             while self.handle.counts().connections < count {
@@ -82,17 +76,16 @@ impl Running {
     }
 
     /// Waits for the first failure.
-    #[allow(dead_code, reason = "not every test asks")]
-    pub(crate) async fn failed_once(&self) {
+    pub async fn failed_once(&self) {
         self.until(|state| matches!(state, State::BackingOff { .. }))
             .await;
     }
 
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         self.leave(Leave::ForNow).await;
     }
 
-    pub(crate) async fn leave(self, leave: Leave) {
+    pub async fn leave(self, leave: Leave) {
         self.handle.stop(leave);
         let ended = timeout(PATIENCE, self.task).await.expect("it stops");
         assert_eq!(ended.unwrap(), Ended::Stopped);

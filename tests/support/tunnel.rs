@@ -9,14 +9,14 @@ use tokio::net::{TcpListener, TcpStream};
 const BASIC: &str = "\r\nproxy-authorization: basic b3bzonmzy3jldc1wdw==\r\n";
 
 /// Serves for as long as the test's runtime lives.
-pub(crate) struct Tunnels {
+pub struct Tunnels {
     address: String,
     /// The targets of the tunnels that were opened.
     opened: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tunnels {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has one").to_string();
         let opened = Arc::new(Mutex::new(Vec::new()));
@@ -30,16 +30,15 @@ impl Tunnels {
     }
 
     /// With the credentials that it wants.
-    #[allow(dead_code, reason = "not every test asks")]
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.url_for("ops:s3cret-pw")
     }
 
-    pub(crate) fn url_for(&self, user_and_password: &str) -> String {
+    pub fn url_for(&self, user_and_password: &str) -> String {
         format!("http://{user_and_password}@{}", self.address)
     }
 
-    pub(crate) fn opened(&self) -> Vec<String> {
+    pub fn opened(&self) -> Vec<String> {
         self.opened.lock().expect("nothing panics with it").clone()
     }
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::Pair;
 use crate::run::{Load, Simulator};
-use crate::support::eventually;
-use crate::support::forwarder::Forwarder;
-use crate::support::http;
 use crate::usage::Meter;
+use support::eventually;
+use support::forwarder::Forwarder;
+use support::http;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Files that cost the sink no waiting: what is measured is the forwarder.

@@ -1,0 +1,3 @@
+//! The commands as a user types them.
+
+mod commands;

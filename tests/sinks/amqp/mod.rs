@@ -1,0 +1,6 @@
+//! AMQP into a real `RabbitMQ`, read by `pika`.
+
+mod access;
+mod outages;
+mod records;
+mod smoke;

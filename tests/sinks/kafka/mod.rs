@@ -1,0 +1,7 @@
+//! Kafka, real or librdkafka's mock cluster, read by Kafka's own console consumer.
+
+mod outages;
+mod readiness;
+mod records;
+mod registry;
+mod smoke;

@@ -1,0 +1,351 @@
+//! Messages of protobuf with a schema registry: its ids stand before them, and Confluent's own
+//! deserializer reads them.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use central_forwarder::simulator::{Options, Simulator};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Message as _, OwnedMessage};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::Value;
+
+use support::brokers::{Kafka, repository};
+use support::forwarder::Forwarder;
+use support::kafka_stand::{KafkaStand, create_topic, drain, route};
+use support::python::{Python, lines};
+use support::schema_registry::SchemaRegistry;
+use support::{eventually, fresh_name};
+
+const A_WHILE: Duration = Duration::from_secs(120);
+const PACKAGES: [&str; 4] = [
+    "confluent-kafka[schemaregistry,protobuf]==2.16.1",
+    "protobuf==7.36.2",
+    "grpcio-tools==1.85.1",
+    "googleapis-common-protos==1.76.0",
+];
+const COUNT: u64 = 20;
+const PROTOBUF: &str = "format = \"protobuf\"\n";
+
+fn sink(kafka: &Kafka, registry: &str) -> String {
+    format!(
+        "brokers = [\"{}\"]\nschema_registry = {registry}",
+        kafka.address
+    )
+}
+
+/// The same records as JSON in a file.
+fn to_file(topics: &str, path: &Path, lines: &str) -> String {
+    format!(
+        "[[routes]]\ntopics = {topics:?}\nsink = \"file\"\njson = \"canonical\"\n{lines}\
+         [sinks.file]\ntype = \"file\"\npath = \"{}\"\n",
+        path.display()
+    )
+}
+
+fn data_of(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    let records = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    records.map(|mut record| record["data"].take()).collect()
+}
+
+/// Waits until the simulator has sent everything.
+fn drain_when_read(forwarder: Forwarder, stand: &KafkaStand) -> String {
+    eventually(A_WHILE, "the simulator has sent all", || {
+        let sent = stand.simulator.sent();
+        let mut sent = sent.values().filter(|sent| sent.frames > 0).peekable();
+        sent.peek().is_some() && sent.all(|sent| sent.frames == stand.count)
+    });
+    drain(forwarder)
+}
+
+/// All records of a topic of one partition.
+fn read(kafka: &Kafka, topic: &str) -> Vec<OwnedMessage> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.address)
+        .set("group.id", fresh_name("registry"))
+        .create()
+        .unwrap();
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset(topic, 0, Offset::Beginning)
+        .unwrap();
+    consumer.assign(&from).unwrap();
+    let (_, high) = consumer.fetch_watermarks(topic, 0, A_WHILE).unwrap();
+    let records = (0..high).map(|_| consumer.poll(A_WHILE).expect("a record in time"));
+    records.map(|record| record.unwrap().detach()).collect()
+}
+
+/// What Confluent's own deserializer makes of a topic, as JSON.
+fn read_by_confluent(
+    python: &Python,
+    kafka: &Kafka,
+    registry: &SchemaRegistry,
+    (topic, records): (&str, Range<usize>),
+    (folder, file): (PathBuf, &str),
+    messages: &[&str],
+) -> Vec<Value> {
+    let mut script = python.script("confluent_protobuf.py");
+    script
+        .args([&kafka.address, &registry.url(), topic])
+        .args([records.start, records.len()].map(|number| number.to_string()))
+        .arg(folder)
+        .arg(file)
+        .args(messages);
+    let printed = lines(&mut script);
+    let records = printed
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap());
+    records.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn confluents_deserializer_reads_whole_messages_and_elements() {
+    let Some(kafka) = Kafka::real() else { return };
+    let Some(python) = Python::with("schema-registry-python", &PACKAGES) else {
+        return;
+    };
+    let registry = SchemaRegistry::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let elements = ["aps", "device_stats", "wireless_clients"];
+    let split = format!("split = true\nelements = {elements:?}\n");
+    for (topic, split, messages) in [
+        ("audit", "", &["Audit.audit_message"][..]),
+        ("monitoring", "", &["Monitoring.MonitoringInformation"]),
+        (
+            "monitoring",
+            &split,
+            &[
+                "Monitoring.Ap",
+                "Monitoring.DeviceStats",
+                "Monitoring.WirelessClient",
+            ],
+        ),
+    ] {
+        let to = fresh_name("registry");
+        create_topic(&kafka, &to, &[]).await;
+        let file = folder.path().join(&to);
+        let routes = route(topic, &to) + PROTOBUF + split + &to_file(topic, &file, split);
+        let lines = sink(&kafka, &format!("{:?}", registry.url()));
+        let stand = KafkaStand::new(&[topic], (0, COUNT), &lines, &routes).await;
+        drain_when_read(stand.start(), &stand);
+        let owed = data_of(&file);
+        assert!(!owed.is_empty());
+        let source = format!("classic/{topic}.proto");
+        let source = (repository().join("proto"), source.as_str());
+        let records = (to.as_str(), 0..owed.len());
+        let arrived = read_by_confluent(&python, &kafka, &registry, records, source, messages);
+        assert_eq!(arrived, owed, "{topic} {split}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_new_central_that_import_googles_files_are_read_too() {
+    let Some(kafka) = Kafka::real() else { return };
+    let Some(python) = Python::with("schema-registry-python", &PACKAGES) else {
+        return;
+    };
+    let registry = SchemaRegistry::start().await;
+    let topic = fresh_name("registry");
+    create_topic(&kafka, &topic, &[]).await;
+    let simulator = Simulator::start(Options {
+        rate: 0,
+        count: Some(COUNT),
+        ..Options::default()
+    });
+    let simulator = simulator.await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (config, file) = (
+        folder.path().join("config.toml"),
+        folder.path().join("lines"),
+    );
+    let account = format!(
+        "[accounts.globex]\ngeneration = \"new\"\nendpoint = {:?}\ntoken_url = {:?}\n\
+         client_id = \"simulated-id\"\nclient_secret = \"simulated-secret\"\n\
+         topics = [\"clients-events\"]\n[sinks.lake]\ntype = \"kafka\"\n",
+        simulator.new_endpoint(),
+        simulator.token_url(),
+    );
+    let sink = sink(&kafka, &format!("{:?}", registry.url()));
+    let routes = format!(
+        "\n{}{PROTOBUF}{}",
+        route("*", &topic),
+        to_file("*", &file, "")
+    );
+    fs::write(&config, account + &sink + &routes).unwrap();
+    let forwarder = Forwarder::start(&["run", "-c", config.to_str().unwrap()]);
+    eventually(A_WHILE, "all frames are read", || {
+        simulator.sent()["network-monitoring/v1/clients-events"].frames == COUNT
+    });
+    drain(forwarder);
+    assert_eq!(registry.subjects(), [format!("{topic}-value")]);
+    let source = (repository().join("proto"), "new/client.proto");
+    let names = ["network_monitoring.clients.v1.StreamClientMessage"];
+    let records = (topic.as_str(), 0..usize::try_from(COUNT).unwrap());
+    let arrived = read_by_confluent(&python, &kafka, &registry, records, source, &names);
+    assert_eq!(arrived, data_of(&file));
+}
+
+/// The file of the topic `audit`, parted in two; in the package of the first.
+fn parted(folder: &Path) {
+    let whole = fs::read_to_string(repository().join("proto/classic/audit.proto")).unwrap();
+    let (addresses, rest) = whole.split_once("message config {").unwrap();
+    let head = "syntax = \"proto2\";\npackage Audit;\n";
+    let payload = format!("{head}import \"addresses.proto\";\nmessage config {{{rest}");
+    fs::write(folder.join("addresses.proto"), addresses).unwrap();
+    fs::write(folder.join("audit.proto"), payload).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_that_were_loaded_anew_are_registered_with_what_they_import() {
+    const FRAMES: u64 = 400;
+    let Some(kafka) = Kafka::real() else { return };
+    let Some(python) = Python::with("schema-registry-python", &PACKAGES) else {
+        return;
+    };
+    let registry = SchemaRegistry::start().await;
+    let topic = fresh_name("registry");
+    create_topic(&kafka, &topic, &[]).await;
+    let schemas = tempfile::tempdir().unwrap();
+    let lines = sink(&kafka, &format!("{{ url = {:?} }}", registry.url()));
+    let routes =
+        route("audit", &topic) + PROTOBUF + &format!("[schemas]\npaths = [{:?}]\n", schemas.path());
+    let stand = KafkaStand::new(&["audit"], (100, FRAMES), &lines, &routes).await;
+    let mut forwarder = stand.start();
+    let subject = format!("{topic}-value");
+    forwarder.wait_for_stderr(A_WHILE, "the schema registry knows the schema");
+    assert_eq!(registry.subjects(), [subject.as_str()]);
+
+    parted(schemas.path());
+    forwarder.signal("HUP");
+    forwarder.wait_for_stderr(A_WHILE, "schemas were read anew");
+    drain_when_read(forwarder, &stand);
+    assert_eq!(registry.subjects(), ["addresses.proto", &subject]);
+    assert_eq!(registry.versions(&subject), 2);
+
+    let records = read(&kafka, &topic);
+    assert_eq!(records.len() as u64, FRAMES);
+    let first_bytes = |record: &OwnedMessage| record.payload().unwrap()[..6].to_vec();
+    let before = first_bytes(&records[0]);
+    let again = records.partition_point(|record| first_bytes(record) == before);
+    let after = &records[again..];
+    assert!(!after.is_empty(), "the newer schemas were not used");
+    assert!(
+        after
+            .iter()
+            .all(|record| first_bytes(record) == first_bytes(&after[0]))
+    );
+    let source = (schemas.path().to_owned(), "audit.proto");
+    let newer = (topic.as_str(), again..records.len());
+    let names = ["Audit.audit_message"];
+    read_by_confluent(&python, &kafka, &registry, newer, source, &names);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_or_refuses_holds_records_back_and_drops_none() {
+    let Some(kafka) = Kafka::real() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    fs::write(&password, "wrong").unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let topic = fresh_name("registry");
+    create_topic(&kafka, &topic, &[]).await;
+    let table = format!(
+        "{{ url = \"http://{address}\", username = \"forwarder\", password = {{ file = {password:?} }}, \
+         subject_name_strategy = \"TopicRecordNameStrategy\" }}"
+    );
+    let routes = route("audit", &topic) + PROTOBUF;
+    let stand = KafkaStand::new(&["audit"], (0, COUNT), &sink(&kafka, &table), &routes).await;
+    let (code, said) = check(&stand);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+
+    let mut forwarder = stand.start();
+    let of_us = format!("schema registry {address}: ");
+    forwarder.wait_for_stderr(A_WHILE, &of_us);
+    forwarder.wait_for_stderr(A_WHILE, "next try in");
+    eventually(A_WHILE, "the socket is read", || {
+        stand.sent("audit") == COUNT
+    });
+
+    let registry = SchemaRegistry::start_at(&address).await;
+    registry.wants("forwarder", "secret");
+    let why = "Schema being registered is incompatible with an earlier schema";
+    registry.refuse(409, 409, why);
+    forwarder.wait_for_stderr(A_WHILE, "401 Unauthorized");
+    let (code, said) = check(&stand);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("401 Unauthorized"), "{said}");
+    fs::write(&password, "secret").unwrap();
+    forwarder.wait_for_stderr(A_WHILE, why);
+    assert_eq!(registry.subjects().len(), 0);
+
+    registry.refuse_nothing();
+    eventually(A_WHILE, "the schema is registered", || {
+        !registry.subjects().is_empty()
+    });
+    let (code, said) = check(&stand);
+    assert_eq!(code, Some(0), "{said}");
+    let answers = format!("may write to {topic}; the schema registry {address} answers");
+    assert!(said.ends_with(&answers), "{said}");
+    let said = drain_when_read(forwarder, &stand);
+    assert_eq!(
+        registry.subjects(),
+        [format!("{topic}-Audit.audit_message")]
+    );
+    assert!(
+        said.contains("refused=0") && said.contains("nothing is dropped"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("wrong") && !said.contains("secret"),
+        "{said}"
+    );
+    let records = read(&kafka, &topic);
+    assert_eq!(records.len() as u64, COUNT);
+    let asked = registry.asked();
+    let registrations = asked.iter().filter(|asked| asked.ends_with("/versions"));
+    assert!(registrations.count() >= 2, "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_registered_already_is_not_registered_again() {
+    let Some(kafka) = Kafka::real() else { return };
+    let registry = SchemaRegistry::start().await;
+    let topic = fresh_name("registry");
+    create_topic(&kafka, &topic, &[]).await;
+    let lines = sink(&kafka, &format!("{:?}", registry.url()));
+    for _ in 0..2 {
+        let routes = route("audit", &topic) + PROTOBUF;
+        let stand = KafkaStand::new(&["audit"], (0, COUNT), &lines, &routes).await;
+        drain_when_read(stand.start(), &stand);
+        // The second may read, and not register.
+        registry.refuse(403, 40301, "User is denied operation Write on Subject");
+    }
+    assert_eq!(read(&kafka, &topic).len() as u64, 2 * COUNT);
+    let look_up = format!("POST /subjects/{topic}-value");
+    let asked = [look_up.clone(), format!("{look_up}/versions"), look_up];
+    assert_eq!(registry.asked(), asked);
+}
+
+/// `check --connect`: its exit code, and what it says of the sink.
+fn check(stand: &KafkaStand) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+        .env(
+            "CENTRAL_FORWARDER__ACCOUNTS__ACME__ENDPOINT",
+            stand.bystander.endpoint(),
+        )
+        .args(["check", "--connect", "-c"])
+        .arg(stand.folder.path().join("config.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = said.lines().find(|line| line.starts_with("sink lake: "));
+    (output.status.code(), line.unwrap_or_default().to_owned())
+}
