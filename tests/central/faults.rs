@@ -22,7 +22,6 @@
 //! subscriptions, ten lifetimes of a key (`credentials.rs`).
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use central_forwarder::simulator::{Options, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 use support::stand::{number_of, records};
@@ -81,31 +81,14 @@ impl Stand {
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let config = format!(
-            r#"
-            state_dir = "{state}"
-            [accounts.acme]
-            {account}
-            {more}
-            [sinks.file]
-            type = "file"
-            path = "{out}"
-            [sinks.gaps]
-            type = "file"
-            path = "{gaps}"
-            [[routes]]
-            topics = "*"
-            sink = "file"
-            [[routes]]
-            topics = ["@gaps"]
-            sink = "gaps"
-            "#,
-            state = path.join("state").display(),
-            account = account(generation, &simulator),
-            out = path.join("out").display(),
-            gaps = path.join("gaps").display(),
-        );
-        fs::write(path.join("config.toml"), config).unwrap();
+        let account = account(generation, &simulator).line(more);
+        Config::in_folder(path)
+            .account("acme", &account)
+            .sink("file", &Sink::file(&path.join("out")))
+            .sink("gaps", &Sink::file(&path.join("gaps")))
+            .route(&Route::all("file"))
+            .route(&Route::of(&["@gaps"], "gaps"))
+            .write(path);
         let stand = Self {
             generation,
             simulator,
@@ -199,33 +182,13 @@ impl Stand {
 }
 
 fn run(folder: &Path) -> Forwarder {
-    let config = folder.join("config.toml");
-    Forwarder::start(&["run", "-c", config.to_str().unwrap()])
+    Forwarder::run(&folder.join("config.toml"))
 }
 
-fn account(generation: Generation, simulator: &Simulator) -> String {
+fn account(generation: Generation, simulator: &Simulator) -> Account {
     match generation {
-        Classic => format!(
-            r#"
-            generation = "classic"
-            endpoint = "{}"
-            key = "simulated-key"
-            topics = ["{TOPIC}"]
-            "#,
-            simulator.endpoint()
-        ),
-        New => format!(
-            r#"
-            generation = "new"
-            endpoint = "{}"
-            token_url = "{}"
-            client_id = "simulated-id"
-            client_secret = "simulated-secret"
-            topics = ["{EVENT}"]
-            "#,
-            simulator.new_endpoint(),
-            simulator.token_url()
-        ),
+        Classic => Account::classic(&simulator.endpoint(), &[TOPIC]),
+        New => Account::new_central(simulator, &[EVENT]),
     }
 }
 

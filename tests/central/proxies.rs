@@ -7,6 +7,7 @@ use std::time::Duration;
 use central_forwarder::simulator::{Options, Simulator};
 use tempfile::TempDir;
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 use support::stand::records;
@@ -30,10 +31,8 @@ impl Stand {
         .await
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.toml");
-        fs::write(&path, config(&simulator, folder.path())).unwrap();
-        let arguments = ["run", "-c", path.to_str().unwrap()];
-        let forwarder = Forwarder::start_with(&arguments, environment);
+        let config = config(&simulator, folder.path()).write(folder.path());
+        let forwarder = Forwarder::run_with(&config, environment);
         Self {
             simulator,
             folder,
@@ -62,38 +61,17 @@ impl Stand {
     }
 }
 
-fn config(simulator: &Simulator, folder: &Path) -> String {
+fn config(simulator: &Simulator, folder: &Path) -> Config {
     let authority = folder.join("ca.pem");
     fs::write(&authority, simulator.certificate().unwrap()).unwrap();
-    format!(
-        r#"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{classic}"
-        key = "simulated-key"
-        topics = ["audit"]
-        tls = {{ ca_file = "{authority}" }}
-        [accounts.globex]
-        generation = "new"
-        endpoint = "{new}"
-        token_url = "{tokens}"
-        client_id = "simulated-id"
-        client_secret = "simulated-secret"
-        topics = ["ap-events"]
-        tls = {{ ca_file = "{authority}" }}
-        [sinks.file]
-        type = "file"
-        path = "{out}"
-        [[routes]]
-        topics = "*"
-        sink = "file"
-        "#,
-        classic = simulator.endpoint(),
-        new = simulator.new_endpoint(),
-        tokens = simulator.token_url(),
-        authority = authority.display(),
-        out = folder.join("out").display(),
-    )
+    let tls = format!("tls = {{ ca_file = {authority:?} }}");
+    let classic = Account::classic(&simulator.endpoint(), &["audit"]);
+    let new = Account::new_central(simulator, &["ap-events"]);
+    Config::in_memory()
+        .account("acme", &classic.line(&tls))
+        .account("globex", &new.line(&tls))
+        .sink("file", &Sink::file(&folder.join("out")))
+        .route(&Route::all("file"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,12 @@
 //! A provider and its tenants: the token of one client, exchanged for one of each tenant (RFC 8693).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use central_forwarder::simulator::{Options, Simulator};
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 use support::stand::{number_of, records};
@@ -17,53 +17,30 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const MANY: usize = 200;
 
 /// Accounts, whose tenants they are of, and what they subscribe to.
-const ACCOUNTS: [(&str, Option<&str>, &str); 3] = [
-    ("provider", None, r#"["ap-events"]"#),
-    (
-        "acme",
-        Some("workspace-1"),
-        r#"["ap-events", "alert-events"]"#,
-    ),
-    ("globex", Some("workspace-2"), r#"["ap-events"]"#),
+const ACCOUNTS: [(&str, Option<&str>, &[&str]); 3] = [
+    ("provider", None, &["ap-events"]),
+    ("acme", Some("workspace-1"), &["ap-events", "alert-events"]),
+    ("globex", Some("workspace-2"), &["ap-events"]),
 ];
 const STREAMS: usize = 4;
 
-fn config(simulator: &Simulator, folder: &Path) -> String {
-    let accounts = ACCOUNTS.map(|(name, tenant, topics)| {
-        let tenant = tenant.map_or(String::new(), |tenant| {
-            let url = simulator.tenant_token_url();
-            format!("tenant = \"{tenant}\"\ntenant_token_url = \"{url}\"\n")
-        });
-        format!(
-            r#"
-            [accounts.{name}]
-            generation = "new"
-            endpoint = "{}"
-            token_url = "{}"
-            client_id = "simulated-id"
-            client_secret = "simulated-secret"
-            topics = {topics}
-            {tenant}
-            "#,
-            simulator.new_endpoint(),
-            simulator.token_url(),
-        )
-    });
-    format!(
-        r#"
-        state_dir = "{}"
-        {}
-        [sinks.file]
-        type = "file"
-        path = "{}"
-        [[routes]]
-        topics = "*"
-        sink = "file"
-        "#,
-        folder.join("state").display(),
-        accounts.concat(),
-        folder.join("out").display(),
-    )
+fn config(simulator: &Simulator, folder: &Path) -> Config {
+    let file = Sink::file(&folder.join("out"));
+    let config = Config::in_folder(folder)
+        .sink("file", &file)
+        .route(&Route::all("file"));
+    ACCOUNTS
+        .iter()
+        .fold(config, |config, (name, tenant, topics)| {
+            let mut account = Account::new_central(simulator, topics);
+            if let Some(tenant) = tenant {
+                account = account.line(format!("tenant = {tenant:?}")).line(format!(
+                    "tenant_token_url = {:?}",
+                    simulator.tenant_token_url()
+                ));
+            }
+            config.account(name, &account)
+        })
 }
 
 /// By account and topic, in the order of the file.
@@ -92,9 +69,8 @@ fn entered(simulator: &Simulator) -> Vec<(Option<String>, String)> {
 async fn each_tenant_is_entered_with_its_own_token_and_the_provider_asks_once() {
     let simulator = Simulator::start(Options::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config.toml");
-    fs::write(&path, config(&simulator, folder.path())).unwrap();
-    let mut forwarder = Forwarder::start(&["run", "-c", path.to_str().unwrap()]);
+    let config = config(&simulator, folder.path()).write(folder.path());
+    let mut forwarder = Forwarder::run(&config);
     let all_have = |many: usize| {
         let numbers = numbers(folder.path());
         numbers.len() == STREAMS && numbers.values().all(|numbers| numbers.len() >= many)

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use crate::ledger::Ledger;
 use crate::schedule::{Fault, Kind, Sink};
 use support::brokers::{Kafka, RabbitMq};
+use support::config::{self, Account, Config, Route};
 use support::forwarder::Forwarder;
 use support::mosquitto::{Mosquitto, Subscriber};
 use support::order::different_in_order;
@@ -144,8 +145,7 @@ impl Stand {
             Proxy::before(&brokers.mosquitto.address()).await,
         ];
         let disk = Disk::new();
-        let text = config(&name, &simulator, brokers, &proxies, disk.path());
-        fs::write(disk.config(), text).unwrap();
+        config(&name, &simulator, brokers, &proxies, disk.path()).write(disk.path());
         let subscriber = Subscriber::start(&brokers.mosquitto.address(), &format!("{name}/#"));
         let counted = Arc::clone(&simulator);
         let mut stand = Self {
@@ -319,7 +319,7 @@ impl Stand {
 }
 
 fn start_forwarder(disk: &Disk) -> Forwarder {
-    Forwarder::start(&["run", "-c", disk.config().to_str().unwrap()])
+    Forwarder::run(&disk.config())
 }
 
 fn last_of(simulator: &Simulator) -> u64 {
@@ -337,46 +337,25 @@ fn config(
     brokers: &Brokers,
     [rabbitmq, mosquitto]: &[Proxy; 2],
     disk: &Path,
-) -> String {
-    let (kafka, endpoint, state) = (&brokers.kafka.address, simulator.endpoint(), disk.display());
-    let (rabbitmq, mosquitto) = (&rabbitmq.address, &mosquitto.address);
-    format!(
-        r##"
-        state_dir = "{state}/state"
-        shutdown_timeout = "10s"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{endpoint}"
-        key = "simulated-key"
-        topics = ["{TOPIC}"]
-        [sinks.lake]
-        type = "kafka"
-        brokers = ["{kafka}"]
-        on_full = "block"
-        [sinks.work]
-        type = "amqp"
-        url = "amqp://guest:guest@{rabbitmq}/%2f"
-        exchange = {{ name = "{name}", kind = "topic", declare = true }}
-        queue = {{ name = "{name}", declare = true, binding = "#" }}
-        on_full = "block"
-        [sinks.iot]
-        type = "mqtt"
-        url = "mqtt://{mosquitto}"
-        on_full = "block"
-        [[routes]]
-        topics = "*"
-        sink = "lake"
-        destination = "{name}"
-        [[routes]]
-        topics = "*"
-        sink = "work"
-        destination = "central.{{topic}}"
-        [[routes]]
-        topics = "*"
-        sink = "iot"
-        destination = "{name}/{{topic}}"
-        "##
-    )
+) -> Config {
+    let amqp = format!("amqp://guest:guest@{}/%2f", rabbitmq.address);
+    let exchange = format!("exchange = {{ name = \"{name}\", kind = \"topic\", declare = true }}");
+    let queue = format!("queue = {{ name = \"{name}\", declare = true, binding = \"#\" }}");
+    let mqtt = format!("mqtt://{}", mosquitto.address);
+    let account = Account::classic(&simulator.endpoint(), &[TOPIC]);
+    let blocks = |sink: config::Sink| sink.line("on_full = \"block\"");
+    Config::in_folder(disk)
+        .line("shutdown_timeout = \"10s\"")
+        .account("acme", &account)
+        .sink("lake", &blocks(config::Sink::kafka(&brokers.kafka.address)))
+        .sink(
+            "work",
+            &blocks(config::Sink::amqp(&amqp).line(exchange).line(queue)),
+        )
+        .sink("iot", &blocks(config::Sink::mqtt(&mqtt)))
+        .route(&Route::all("lake").destination(name))
+        .route(&Route::all("work").destination("central.{topic}"))
+        .route(&Route::all("iot").destination(&format!("{name}/{{topic}}")))
 }
 
 /// The state's disk: a small one of its own where we may mount one, else a folder that cannot be

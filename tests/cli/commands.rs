@@ -16,7 +16,7 @@ use support::kept::keep_output;
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_central-forwarder"));
+    let mut command = Command::new(support::program());
     command.args(arguments).stdin(Stdio::null());
     command
 }

@@ -46,7 +46,7 @@ fn keys(schema: &Value, found: &mut BTreeSet<String>) {
 
 #[test]
 fn the_reference_has_every_key() {
-    let printed = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    let printed = Command::new(support::program())
         .args(["config", "schema"])
         .output()
         .unwrap();
@@ -76,7 +76,7 @@ fn check(config: &str) -> Output {
     }
     let path = folder.path().join("config.toml");
     fs::write(&path, config.replace(CREDENTIALS, &here)).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    Command::new(support::program())
         .args(["check", "-c"])
         .arg(path)
         .output()

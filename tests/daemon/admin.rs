@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use central_forwarder::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 use support::http::{Answer, ask, post_json, send};
@@ -30,10 +32,8 @@ struct Stand {
 impl Stand {
     fn start(central: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("c.toml");
-        fs::write(&config, Self::config(&folder, central)).unwrap();
-        let arguments = ["run", "-c", config.to_str().unwrap()];
-        let mut forwarder = Forwarder::start(&arguments);
+        let config = Self::config(folder.path(), central).write(folder.path());
+        let mut forwarder = Forwarder::run(&config);
         Self {
             at: forwarder.admin(A_WHILE),
             folder,
@@ -41,27 +41,13 @@ impl Stand {
         }
     }
 
-    fn config(folder: &TempDir, central: SocketAddr) -> String {
-        let folder = folder.path().display();
-        format!(
-            r#"
-            state_dir = "{folder}/state"
-            [admin]
-            listen = "127.0.0.1:0"
-            token = "{TOKEN}"
-            [accounts.acme]
-            generation = "classic"
-            endpoint = "ws://{central}/streaming/api"
-            key = "{KEY}"
-            topics = ["audit", "security"]
-            [sinks.out]
-            type = "file"
-            path = "{folder}/out.ndjson"
-            [[routes]]
-            topics = "*"
-            sink = "out"
-            "#
-        )
+    fn config(folder: &Path, central: SocketAddr) -> Config {
+        let endpoint = format!("ws://{central}/streaming/api");
+        Config::in_folder(folder)
+            .admin(&format!("token = \"{TOKEN}\""))
+            .account("acme", &Account::classic(&endpoint, &["audit", "security"]))
+            .sink("out", &Sink::file(&folder.join("out.ndjson")))
+            .route(&Route::all("out"))
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -243,7 +229,7 @@ fn the_page_is_the_table() {
 async fn a_reload_is_asked_for_and_answered() {
     let simulator = simulator(SocketAddr::from(([127, 0, 0, 1], 0))).await;
     let stand = Stand::start(address(&simulator));
-    let file = stand.folder.path().join("c.toml");
+    let file = stand.folder.path().join("config.toml");
     let good = fs::read_to_string(&file).unwrap();
 
     let reloaded = ask(stand.at, "POST", "/api/reload", &[]);
@@ -473,7 +459,7 @@ async fn the_healthcheck_says_by_its_exit_whether_the_daemon_answers() {
     let stand = Stand::start(closed_port());
     let address = stand.at.to_string();
     let check = |address: &str, variable: Option<&str>| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_central-forwarder"));
+        let mut command = Command::new(support::program());
         command.arg("healthcheck");
         match variable {
             Some(name) => command.env(name, address),
@@ -497,9 +483,9 @@ fn an_address_that_is_taken_is_said_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let config = Stand::config(&folder, closed_port()).replace("127.0.0.1:0", &address);
-    let path = folder.path().join("c.toml");
+    let path = folder.path().join("config.toml");
     fs::write(&path, config).unwrap();
-    let mut forwarder = Forwarder::start(&["run", "-c", path.to_str().unwrap()]);
+    let mut forwarder = Forwarder::run(&path);
     assert_eq!(forwarder.wait(A_WHILE).code(), Some(2));
     let said = forwarder.stderr();
     let expected = format!("the admin endpoint cannot listen on {address}: ");

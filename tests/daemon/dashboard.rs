@@ -10,6 +10,7 @@ use central_forwarder::simulator::{Options, Simulator};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 use support::http::ask;
@@ -113,28 +114,6 @@ fn queries() -> Vec<(String, String)> {
     queries
 }
 
-fn config(folder: &Path, central: &str) -> String {
-    format!(
-        r#"
-        state_dir = "{folder}/state"
-        [admin]
-        listen = "127.0.0.1:0"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{central}"
-        key = "simulated-key"
-        topics = ["audit", "security"]
-        [sinks.out]
-        type = "file"
-        path = "{folder}/out"
-        [[routes]]
-        topics = "*"
-        sink = "out"
-        "#,
-        folder = folder.display()
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_shows_something() {
     let options = Options {
@@ -143,9 +122,14 @@ async fn every_panel_shows_something() {
     };
     let simulator = Simulator::start(options).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("c.toml");
-    fs::write(&file, config(folder.path(), &simulator.endpoint())).unwrap();
-    let mut forwarder = Forwarder::start(&["run", "-c", file.to_str().unwrap()]);
+    let account = Account::classic(&simulator.endpoint(), &["audit", "security"]);
+    let config = Config::in_folder(folder.path())
+        .admin("")
+        .account("acme", &account)
+        .sink("out", &Sink::file(&folder.path().join("out")))
+        .route(&Route::all("out"))
+        .write(folder.path());
+    let mut forwarder = Forwarder::run(&config);
     let Some(prometheus) = Prometheus::start(forwarder.admin(A_WHILE)) else {
         support::brokers::note("skipped: there is no prometheus (Debian's package)");
         return;

@@ -35,7 +35,7 @@ async fn all_six_topics_reach_kafka_with_key_and_headers() {
         .replace("central.{topic}", &format!("{prefix}.{{topic}}"));
     fs::write(&config, text).unwrap();
 
-    let mut forwarder = Forwarder::start(&["run", "-c", config.to_str().unwrap()]);
+    let mut forwarder = Forwarder::run(&config);
     for topic in TOPICS {
         let topic_in_kafka = format!("{prefix}.{topic}");
         let lines = read_topic(&kafka, &topic_in_kafka, FRAMES.try_into().unwrap());

@@ -11,9 +11,11 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep_until};
 
 use support::brokers::Kafka;
+use support::config::{Account, Config, Route, Sink};
 use support::forwarder::Forwarder;
 use support::order::different_in_order;
 use support::read_back::sequences;
+use support::stand::drain;
 use support::{eventually, fresh_name};
 
 const TOPIC: &str = "monitoring";
@@ -38,27 +40,12 @@ impl Stand {
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let topic = fresh_name("outages");
-        let config = format!(
-            r#"
-            state_dir = "{}"
-            [accounts.acme]
-            generation = "classic"
-            endpoint = "{}"
-            key = "simulated-key"
-            topics = ["{TOPIC}"]
-            [sinks.lake]
-            type = "kafka"
-            brokers = ["{}"]
-            [[routes]]
-            topics = "*"
-            sink = "lake"
-            destination = "{topic}"
-            "#,
-            folder.path().join("state").display(),
-            simulator.endpoint(),
-            kafka.address,
-        );
-        fs::write(folder.path().join("config.toml"), config).unwrap();
+        let account = Account::classic(&simulator.endpoint(), &[TOPIC]);
+        Config::in_folder(folder.path())
+            .account("acme", &account)
+            .sink("lake", &Sink::kafka(&kafka.address))
+            .route(&Route::all("lake").destination(&topic))
+            .write(folder.path());
         Self {
             simulator,
             folder,
@@ -67,8 +54,7 @@ impl Stand {
     }
 
     fn start(&self) -> Forwarder {
-        let config = self.folder.path().join("config.toml");
-        Forwarder::start(&["run", "-c", config.to_str().unwrap()])
+        Forwarder::run(&self.folder.path().join("config.toml"))
     }
 
     fn sent(&self) -> u64 {
@@ -177,16 +163,6 @@ async fn a_kafka_that_is_away_for_half_a_minute_costs_no_frame_and_holds_up_no_s
         "{COUNT} frames, {} repeats, lost 0",
         arrived.len() - different.len()
     );
-}
-
-/// SIGTERM: what is in the journal is delivered, and the exit code is 0.
-fn drain(mut forwarder: Forwarder) {
-    forwarder.wait_for_stderr(A_WHILE, "connected");
-    forwarder.terminate();
-    let status = forwarder.wait(A_WHILE);
-    assert_eq!(status.code(), Some(0), "{}", forwarder.stderr());
-    let said = forwarder.stderr();
-    assert!(said.contains("left_in_journal=0"), "{said}");
 }
 
 fn copy_files(from: &Path, to: &Path) {

@@ -4,7 +4,6 @@
 //! layer of the log that panics when one of the subscriptions says that it is connected.
 
 use std::fmt::{Debug, Write as _};
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,12 +20,14 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::stand::{number_of, records};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const TIMES: u32 = 2;
+const TOPICS: [&str; 3] = ["audit", "monitoring", "presence"];
 
 /// Keeps what is logged, and panics so often.
 #[derive(Clone, Default)]
@@ -60,25 +61,12 @@ impl Visit for Line {
 }
 
 fn config(simulator: &Simulator, folder: &Path) -> config::Config {
-    let path = folder.join("config.toml");
-    let text = format!(
-        r#"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{}"
-        key = "simulated-key"
-        topics = ["audit", "monitoring", "presence"]
-        [sinks.file]
-        type = "file"
-        path = "{}"
-        [[routes]]
-        topics = ["audit", "monitoring", "presence", "@gaps"]
-        sink = "file"
-        "#,
-        simulator.endpoint(),
-        folder.join("out").display(),
-    );
-    fs::write(&path, text).unwrap();
+    let account = Account::classic(&simulator.endpoint(), &TOPICS);
+    let path = Config::in_memory()
+        .account("acme", &account)
+        .sink("file", &Sink::file(&folder.join("out")))
+        .route(&Route::of(&[&TOPICS[..], &["@gaps"]].concat(), "file"))
+        .write(folder);
     let no_environment = std::iter::empty();
     config::load(&[path], no_environment, |_, _| Ok(()))
         .unwrap()
@@ -123,7 +111,7 @@ async fn a_panic_costs_one_subscription_its_connection_and_nobody_else_anything(
 fn look_on(handle: &Handle, folder: &Path, trap: &Trap) {
     eventually(PATIENCE, "audit is back, and all go on", || {
         let back = matches!(look(handle, "audit").0, State::Connected { .. });
-        back && ["audit", "monitoring", "presence"]
+        back && TOPICS
             .iter()
             .all(|topic| records_of(topic, folder).len() > 50)
     });

@@ -1,7 +1,6 @@
 //! A reload touches only what differs: everything else goes on as if nothing had happened.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use central_forwarder::simulator::{Options, Simulator, sequence_of};
 use serde_json::Value;
 
 use support::authority::Authority;
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 
@@ -19,62 +19,33 @@ const RATE: u32 = 2000;
 const A_WHILE: Duration = Duration::from_secs(60);
 
 /// Everything but `steady` and the topic `monitoring` is another in each round.
-fn config(folder: &Path, endpoint: &str, round: usize) -> String {
+fn config(folder: &Path, endpoint: &str, round: usize) -> Config {
     let odd = round % 2 == 1;
-    let more_topics = if odd { r#", "security""# } else { "" };
+    let topics: &[&str] = if odd {
+        &["monitoring", "security"]
+    } else {
+        &["monitoring"]
+    };
     let json = if odd { "readable" } else { "canonical" };
-    let backlog = 200 + round;
-    let mut text = format!(
-        r#"
-        state_dir = "{state}"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{endpoint}"
-        key = "simulated-key"
-        topics = ["monitoring"{more_topics}]
-        [accounts.globex]
-        generation = "classic"
-        endpoint = "{endpoint}"
-        key = "simulated-key"
-        username = "round-{round}@globex.example"
-        topics = ["presence"]
-
-        [sinks.steady]
-        type = "file"
-        path = "{folder}/steady"
-        max_backlog = "{backlog} MiB"
-        [sinks.moving]
-        type = "file"
-        path = "{folder}/moving-{round}"
-
-        [[routes]]
-        topics = ["monitoring"]
-        accounts = ["acme"]
-        sink = "steady"
-        [[routes]]
-        topics = ["presence"]
-        sink = "moving"
-        json = "{json}"
-        "#,
-        state = folder.join("state").display(),
-        folder = folder.display(),
-    );
+    let username = format!("username = \"round-{round}@globex.example\"");
+    let globex = Account::classic(endpoint, &["presence"]).line(username);
+    let steady =
+        Sink::file(&folder.join("steady")).line(format!("max_backlog = \"{} MiB\"", 200 + round));
+    let moving = Sink::file(&folder.join(format!("moving-{round}")));
+    let config = Config::in_folder(folder)
+        .account("acme", &Account::classic(endpoint, topics))
+        .account("globex", &globex)
+        .sink("steady", &steady)
+        .sink("moving", &moving)
+        .route(&Route::of(&["monitoring"], "steady").line("accounts = [\"acme\"]"))
+        .route(&Route::of(&["presence"], "moving").line(format!("json = \"{json}\"")));
     if odd {
-        write!(
-            text,
-            r#"
-            [sinks.extra]
-            type = "file"
-            path = "{}/extra"
-            [[routes]]
-            topics = ["security"]
-            sink = "extra"
-            "#,
-            folder.display()
-        )
-        .unwrap();
+        config
+            .sink("extra", &Sink::file(&folder.join("extra")))
+            .route(&Route::of(&["security"], "extra"))
+    } else {
+        config
     }
-    text
 }
 
 /// The numbers of the frames in a file of JSON lines, in its order.
@@ -98,13 +69,12 @@ async fn a_hundred_reloads_under_load_lose_nothing_and_repeat_nothing_that_did_n
     .await
     .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.toml");
     let write = |round| {
-        let text = config(folder.path(), &simulator.endpoint(), round);
-        fs::write(&file, text).unwrap();
+        let config = config(folder.path(), &simulator.endpoint(), round);
+        config.write(folder.path())
     };
-    write(0);
-    let mut forwarder = Forwarder::start(&["run", "-c", file.to_str().unwrap()]);
+    let file = write(0);
+    let mut forwarder = Forwarder::run(&file);
     let sent = || simulator.sent();
     forwarder.wait_for_stderr(A_WHILE, " connected");
 
@@ -172,26 +142,14 @@ async fn an_authority_that_was_replaced_in_its_file_is_believed_after_a_reload()
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
     fs::write(&ca_file, Authority::new().pem).unwrap();
-    let text = format!(
-        r#"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{endpoint}"
-        key = "simulated-key"
-        topics = ["audit"]
-        tls = {{ ca_file = "{ca_file}" }}
-        [sinks.screen]
-        type = "stdout"
-        [[routes]]
-        topics = "*"
-        sink = "screen"
-        "#,
-        endpoint = simulator.endpoint(),
-        ca_file = ca_file.display(),
-    );
-    let file = folder.path().join("config.toml");
-    fs::write(&file, text).unwrap();
-    let mut forwarder = Forwarder::start(&["run", "-c", file.to_str().unwrap()]);
+    let account = Account::classic(&simulator.endpoint(), &["audit"])
+        .line(format!("tls = {{ ca_file = {ca_file:?} }}"));
+    let config = Config::in_memory()
+        .account("acme", &account)
+        .sink("screen", &Sink::stdout())
+        .route(&Route::all("screen"))
+        .write(folder.path());
+    let mut forwarder = Forwarder::run(&config);
     forwarder.wait_for_stderr(A_WHILE, "is not trusted");
     reload(&mut forwarder, "reloaded: nothing differs");
 

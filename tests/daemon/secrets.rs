@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use central_forwarder::config;
 use central_forwarder::config::secret::Secret;
 use central_forwarder::simulator::{Options, Simulator};
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 use support::http::ask;
@@ -49,79 +49,34 @@ fn the_search_finds_what_is_there() {
 }
 
 /// Every place of a config that holds a secret, each with another one.
-fn config(simulator: &Simulator, folder: &Path, classic_key: &str) -> String {
-    let (classic, new) = (simulator.endpoint(), simulator.new_endpoint());
-    let (tokens, state) = (simulator.token_url(), folder.join("state"));
-    format!(
-        r#"
-        state_dir = "{state}"
-        log = {{ filter = "trace" }}
-        [admin]
-        listen = "127.0.0.1:0"
-        token = "s3cret-of-the-admin-endpoint"
-        [accounts.good]
-        generation = "classic"
-        endpoint = "{classic}"
-        key = "{classic_key}"
-        topics = ["audit"]
-        [accounts.wrong]
-        generation = "classic"
-        endpoint = "{classic}"
-        key = "s3cret-wrong-key"
-        topics = ["audit"]
-        [accounts.proxied]
-        generation = "classic"
-        endpoint = "{classic}"
-        key = "s3cret-proxied-key"
-        topics = ["audit"]
-        proxy = "http://user:s3cret-of-proxy@{NOBODY}"
-        [accounts.tenant]
-        generation = "new"
-        endpoint = "{new}"
-        token_url = "{tokens}"
-        client_id = "simulated-id"
-        client_secret = "simulated-secret"
-        topics = ["ap-events"]
-        [accounts.stranger]
-        generation = "new"
-        endpoint = "{new}"
-        token_url = "{tokens}"
-        client_id = "simulated-id"
-        client_secret = "s3cret-wrong-secret"
-        topics = ["ap-events"]
-        [sinks.lake]
-        type = "kafka"
-        brokers = ["{NOBODY}"]
-        [sinks.lake.options]
-        "security.protocol" = "sasl_plaintext"
-        "sasl.mechanism" = "PLAIN"
-        "sasl.username" = "user"
-        "sasl.password" = "s3cret-of-kafka"
-        "debug" = "all"
-        [sinks.work]
-        type = "amqp"
-        url = "amqp://user:s3cret-of-amqp@{NOBODY}/%2f"
-        exchange = {{ name = "central" }}
-        [sinks.iot]
-        type = "mqtt"
-        url = "mqtt://{NOBODY}"
-        username = "user"
-        password = "s3cret-of-mqtt"
-        [[routes]]
-        topics = "*"
-        sink = "lake"
-        destination = "central"
-        [[routes]]
-        topics = "*"
-        sink = "work"
-        destination = "central"
-        [[routes]]
-        topics = "*"
-        sink = "iot"
-        destination = "central"
-        "#,
-        state = state.display(),
-    )
+fn config(simulator: &Simulator, folder: &Path, classic_key: &str) -> Config {
+    let classic = |key: &str| Account::classic_with_key(&simulator.endpoint(), &["audit"], key);
+    let proxied = classic("s3cret-proxied-key")
+        .line(format!("proxy = \"http://user:s3cret-of-proxy@{NOBODY}\""));
+    let events = ["ap-events"];
+    let stranger = Account::new_central_with_secret(simulator, &events, "s3cret-wrong-secret");
+    let kafka_options = "\"security.protocol\" = \"sasl_plaintext\"\n\"sasl.mechanism\" = \"PLAIN\"\n\
+                         \"sasl.username\" = \"user\"\n\"sasl.password\" = \"s3cret-of-kafka\"\n\
+                         \"debug\" = \"all\"\n";
+    let amqp = Sink::amqp(&format!("amqp://user:s3cret-of-amqp@{NOBODY}/%2f"))
+        .line("exchange = { name = \"central\" }");
+    let mqtt = Sink::mqtt(&format!("mqtt://{NOBODY}"))
+        .line("username = \"user\"\npassword = \"s3cret-of-mqtt\"");
+    let config = Config::in_folder(folder)
+        .line("log = { filter = \"trace\" }")
+        .admin("token = \"s3cret-of-the-admin-endpoint\"")
+        .account("good", &classic(classic_key))
+        .account("wrong", &classic("s3cret-wrong-key"))
+        .account("proxied", &proxied)
+        .account("tenant", &Account::new_central(simulator, &events))
+        .account("stranger", &stranger)
+        .sink("lake", &Sink::kafka(NOBODY))
+        .table("sinks.lake.options", kafka_options)
+        .sink("work", &amqp)
+        .sink("iot", &mqtt);
+    ["lake", "work", "iot"].iter().fold(config, |config, sink| {
+        config.route(&Route::all(sink).destination("central"))
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,11 +89,9 @@ async fn no_secret_is_logged_printed_or_dumped() {
     .await
     .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config.toml");
-    let text = config(&simulator, folder.path(), simulator.key().expose());
-    fs::write(&path, &text).unwrap();
-    let arguments = ["run", "-c", path.to_str().unwrap()];
-    let mut forwarder = Forwarder::start(&arguments);
+    let config = config(&simulator, folder.path(), simulator.key().expose());
+    let path = config.write(folder.path());
+    let mut forwarder = Forwarder::run(&path);
     let handshakes = |status: u16| {
         let all = simulator.handshakes();
         all.iter().filter(|shake| shake.status == status).count()
@@ -149,12 +102,12 @@ async fn no_secret_is_logged_printed_or_dumped() {
     for sink in ["lake", "work", "iot"] {
         forwarder.wait_for_stderr(PATIENCE, sink);
     }
-    let log = forwarder.stderr();
-    let (_, at) = log.split_once("admin endpoint: http://").unwrap();
-    let admin = at.split('/').next().unwrap().parse().unwrap();
+    let admin = forwarder.admin(PATIENCE);
     fs::write(
         &path,
-        text.replace("s3cret-wrong-key", "s3cret-changed-key"),
+        config
+            .text()
+            .replace("s3cret-wrong-key", "s3cret-changed-key"),
     )
     .unwrap();
     forwarder.signal("HUP");
@@ -177,7 +130,9 @@ async fn no_secret_is_logged_printed_or_dumped() {
         add(name, answer.body);
     }
     let no_environment = std::iter::empty();
-    let loaded = config::load(std::slice::from_ref(&path), no_environment, |_, _| Ok(())).unwrap();
+    let loaded =
+        central_forwarder::config::load(std::slice::from_ref(&path), no_environment, |_, _| Ok(()))
+            .unwrap();
     add("debug", format!("{loaded:?}"));
     let mut check = Forwarder::start(&["check", "--connect", "-c", path.to_str().unwrap()]);
     check.wait(PATIENCE);

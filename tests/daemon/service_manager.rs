@@ -11,6 +11,7 @@ use std::time::Duration;
 use central_forwarder::simulator::{Options, Simulator};
 use tempfile::TempDir;
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 
@@ -39,12 +40,11 @@ impl Manager {
     }
 
     /// Starts the forwarder as systemd would.
-    fn start(&self, config: &str) -> Forwarder {
-        let file = self.folder.path().join("config.toml");
-        fs::write(&file, config).unwrap();
+    fn start(&self, config: &Config) -> Forwarder {
+        let file = config.write(self.folder.path());
         let socket = self.folder.path().join("notify");
-        Forwarder::start_with(
-            &["run", "-c", file.to_str().unwrap()],
+        Forwarder::run_with(
+            &file,
             &[
                 ("NOTIFY_SOCKET", socket.to_str().unwrap()),
                 ("WATCHDOG_USEC", "300000"),
@@ -76,34 +76,19 @@ impl Manager {
     }
 }
 
-fn config(folder: &Path, endpoint: &str, more: &str) -> String {
-    format!(
-        r#"
-        state_dir = "{state}"
-        {more}
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{endpoint}"
-        key = "simulated-key"
-        topics = ["monitoring"]
-        [sinks.iot]
-        type = "mqtt"
-        url = "mqtt://127.0.0.1:1"
-        [[routes]]
-        topics = "*"
-        sink = "iot"
-        destination = "central/{{topic}}"
-        "#,
-        state = folder.join("state").display(),
-    )
+fn config(folder: &Path, endpoint: &str) -> Config {
+    Config::in_folder(folder)
+        .account("acme", &Account::classic(endpoint, &["monitoring"]))
+        .sink("iot", &Sink::mqtt("mqtt://127.0.0.1:1"))
+        .route(&Route::all("iot").destination("central/{topic}"))
 }
 
 #[test]
 fn it_is_ready_although_nobody_is_there_and_says_what_it_does() {
     let manager = Manager::new();
     let nobody = "ws://127.0.0.1:1/streaming/api";
-    let text = config(manager.folder.path(), nobody, "");
-    let mut forwarder = manager.start(&text);
+    let config = config(manager.folder.path(), nobody);
+    let mut forwarder = manager.start(&config);
     manager.wait_for("READY=1", 1, &mut forwarder);
     let status = "STATUS=0 of 1 subscriptions connected; all is delivered";
     assert!(manager.count(status) > 0, "{:?}", manager.said());
@@ -140,8 +125,8 @@ fn its_threads_do_not_interrupt_each_other() {
     const SCHED_BATCH: &str = "3";
     const POLICY: usize = 38;
     let manager = Manager::new();
-    let text = config(manager.folder.path(), "ws://127.0.0.1:1/streaming/api", "");
-    let mut forwarder = manager.start(&text);
+    let config = config(manager.folder.path(), "ws://127.0.0.1:1/streaming/api");
+    let mut forwarder = manager.start(&config);
     manager.wait_for("READY=1", 1, &mut forwarder);
     let threads = fs::read_dir(format!("/proc/{}/task", forwarder.pid())).unwrap();
     let policies: Vec<String> = threads
@@ -163,7 +148,7 @@ fn it_is_not_ready_before_the_first_try_is_over() {
     let manager = Manager::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("ws://{}/streaming/api", listener.local_addr().unwrap());
-    let mut forwarder = manager.start(&config(manager.folder.path(), &endpoint, ""));
+    let mut forwarder = manager.start(&config(manager.folder.path(), &endpoint));
     // The handshake has come, and is not answered.
     let (mut connection, _) = listener.accept().unwrap();
     connection.read_exact(&mut [0; 16]).unwrap();
@@ -184,9 +169,9 @@ async fn a_second_sigterm_ends_at_once_and_what_is_unsent_stays_in_the_journal()
     .await
     .unwrap();
     let manager = Manager::new();
-    let patient = format!("shutdown_timeout = \"{LONG}\"");
-    let text = config(manager.folder.path(), &simulator.endpoint(), &patient);
-    let mut forwarder = manager.start(&text);
+    let config = config(manager.folder.path(), &simulator.endpoint())
+        .line(format!("shutdown_timeout = \"{LONG}\""));
+    let mut forwarder = manager.start(&config);
     let status = "STATUS=1 of 1 subscriptions connected; sink iot is 500 frames behind";
     manager.wait_for(status, 1, &mut forwarder);
     forwarder.terminate();
@@ -203,11 +188,10 @@ async fn a_second_sigterm_ends_at_once_and_what_is_unsent_stays_in_the_journal()
 #[test]
 fn a_state_dir_that_cannot_be_used_ends_it_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.toml");
     fs::write(folder.path().join("state"), "a file in its place").unwrap();
     let nobody = "ws://127.0.0.1:1/streaming/api";
-    fs::write(&file, config(folder.path(), nobody, "")).unwrap();
-    let mut forwarder = Forwarder::start(&["run", "-c", file.to_str().unwrap()]);
+    let config = config(folder.path(), nobody).write(folder.path());
+    let mut forwarder = Forwarder::run(&config);
     assert_eq!(forwarder.wait(A_WHILE).code(), Some(2));
     let said = forwarder.stderr();
     let state = folder.path().join("state");
@@ -223,7 +207,7 @@ fn check_run_and_reload_give_the_same_verdict_on_what_only_shows_when_it_is_used
     let file = folder.path().join("config.toml");
     let arguments = |command| [command, "-c", file.to_str().unwrap()];
     let nobody = "wss://127.0.0.1:1/streaming/api";
-    let good = config(folder.path(), nobody, "");
+    let good = config(folder.path(), nobody).text();
     fs::write(&file, &good).unwrap();
     let mut running = Forwarder::start(&arguments("run"));
     running.wait_for_stderr(A_WHILE, "ready: ");

@@ -17,6 +17,7 @@ use central_forwarder::simulator::{self, Simulator};
 use prost::Message as _;
 use serde_json::Value;
 
+use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
 
@@ -42,10 +43,9 @@ async fn a_backlog_beyond_memory_costs_neither_start_nor_memory_nor_the_other_si
     })
     .await
     .unwrap();
-    let config = folder.path().join("config.toml");
-    fs::write(&config, config_text(folder.path(), &simulator.endpoint())).unwrap();
+    let config = config(folder.path(), &simulator.endpoint()).write(folder.path());
     let begin = Instant::now();
-    let mut forwarder = Forwarder::start(&["run", "-c", config.to_str().unwrap()]);
+    let mut forwarder = Forwarder::run(&config);
     forwarder.wait_for_stderr(A_WHILE, "connected");
     let started = begin.elapsed();
 
@@ -107,33 +107,16 @@ async fn fill(folder: &Path, count: u64) {
     journal.close().await.unwrap();
 }
 
-/// Both sinks are new: one has all that the journal still has, the other what comes from now on. A file in a folder that is not there is a sink
-/// that is dead.
-fn config_text(folder: &Path, endpoint: &str) -> String {
-    let folder = folder.display();
-    format!(
-        r#"
-        state_dir = "{folder}/state"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "{endpoint}"
-        key = "simulated-key"
-        topics = ["monitoring"]
-        [sinks.late]
-        type = "file"
-        path = "{folder}/dead/records"
-        start = "oldest"
-        [sinks.alive]
-        type = "file"
-        path = "{folder}/alive"
-        [[routes]]
-        topics = "*"
-        sink = "late"
-        [[routes]]
-        topics = "*"
-        sink = "alive"
-        "#
-    )
+/// Both sinks are new: one has all that the journal still has, the other what comes from now on. The first
+/// cannot write until somebody makes the folder of its file.
+fn config(folder: &Path, endpoint: &str) -> Config {
+    let late = Sink::file(&folder.join("dead/records")).line("start = \"oldest\"");
+    Config::in_folder(folder)
+        .account("acme", &Account::classic(endpoint, &["monitoring"]))
+        .sink("late", &late)
+        .sink("alive", &Sink::file(&folder.join("alive")))
+        .route(&Route::all("late"))
+        .route(&Route::all("alive"))
 }
 
 fn lines(file: &Path) -> u64 {

@@ -48,7 +48,7 @@ async fn ten_frames() -> TempDir {
 }
 
 fn run(state: &TempDir, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    Command::new(support::program())
         .args(arguments)
         .arg("--state-dir")
         .arg(state.path())

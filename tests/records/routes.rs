@@ -63,7 +63,7 @@ fn config(folder: &Path, endpoint: &str, more: &str) -> String {
 /// What `check` says, a line each, without the folder.
 fn check(folder: &Path, more: &str) -> Vec<String> {
     let file = config(folder, "ws://localhost:1", more);
-    let output = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    let output = Command::new(support::program())
         .args(["check", "-c", &file])
         .output()
         .unwrap();
@@ -199,7 +199,7 @@ fn decode(arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("frames");
     fs::write(&file, STANDARD.encode(frame())).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    let output = Command::new(support::program())
         .args(["decode", "--generation", "classic", "--topic", "monitoring"])
         .arg(&file)
         .args(arguments)

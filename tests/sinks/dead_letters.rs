@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use support::config::{Account, Route};
+
 const A_WHILE: Duration = Duration::from_secs(30);
 
 /// Refuses frames that hold `bad`; has the others.
@@ -73,25 +75,12 @@ fn raw_frame(payload: impl Into<Bytes>) -> Frame {
 }
 
 fn config(folder: &Path) -> Config {
-    let path = folder.join("config.toml");
-    let text = format!(
-        r#"
-        state_dir = "{0}/state"
-        [accounts.acme]
-        generation = "classic"
-        endpoint = "ws://127.0.0.1:9/streaming/api"
-        key = "key"
-        topics = ["monitoring"]
-        [sinks.lake]
-        type = "file"
-        path = "{0}/lake"
-        [[routes]]
-        topics = "*"
-        sink = "lake"
-        "#,
-        folder.display()
-    );
-    std::fs::write(&path, text).unwrap();
+    let account = Account::classic("ws://127.0.0.1:9/streaming/api", &["monitoring"]);
+    let path = support::config::Config::in_folder(folder)
+        .account("acme", &account)
+        .sink("lake", &support::config::Sink::file(&folder.join("lake")))
+        .route(&Route::all("lake"))
+        .write(folder);
     config::load(&[path], std::iter::empty(), |_, _| Ok(()))
         .unwrap()
         .config
@@ -200,7 +189,7 @@ async fn a_letter_in_the_main_journal_is_for_its_sink_alone_and_counts_its_refus
 }
 
 fn dead_letters(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    Command::new(support::program())
         .arg("dead-letters")
         .args(arguments)
         .arg("--state-dir")

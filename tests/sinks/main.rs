@@ -2,6 +2,7 @@
 
 mod amqp;
 mod dead_letters;
+mod formats;
 mod kafka;
 mod mqtt;
 mod stream;

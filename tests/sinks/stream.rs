@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use central_forwarder::simulator::sequence_of_frame;
 use serde_json::Value;
 
+use support::config::{Route, Sink};
 use support::eventually;
-use support::stand::{Stand, drain};
+use support::stand::{SINK, Stand, drain};
 
 const A_WHILE: Duration = Duration::from_secs(60);
 const COUNT: u64 = 3;
@@ -19,7 +20,7 @@ const FORMATS: [&str; 4] = ["json", "cloudevents", "protobuf", "frame"];
 
 /// `decode` of frames, a line of base64 each.
 fn decode(frames: &str) -> Vec<Value> {
-    let mut decode = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
+    let mut decode = Command::new(support::program())
         .args([
             "decode",
             "--generation",
@@ -87,13 +88,10 @@ fn look_at(lines: &[Value], number: u64) -> String {
 async fn each_format_is_a_line_with_its_metadata_and_frames_can_be_decoded_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lines");
-    for sink in [
-        "type = \"stdout\"".to_owned(),
-        format!("type = \"file\"\npath = {path:?}"),
-    ] {
+    for sink in [Sink::stdout(), Sink::file(&path)] {
         let stand = Stand::new(&["audit"], 0, COUNT).await;
-        let routes = FORMATS.map(|format| format!("format = \"{format}\""));
-        stand.configure(&sink, &routes.each_ref().map(String::as_str));
+        let routes = FORMATS.map(|format| Route::all(SINK).line(format!("format = {format:?}")));
+        stand.configure(&sink, &routes);
         let forwarder = stand.start();
         let owed = FORMATS.len() * usize::try_from(COUNT).unwrap();
         let mut text = String::new();

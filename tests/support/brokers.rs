@@ -8,10 +8,16 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use std::{env, thread};
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+
+const A_WHILE: Duration = Duration::from_secs(120);
 
 /// A Kafka that a test may use; it ends with this value if it was made for the test.
 pub struct Kafka {
@@ -89,6 +95,23 @@ impl Kafka {
             Origin::Shared | Origin::Mock { .. } => look_up(&shared_file(), &variable),
         };
         value.unwrap_or_else(|| panic!("scripts/brokers up has written {variable}"))
+    }
+
+    /// Makes a topic of one partition.
+    pub async fn create_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.address)
+            .create()
+            .expect("the settings are valid");
+        let mut topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(A_WHILE));
+        let made = admin.create_topics([&topic], &options).await;
+        for made in made.expect("the broker answers") {
+            made.expect("the topic is made");
+        }
     }
 
     /// Ends it in good order, with SIGTERM. Its data stay.

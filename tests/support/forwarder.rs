@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -44,6 +44,16 @@ impl Forwarder {
             output,
             is_simulator: arguments.first() == Some(&"simulate"),
         }
+    }
+
+    /// `run` with this config.
+    pub fn run(config: &Path) -> Self {
+        Self::run_with(config, &[])
+    }
+
+    pub fn run_with(config: &Path, environment: &[(&str, &str)]) -> Self {
+        let config = config.to_str().expect("a path of text");
+        Self::start_with(&["run", "-c", config], environment)
     }
 
     pub fn pid(&self) -> u32 {

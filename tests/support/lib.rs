@@ -3,11 +3,11 @@
 
 pub mod authority;
 pub mod brokers;
+pub mod config;
 pub mod console_consumer;
 pub mod forwarder;
 pub mod http;
 pub mod inbox;
-pub mod kafka_stand;
 pub mod kept;
 pub mod mosquitto;
 pub mod order;

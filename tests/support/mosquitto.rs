@@ -1,7 +1,7 @@
 //! A Mosquitto of a test's own, which it may configure, stop, kill and pause; and Mosquitto's own
 //! subscriber, which shares no code with the forwarder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
@@ -63,6 +63,10 @@ impl Mosquitto {
 
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn url(&self) -> String {
+        format!("mqtt://{}", self.address())
     }
 
     /// SIGKILL.
@@ -171,6 +175,13 @@ pub struct Message {
 impl Message {
     pub fn user_property(&self, name: &str) -> Option<&str> {
         self.user_properties[name].as_str()
+    }
+
+    pub fn user_properties(&self) -> BTreeMap<String, String> {
+        let properties = self.user_properties.as_object().into_iter().flatten();
+        properties
+            .map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned()))
+            .collect()
     }
 
     /// The simulator's number of a record of format `json`.

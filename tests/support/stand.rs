@@ -11,12 +11,15 @@ use central_forwarder::simulator::{Options, Simulator, sequence_of, sequence_of_
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::config::{Account, Config, Route, Sink};
 use crate::forwarder::Forwarder;
 use crate::kept::keep_output;
-use crate::program;
+use crate::{eventually, program};
 
 const A_WHILE: Duration = Duration::from_secs(180);
+
+/// The sink that [`Stand::configure`] makes.
+pub const SINK: &str = "out";
 
 pub struct Stand {
     pub simulator: Simulator,
@@ -24,6 +27,8 @@ pub struct Stand {
     bystander: Simulator,
     folder: TempDir,
     topics: Vec<String>,
+    /// Frames that the simulator sends of each topic.
+    count: u64,
 }
 
 /// What a sink refused for good.
@@ -50,44 +55,39 @@ impl Stand {
             simulator: Simulator::start(options).await.unwrap(),
             folder: tempfile::tempdir().unwrap(),
             topics,
+            count,
         }
     }
 
-    /// Everything into an AMQP sink, with routing keys such as `central.audit`; `sink` has the other
-    /// lines of its table.
-    pub fn to_amqp(&self, url: &str, sink: &str) -> &Self {
-        let sink = format!("type = \"amqp\"\nurl = \"{url}\"\n{sink}");
-        self.configure(&sink, &["destination = \"central.{topic}\""])
+    /// Everything into an AMQP sink, with routing keys such as `central.audit`; `lines` are further
+    /// ones of its table.
+    pub fn to_amqp(&self, url: &str, lines: &str) -> &Self {
+        let route = Route::all(SINK).destination("central.{topic}");
+        self.configure(&Sink::amqp(url).line(lines), &[route])
     }
 
     /// Everything into an MQTT sink, with topics such as `central/audit`.
-    pub fn to_mqtt(&self, sink: &str) -> &Self {
-        let sink = format!("type = \"mqtt\"\n{sink}");
-        self.configure(&sink, &["destination = \"central/{topic}\""])
+    pub fn to_mqtt(&self, url: &str, lines: &str) -> &Self {
+        let route = Route::all(SINK).destination("central/{topic}");
+        self.configure(&Sink::mqtt(url).line(lines), &[route])
     }
 
-    /// Each of the routes takes everything; they have the lines beside `topics` and `sink`.
-    pub fn configure(&self, sink: &str, routes: &[&str]) -> &Self {
-        let routes: Vec<String> = routes
+    /// The routes are for the sink of the name [`SINK`].
+    pub fn configure(&self, sink: &Sink, routes: &[Route]) -> &Self {
+        let config = routes
             .iter()
-            .map(|lines| format!("[[routes]]\ntopics = \"*\"\nsink = \"out\"\n{lines}\n"))
-            .collect();
-        let config = format!(
-            "state_dir = \"{}\"\n\
-             [accounts.acme]\n\
-             generation = \"classic\"\n\
-             endpoint = \"{}\"\n\
-             key = \"simulated-key\"\n\
-             topics = {:?}\n\
-             [sinks.out]\n\
-             {sink}\n\
-             {}",
-            self.path("state").display(),
-            self.simulator.endpoint(),
-            self.topics,
-            routes.concat(),
-        );
-        fs::write(self.config(), config).unwrap();
+            .fold(self.base().sink(SINK, sink), Config::route);
+        self.write(&config)
+    }
+
+    /// The state and the account, without a sink.
+    pub fn base(&self) -> Config {
+        let account = Account::classic(&self.simulator.endpoint(), &self.topics);
+        Config::in_folder(self.folder.path()).account("acme", &account)
+    }
+
+    pub fn write(&self, config: &Config) -> &Self {
+        config.write(self.folder.path());
         self
     }
 
@@ -96,7 +96,7 @@ impl Stand {
     }
 
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Forwarder {
-        Forwarder::start_with(&["run", "-c", self.config().to_str().unwrap()], environment)
+        Forwarder::run_with(&self.config(), environment)
     }
 
     /// Another command of the binary, with the same config.
@@ -116,6 +116,11 @@ impl Stand {
         let output = keep_output(self.command(&["check", "--connect"]));
         let said = String::from_utf8(output.stdout).expect("text");
         (output.status.success(), said)
+    }
+
+    /// The same of the sink alone: the exit code, and its line.
+    pub fn check_sink(&self) -> (Option<i32>, String) {
+        of_the_sink(&keep_output(self.command(&["check", "--connect"])))
     }
 
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
@@ -145,6 +150,11 @@ impl Stand {
         frames.any(|frame| sequence_of_frame(&frame) == Some(number))
     }
 
+    /// Frames that the simulator sends of each topic.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Frames that the simulator has sent, of all topics.
     pub fn sent(&self) -> u64 {
         let sent = self.simulator.sent();
@@ -153,6 +163,16 @@ impl Stand {
             .iter()
             .filter_map(|topic| sent.get(topic.as_str()));
         frames.map(|sent| sent.frames).sum()
+    }
+
+    /// Frames that the simulator has sent of this topic.
+    pub fn sent_of(&self, topic: &str) -> u64 {
+        self.simulator.sent()[topic].frames
+    }
+
+    /// Waits until the simulator has sent everything.
+    pub fn wait_until_all_sent(&self) {
+        self.wait_until_sent(self.count * self.topics.len() as u64);
     }
 
     pub fn wait_until_sent(&self, frames: u64) {
@@ -166,13 +186,23 @@ impl Stand {
         path
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.path("config.toml")
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// The exit code of `check --connect`, and its line about the sink.
+pub fn of_the_sink(checked: &Output) -> (Option<i32>, String) {
+    let said = String::from_utf8_lossy(&checked.stdout);
+    let line = said
+        .lines()
+        .find(|line| line.starts_with(&format!("sink {SINK}: ")));
+    let line = line.unwrap_or_else(|| panic!("{checked:?}"));
+    (checked.status.code(), line.to_owned())
 }
 
 fn dead_letter(line: &str) -> DeadLetter {

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use central_forwarder::proto::stream_message::MsgProto;
-use central_forwarder::simulator::{TOPICS, sequence_of, sequence_of_frame};
-use prost::Message as _;
+use central_forwarder::simulator::{TOPICS, sequence_of};
 use serde_json::Value;
 
 use support::authority::Authority;
 use support::brokers::RabbitMq;
+use support::config::Sink;
 use support::fresh_name;
 use support::pika::{declared, empty_queue, numbers, read_queue, record};
 use support::proxy::Proxy;
 use support::stand::{Stand, drain, tls};
+
+use crate::formats::{self, Arrived, FORMATS};
 
 const A_WHILE: Duration = Duration::from_secs(120);
 
@@ -85,70 +86,45 @@ fn check_headers(headers: &Value, topic: &str, record: &Value) {
 /// One route a format, each with its own routing key: the same frames four times.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_format_has_its_payload_its_content_type_and_the_same_metadata() {
-    const FRAMES: usize = 5;
-    const FORMATS: [(&str, &str); 4] = [
-        ("json", "application/json"),
-        ("cloudevents", "application/cloudevents+json"),
-        ("protobuf", "application/protobuf"),
-        ("frame", "application/octet-stream"),
-    ];
     let Some(rabbitmq) = RabbitMq::real() else {
         return;
     };
-    let stand = Stand::new(&["audit"], 0, FRAMES as u64).await;
+    let stand = formats::stand().await;
     let queue = fresh_name("amqp-formats");
-    let routes = FORMATS
-        .map(|(format, _)| format!("destination = \"central.{format}\"\nformat = \"{format}\""));
-    let url = rabbitmq.url();
-    let sink = format!("type = \"amqp\"\nurl = \"{url}\"\n{}", declared(&queue));
-    let forwarder = stand
-        .configure(&sink, &routes.each_ref().map(String::as_str))
-        .start();
-    let messages = read_queue(&rabbitmq, &queue, FRAMES * FORMATS.len());
+    let routes = formats::routes(|format| format!("central.{format}"));
+    let sink = Sink::amqp(&rabbitmq.url()).line(declared(&queue));
+    let forwarder = stand.configure(&sink, &routes).start();
+    let messages = read_queue(&rabbitmq, &queue, formats::FRAMES * FORMATS.len());
     drain(forwarder);
-    let of_format = |format: &str| -> Vec<&Value> {
-        let key = format!("central.{format}");
-        let of_format = messages
-            .iter()
-            .filter(|message| message["routing_key"] == *key);
-        of_format.collect()
-    };
-    let bytes = |message: &Value| {
-        STANDARD
-            .decode(message["body_base64"].as_str().unwrap())
-            .unwrap()
-    };
-    let [json, cloudevents, protobuf, frame] = FORMATS.map(|(format, content_type)| {
-        let of_format = of_format(format);
-        assert_eq!(of_format.len(), FRAMES, "{format}");
-        for message in &of_format {
-            assert_eq!(message["properties"]["content_type"], content_type);
-            assert_eq!(message["properties"]["type"], "central.classic.audit");
-        }
-        of_format
+    for message in &messages {
+        let properties = &message["properties"];
+        assert_eq!(properties["type"], "central.classic.audit");
+        assert_eq!(
+            properties["message_id"],
+            properties["headers"]["cloudEvents:id"]
+        );
+    }
+    let arrived: Vec<Arrived> = messages.iter().map(arrived).collect();
+    formats::check(&arrived);
+}
+
+fn arrived(message: &Value) -> Arrived {
+    let key = message["routing_key"].as_str().unwrap();
+    let format = key.strip_prefix("central.");
+    let known = FORMATS.iter().find(|(known, _)| Some(*known) == format);
+    let properties = &message["properties"];
+    let headers = properties["headers"].as_object().unwrap().iter();
+    let attributes = headers.filter_map(|(name, value)| {
+        let name = name.strip_prefix("cloudEvents:")?;
+        Some((name.to_owned(), value.as_str()?.to_owned()))
     });
-    for number in 0..FRAMES {
-        let record = record(json[number]);
-        for message in [
-            json[number],
-            cloudevents[number],
-            protobuf[number],
-            frame[number],
-        ] {
-            assert_eq!(message["properties"]["message_id"], record["id"]);
-            check_headers(&message["properties"]["headers"], "audit", &record);
-        }
-        let event = support::pika::record(cloudevents[number]);
-        assert_eq!(event["specversion"], "1.0");
-        assert_eq!(event["type"], "central.classic.audit");
-        assert_eq!(event["source"], "/central/acme");
-        for (member, same) in [("id", "id"), ("time", "time"), ("data", "data")] {
-            assert_eq!(event[member], record[same], "{member}");
-        }
-        let frame = bytes(frame[number]);
-        assert_eq!(sequence_of_frame(&frame), Some(number as u64 + 1));
-        let envelope = MsgProto::decode(&frame[..]).unwrap();
-        assert_eq!(envelope.data, bytes(protobuf[number]));
+    Arrived {
+        format: known.expect("a format").0,
+        content_type: properties["content_type"].as_str().unwrap().to_owned(),
+        attributes: attributes.collect(),
+        payload: STANDARD
+            .decode(message["body_base64"].as_str().unwrap())
+            .unwrap(),
     }
 }
 

@@ -6,43 +6,35 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use support::brokers::Kafka;
+use support::config::{Route, Sink};
 use support::forwarder::Forwarder;
-use support::kafka_stand::{KafkaStand, create_topic, drain, route};
 use support::order::different_in_order;
 use support::proxy::Proxy;
 use support::read_back::sequences;
+use support::stand::{SINK, Stand, drain};
 use support::{eventually, fresh_name};
+
+use super::route;
 
 const A_WHILE: Duration = Duration::from_secs(180);
 const A_MOMENT: Duration = Duration::from_secs(30);
 const TOPIC: &str = "audit";
 
-/// A second sink, to see that the broker's trouble holds back nothing else.
-const FILE: &str = r#"[sinks.file]
-type = "file"
-path = "PATH"
-[[routes]]
-topics = "*"
-sink = "file"
-"#;
-
 /// Waits until the simulator has sent everything, and tells how often the sink was given up.
-async fn finish(forwarder: Forwarder, stand: &KafkaStand, kafka: &Kafka, topic: &str) -> usize {
-    eventually(A_WHILE, "all frames are read", || {
-        stand.sent(TOPIC) == stand.count
-    });
+async fn finish(forwarder: Forwarder, stand: &Stand, kafka: &Kafka, topic: &str) -> usize {
+    stand.wait_until_all_sent();
     let said = tokio::task::spawn_blocking(move || drain(forwarder))
         .await
         .unwrap();
     assert!(said.contains("refused=0"), "{said}");
     let arrived = sequences(kafka, topic);
     let different = different_in_order(&arrived);
-    let owed: BTreeSet<u64> = (1..=stand.count).collect();
+    let owed: BTreeSet<u64> = (1..=stand.count()).collect();
     assert_eq!(owed.difference(&different).count(), 0, "lost");
     let given_up = said.matches("next try in").count();
     println!(
         "{} records, {} repeats, the producer was built anew {given_up} times, lost 0",
-        stand.count,
+        stand.count(),
         arrived.len() - different.len()
     );
     given_up
@@ -56,19 +48,21 @@ async fn a_broker_that_is_paused_restarted_and_killed_gets_everything_in_order()
         return;
     };
     let topic = fresh_name("outages");
-    create_topic(&kafka, &topic, &[]).await;
+    kafka.create_topic(&topic, &[]).await;
     let folder = tempfile::tempdir().unwrap();
     let lines = folder.path().join("lines");
-    let sink = format!("brokers = [\"{}\"]", kafka.address);
-    let file = FILE.replace("PATH", lines.to_str().unwrap());
-    let routes = route(TOPIC, &topic) + &file;
-    let stand = KafkaStand::new(&[TOPIC], (RATE, COUNT), &sink, &routes).await;
+    let stand = Stand::new(&[TOPIC], RATE, COUNT).await;
+    // The second sink shows that the broker's trouble holds back nothing else.
+    let config = stand
+        .base()
+        .sink(SINK, &Sink::kafka(&kafka.address))
+        .route(&route(TOPIC, &topic))
+        .sink("file", &Sink::file(&lines))
+        .route(&Route::all("file"));
+    stand.write(&config);
     let forwarder = stand.start();
     let some = |more: u64| {
-        let before = stand.sent(TOPIC);
-        eventually(A_WHILE, "frames are read", || {
-            stand.sent(TOPIC) >= COUNT.min(before + more)
-        });
+        stand.wait_until_sent(COUNT.min(stand.sent() + more));
     };
     let written = || std::fs::read_to_string(&lines).map_or(0, |text| text.lines().count());
     // First, while there are frames for more than twice as long.
@@ -100,9 +94,10 @@ async fn an_outage_is_told_in_few_lines_what_is_wrong_and_that_nothing_is_droppe
         return;
     };
     let prefix = fresh_name("words");
-    let sink = format!("brokers = [\"{}\"]\ncreate = {{}}", kafka.address);
-    let routes = route("*", &format!("{prefix}.{{topic}}"));
-    let stand = KafkaStand::new(&TOPICS, (20, u64::MAX), &sink, &routes).await;
+    let sink = Sink::kafka(&kafka.address).line("create = {}");
+    let routes = Route::all(SINK).destination(&format!("{prefix}.{{topic}}"));
+    let stand = Stand::new(&TOPICS, 20, u64::MAX).await;
+    stand.configure(&sink, &[routes]);
     let mut forwarder = stand.start();
     eventually(A_WHILE, "each topic is written to", || {
         forwarder.stderr().matches("topic created").count() == TOPICS.len()
@@ -135,12 +130,12 @@ async fn a_hundred_thousand_records_with_a_cut_every_second_all_arrive_in_order(
     };
     let proxy = Proxy::at(&kafka.variable("PROXY"), &kafka.variable("BEHIND")).await;
     let topic = fresh_name("cuts");
-    create_topic(&kafka, &topic, &[]).await;
-    let sink = format!("brokers = [\"{}\"]", proxy.address);
-    let stand = KafkaStand::new(&[TOPIC], (5000, COUNT), &sink, &route(TOPIC, &topic)).await;
+    kafka.create_topic(&topic, &[]).await;
+    let stand = Stand::new(&[TOPIC], 5000, COUNT).await;
+    stand.configure(&Sink::kafka(&proxy.address), &[route(TOPIC, &topic)]);
     let forwarder = stand.start();
     let mut cuts = 0;
-    while stand.sent(TOPIC) < COUNT || cuts < 5 {
+    while stand.sent() < COUNT || cuts < 5 {
         // A cut every second is what is tried here.
         sleep(Duration::from_secs(1)).await;
         cuts += usize::from(proxy.cut() > 0);

@@ -7,28 +7,27 @@ use std::time::Duration;
 use serde_json::Value;
 
 use support::brokers::Kafka;
+use support::config::{Config, Route, Sink};
 use support::forwarder::Forwarder;
 use support::http::ask;
-use support::kafka_stand::{KafkaStand, create_topic, drain, route};
 use support::order::different_in_order;
 use support::read_back::sequences;
+use support::stand::{SINK, Stand, drain};
 use support::{eventually, fresh_name};
+
+use super::route;
 
 const A_WHILE: Duration = Duration::from_secs(120);
 const TOPIC: &str = "audit";
 const COUNT: u64 = 200;
 
 /// A forwarder with an admin endpoint, and where that is.
-fn start(stand: &KafkaStand) -> (Forwarder, SocketAddr) {
-    const ADMIN: &str = "admin endpoint: http://";
-    let config = stand.folder.path().join("config.toml");
-    let listen = ("CENTRAL_FORWARDER__ADMIN__LISTEN", "127.0.0.1:0");
-    let mut forwarder = Forwarder::start_with(&["run", "-c", config.to_str().unwrap()], &[listen]);
-    forwarder.wait_for_stderr(A_WHILE, ADMIN);
-    let said = forwarder.stderr();
-    let (_, rest) = said.split_once(ADMIN).unwrap();
-    let (address, _) = rest.split_once('/').unwrap();
-    (forwarder, address.parse().unwrap())
+fn start(stand: &Stand, sink: &Sink, routes: &[Route]) -> (Forwarder, SocketAddr) {
+    let config = stand.base().admin("").sink(SINK, sink);
+    stand.write(&routes.iter().fold(config, Config::route));
+    let mut forwarder = stand.start();
+    let at = forwarder.admin(A_WHILE);
+    (forwarder, at)
 }
 
 /// Why the sink is not ready; `None` if it is.
@@ -51,11 +50,11 @@ async fn a_cluster_that_is_away_at_the_start_is_waited_for() {
         return;
     };
     let topic = fresh_name("ready");
-    create_topic(&kafka, &topic, &[]).await;
+    kafka.create_topic(&topic, &[]).await;
     kafka.stop();
-    let lines = format!("brokers = [\"{}\"]", kafka.address);
-    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &lines, &route(TOPIC, &topic)).await;
-    let (forwarder, at) = start(&stand);
+    let stand = Stand::new(&[TOPIC], 0, COUNT).await;
+    let lake = Sink::kafka(&kafka.address);
+    let (forwarder, at) = start(&stand, &lake, &[route(TOPIC, &topic)]);
     eventually(A_WHILE, "it says why it is not ready", || {
         in_the_way(at).is_some_and(|why| why.contains("Connection refused"))
     });
@@ -69,7 +68,7 @@ async fn a_cluster_that_is_away_at_the_start_is_waited_for() {
         "{told}"
     );
     assert!(told["retried"]["unreachable"].as_u64() >= Some(1), "{told}");
-    eventually(A_WHILE, "the socket is read", || stand.sent(TOPIC) == COUNT);
+    stand.wait_until_sent(COUNT);
 
     kafka.start();
     eventually(A_WHILE, "it is ready", || {
@@ -84,9 +83,9 @@ async fn a_cluster_that_is_away_at_the_start_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_never_answers_is_no_cluster() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let lines = format!("brokers = [\"{}\"]", silent.local_addr().unwrap());
-    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &lines, &route(TOPIC, "t")).await;
-    let (mut forwarder, at) = start(&stand);
+    let stand = Stand::new(&[TOPIC], 0, COUNT).await;
+    let lake = Sink::kafka(&silent.local_addr().unwrap().to_string());
+    let (mut forwarder, at) = start(&stand, &lake, &[route(TOPIC, "t")]);
     eventually(A_WHILE, "it is given up", || {
         in_the_way(at).is_some_and(|why| why.contains("waiting for the next try: kafka: "))
     });
@@ -100,13 +99,13 @@ async fn records_that_get_no_answer_hold_back_no_other_topic() {
     const FRAMES: u64 = 1000;
     let Some(kafka) = Kafka::real() else { return };
     let (there, missing) = (fresh_name("there"), fresh_name("missing"));
-    create_topic(&kafka, &there, &[]).await;
+    kafka.create_topic(&there, &[]).await;
     let options = "{ \"allow.auto.create.topics\" = false, \
                    \"topic.metadata.propagation.max.ms\" = 600000 }";
-    let lines = format!("brokers = [\"{}\"]\noptions = {options}", kafka.address);
-    let routes = route("monitoring", &missing) + &route(TOPIC, &there);
-    let stand = KafkaStand::new(&["monitoring", TOPIC], (0, FRAMES), &lines, &routes).await;
-    let (mut forwarder, at) = start(&stand);
+    let lake = Sink::kafka(&kafka.address).line(format!("options = {options}"));
+    let routes = [route("monitoring", &missing), route(TOPIC, &there)];
+    let stand = Stand::new(&["monitoring", TOPIC], 0, FRAMES).await;
+    let (mut forwarder, at) = start(&stand, &lake, &routes);
     eventually(A_WHILE, "all of the other topic", || {
         sink(at)["confirmed"] == FRAMES
     });

@@ -2,28 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use central_forwarder::simulator::sequence_of_frame;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use support::authority::Authority;
 use support::brokers::Kafka;
+use support::config::Sink;
 use support::console_consumer::read_topic;
-use support::forwarder::Forwarder;
-use support::kafka_stand::{KafkaStand, create_topic, drain, route};
 use support::order::different_in_order;
 use support::read_back::sequences;
+use support::stand::{DeadLetter, Stand, drain, of_the_sink};
 use support::{eventually, fresh_name};
+
+use super::{drain_when_read, read, route};
+use crate::formats::{self, Arrived, FORMATS};
 
 const A_WHILE: Duration = Duration::from_secs(120);
 const TOPIC: &str = "audit";
@@ -41,22 +42,6 @@ fn high(kafka: &Kafka, topic: &str) -> u64 {
 
 fn all(count: u64) -> BTreeSet<u64> {
     (1..=count).collect()
-}
-
-fn check(stand: &KafkaStand) -> (Output, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
-        .env(
-            "CENTRAL_FORWARDER__ACCOUNTS__ACME__ENDPOINT",
-            stand.bystander.endpoint(),
-        )
-        .args(["check", "--connect", "-c"])
-        .arg(stand.folder.path().join("config.toml"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout.clone()).unwrap();
-    let line = said.lines().find(|line| line.starts_with("sink lake: "));
-    let line = line.unwrap_or_else(|| panic!("{output:?}")).to_owned();
-    (output, line)
 }
 
 /// An endpoint that gives everybody who shows the client's password a token that nobody signed.
@@ -145,13 +130,13 @@ async fn each_way_to_log_in_delivers_and_the_console_consumer_reads_it() {
         ("SSL", identity),
     ] {
         let topic = fresh_name("login");
-        create_topic(&kafka, &topic, &[]).await;
-        let sink = format!("brokers = [\"{}\"]\n{lines}", kafka.variable(listener));
-        let key = "key = \"{customer_id}\"\n";
-        let routes = format!("{}{key}", route(TOPIC, &topic));
-        let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &routes).await;
-        let (output, said) = check(&stand);
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        kafka.create_topic(&topic, &[]).await;
+        let sink = Sink::kafka(&kafka.variable(listener)).line(&lines);
+        let route = route(TOPIC, &topic).line("key = \"{customer_id}\"");
+        let stand = Stand::new(&[TOPIC], 0, COUNT).await;
+        stand.configure(&sink, &[route]);
+        let (code, said) = stand.check_sink();
+        assert_eq!(code, Some(0), "{said}");
         assert!(said.ends_with(&format!("may write to {topic}")), "{said}");
         let forwarder = stand.start();
         eventually(A_WHILE, &lines, || high(&kafka, &topic) >= COUNT);
@@ -168,77 +153,51 @@ async fn each_way_to_log_in_delivers_and_the_console_consumer_reads_it() {
     }
 }
 
-/// The first record of a topic.
-fn first_record(kafka: &Kafka, topic: &str) -> OwnedMessage {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &kafka.address)
-        .set("group.id", fresh_name("formats"))
-        .create()
-        .unwrap();
-    let mut from = TopicPartitionList::new();
-    from.add_partition_offset(topic, 0, Offset::Beginning)
-        .unwrap();
-    consumer.assign(&from).unwrap();
-    let record = consumer.poll(A_WHILE).expect("a record in time");
-    record.expect("a record").detach()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_format_is_as_the_contract_says_with_its_metadata_in_headers() {
     let Some(kafka) = Kafka::real() else { return };
-    let formats = [
-        ("json", "application/json"),
-        ("cloudevents", "application/cloudevents+json"),
-        ("protobuf", "application/protobuf"),
-        ("frame", "application/octet-stream"),
-    ];
-    let topic = |format: &str, run: &str| format!("{run}.{format}");
     let run = fresh_name("formats");
-    let routes = formats.map(|(format, _)| {
-        let lines = format!("format = \"{format}\"\nkey = \"{{id}}\"\n");
-        route(TOPIC, &topic(format, &run)) + &lines
-    });
-    let sink = format!("brokers = [\"{}\"]\ncreate = {{}}", kafka.address);
-    let stand = KafkaStand::new(&[TOPIC], (0, 3), &sink, &routes.concat()).await;
+    let topic = |format: &str| format!("{run}.{format}");
+    for (format, _) in FORMATS {
+        kafka.create_topic(&topic(format), &[]).await;
+    }
+    let routes = formats::routes(topic).map(|route| route.line("key = \"{id}\""));
+    let stand = formats::stand().await;
+    stand.configure(&Sink::kafka(&kafka.address), &routes);
     drain_when_read(stand.start(), &stand);
 
-    let records = formats.map(|(format, _)| first_record(&kafka, &topic(format, &run)));
-    for (record, (format, content_type)) in records.iter().zip(formats) {
-        let headers: BTreeMap<&str, &str> = record
-            .headers()
-            .unwrap()
-            .iter()
-            .map(|header| {
-                (
-                    header.key,
-                    std::str::from_utf8(header.value.unwrap()).unwrap(),
-                )
-            })
-            .collect();
-        assert_eq!(headers["content-type"], content_type, "{format}");
-        assert_eq!(headers["ce_specversion"], "1.0");
-        assert_eq!(headers["ce_source"], "/central/acme");
-        assert_eq!(headers["ce_type"], "central.classic.audit");
-        assert_eq!(
-            (headers["ce_account"], headers["ce_topic"]),
-            ("acme", TOPIC)
-        );
-        for name in ["ce_time", "ce_customerid", "ce_messagetype"] {
-            assert!(!headers[name].is_empty(), "{format}: {name}");
-        }
-        assert_eq!(record.key(), Some(headers["ce_id"].as_bytes()));
+    let records = FORMATS.map(|(format, _)| read(&kafka, &topic(format)));
+    let mut all = Vec::new();
+    for (records, (format, _)) in records.iter().zip(FORMATS) {
+        all.extend(records.iter().map(|record| arrived(format, record)));
     }
-    let [json, event, payload, frame] = records.each_ref().map(|record| record.payload().unwrap());
-    let [json, event]: [Value; 2] = [json, event].map(|text| serde_json::from_slice(text).unwrap());
-    assert_eq!(event["specversion"], "1.0");
-    assert_eq!((&event["id"], &event["data"]), (&json["id"], &json["data"]));
-    // The simulator counts nanoseconds in this topic, and Kafka milliseconds.
-    let millis = json["timestamp"].as_i64().map(|nanos| nanos / 1_000_000);
-    assert_eq!(records[0].timestamp().to_millis(), millis);
-    assert_eq!(sequence_of_frame(frame), Some(1));
-    let is_within =
-        |part: &[u8], whole: &[u8]| whole.windows(part.len()).any(|bytes| bytes == part);
-    assert!(payload.len() < frame.len() && is_within(payload, frame));
+    for (record, arrived) in records.iter().flatten().zip(&all) {
+        assert_eq!(record.key(), Some(arrived.attributes["id"].as_bytes()));
+    }
+    let json = formats::check(&all);
+    for (record, json) in records[0].iter().zip(json) {
+        // The simulator counts nanoseconds in this topic, and Kafka milliseconds.
+        let millis = json["timestamp"].as_i64().map(|nanos| nanos / 1_000_000);
+        assert_eq!(record.timestamp().to_millis(), millis);
+    }
+}
+
+fn arrived(format: &'static str, record: &OwnedMessage) -> Arrived {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    let headers = record.headers().expect("headers").iter();
+    let mut headers: BTreeMap<String, String> = headers
+        .map(|header| (header.key.to_owned(), text(header.value.expect("a value"))))
+        .collect();
+    let content_type = headers.remove("content-type").expect("a content type");
+    let attributes = headers
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("ce_")?.to_owned(), value)));
+    Arrived {
+        format,
+        content_type,
+        attributes: attributes.collect(),
+        payload: record.payload().expect("a value").to_vec(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,11 +232,12 @@ async fn check_connect_says_what_is_wrong_with_a_login() {
             "certificate verify failed",
         ),
     ] {
-        let sink = format!("brokers = [\"{}\"]\n{lines}", kafka.variable(listener));
-        let routes = route(TOPIC, "nobody.may.write");
-        let stand = KafkaStand::new(&[TOPIC], (0, 1), &sink, &routes).await;
-        let (output, said) = check(&stand);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let sink = Sink::kafka(&kafka.variable(listener)).line(lines);
+        let stand = Stand::new(&[TOPIC], 0, 1).await;
+        stand.configure(&sink, &[route(TOPIC, "nobody.may.write")]);
+        let output = stand.command(&["check", "--connect"]);
+        let (code, said) = of_the_sink(&output);
+        assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("failed: ") && said.contains(words), "{said}");
         assert!(!format!("{output:?}").contains("wrong"), "{output:?}");
     }
@@ -290,16 +250,16 @@ async fn a_wrong_password_loses_nothing_and_is_read_anew_from_its_file() {
     let file = folder.path().join("password");
     fs::write(&file, "wrong").unwrap();
     let topic = fresh_name("password");
-    let sink = format!(
-        "brokers = [\"{}\"]\nsasl = {{ mechanism = \"SCRAM-SHA-512\", username = \"forwarder\", \
+    let sink = Sink::kafka(&kafka.variable("SASL")).line(format!(
+        "sasl = {{ mechanism = \"SCRAM-SHA-512\", username = \"forwarder\", \
          password = {{ file = {file:?} }} }}",
-        kafka.variable("SASL")
-    );
-    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &route(TOPIC, &topic)).await;
+    ));
+    let stand = Stand::new(&[TOPIC], 0, COUNT).await;
+    stand.configure(&sink, &[route(TOPIC, &topic)]);
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "SASL authentication error");
     forwarder.wait_for_stderr(A_WHILE, "next try in");
-    eventually(A_WHILE, "the socket is read", || stand.sent(TOPIC) == COUNT);
+    stand.wait_until_sent(COUNT);
     fs::write(&file, "secret").unwrap();
     eventually(A_WHILE, "all records", || high(&kafka, &topic) >= COUNT);
     let said = drain(forwarder);
@@ -311,21 +271,21 @@ async fn a_wrong_password_loses_nothing_and_is_read_anew_from_its_file() {
 async fn a_wrong_authority_loses_nothing_and_is_made_right_by_a_reload() {
     let Some(kafka) = Kafka::real() else { return };
     let topic = fresh_name("authority");
-    create_topic(&kafka, &topic, &[]).await;
-    let sink = format!(
-        "brokers = [\"{}\"]\ntls = {{ ca_file = \"{}/stranger/ca.pem\" }}\n\
+    kafka.create_topic(&topic, &[]).await;
+    let sink = Sink::kafka(&kafka.variable("SASL_SSL")).line(format!(
+        "tls = {{ ca_file = \"{}/stranger/ca.pem\" }}\n\
          sasl = {{ mechanism = \"PLAIN\", username = \"forwarder\", password = \"secret\" }}",
-        kafka.variable("SASL_SSL"),
         kafka.variable("SECRETS"),
-    );
-    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &route(TOPIC, &topic)).await;
+    ));
+    let stand = Stand::new(&[TOPIC], 0, COUNT).await;
+    stand.configure(&sink, &[route(TOPIC, &topic)]);
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "certificate verify failed");
     forwarder.wait_for_stderr(A_WHILE, "nothing is dropped, next try in");
-    eventually(A_WHILE, "the socket is read", || stand.sent(TOPIC) == COUNT);
+    stand.wait_until_sent(COUNT);
     assert_eq!(high(&kafka, &topic), 0);
 
-    let config = stand.folder.path().join("config.toml");
+    let config = stand.config();
     let wrong = fs::read_to_string(&config).unwrap();
     fs::write(&config, wrong.replace("stranger/ca.pem", "ca.pem")).unwrap();
     forwarder.signal("HUP");
@@ -339,15 +299,16 @@ async fn a_wrong_authority_loses_nothing_and_is_made_right_by_a_reload() {
 async fn what_may_not_be_written_is_refused_and_holds_back_nothing_else() {
     let Some(kafka) = Kafka::real() else { return };
     let (allowed, forbidden) = (fresh_name("allowed"), fresh_name("forbidden"));
-    create_topic(&kafka, &allowed, &[]).await;
-    create_topic(&kafka, &forbidden, &[]).await;
+    kafka.create_topic(&allowed, &[]).await;
+    kafka.create_topic(&forbidden, &[]).await;
     allow_guest(&kafka, &allowed);
-    let sink = format!(
-        "brokers = [\"{}\"]\nsasl = {{ mechanism = \"PLAIN\", username = \"guest\", password = \"secret\" }}",
-        kafka.variable("SASL")
+    let sink = Sink::kafka(&kafka.variable("SASL"))
+        .line("sasl = { mechanism = \"PLAIN\", username = \"guest\", password = \"secret\" }");
+    let stand = Stand::new(&[TOPIC, "security"], 0, COUNT).await;
+    stand.configure(
+        &sink,
+        &[route(TOPIC, &allowed), route("security", &forbidden)],
     );
-    let routes = route(TOPIC, &allowed) + &route("security", &forbidden);
-    let stand = KafkaStand::new(&[TOPIC, "security"], (0, COUNT), &sink, &routes).await;
     let forwarder = stand.start();
     eventually(A_WHILE, "all records", || high(&kafka, &allowed) >= COUNT);
     drain(forwarder);
@@ -358,8 +319,8 @@ async fn what_may_not_be_written_is_refused_and_holds_back_nothing_else() {
     let why =
         format!("this user may not write to the topic {forbidden} (allow it WRITE and DESCRIBE)");
     assert!(
-        letters.iter().all(|letter| letter.ends_with(&why)),
-        "{}",
+        letters.iter().all(|letter| letter.reason.ends_with(&why)),
+        "{:?}",
         letters[0]
     );
 }
@@ -403,23 +364,23 @@ async fn a_token_endpoint_with_an_authority_of_ones_own_needs_its_ca_file() {
     let topic = fresh_name("endpoint");
     let without = token(&token_endpoint_of(&authority).await);
     let with = without.replace(" }", &format!(", ca_file = {ca_file:?} }}"));
-    let sink = format!(
-        "brokers = [\"{}\"]\nsasl = {without}\ncreate = {{}}",
-        kafka.variable("SASL")
-    );
-    let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &route(TOPIC, &topic)).await;
-    let (output, said) = check(&stand);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let sink = Sink::kafka(&kafka.variable("SASL"))
+        .line(format!("sasl = {without}"))
+        .line("create = {}");
+    let stand = Stand::new(&[TOPIC], 0, COUNT).await;
+    stand.configure(&sink, &[route(TOPIC, &topic)]);
+    let (code, said) = stand.check_sink();
+    assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(UNKNOWN), "{said}");
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, UNKNOWN);
     forwarder.wait_for_stderr(A_WHILE, "nothing is dropped, next try in");
 
-    let config = stand.folder.path().join("config.toml");
+    let config = stand.config();
     let wrong = fs::read_to_string(&config).unwrap();
     fs::write(&config, wrong.replace(&without, &with)).unwrap();
-    let (output, said) = check(&stand);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (code, said) = stand.check_sink();
+    assert_eq!(code, Some(0), "{said}");
     forwarder.signal("HUP");
     eventually(A_WHILE, "all records", || high(&kafka, &topic) >= COUNT);
     let said = drain(forwarder);
@@ -434,10 +395,12 @@ async fn a_record_over_the_topics_limit_is_refused_and_one_in_a_batch_over_it_is
     const LIMIT: &str = "5000";
     let Some(kafka) = Kafka::real() else { return };
     let topic = fresh_name("limit");
-    create_topic(&kafka, &topic, &[("max.message.bytes", LIMIT)]).await;
-    let sink = format!("brokers = [\"{}\"]", kafka.address);
-    let routes = route(TOPIC, &topic) + &route("monitoring", &topic);
-    let stand = KafkaStand::new(&[TOPIC, "monitoring"], (0, FRAMES), &sink, &routes).await;
+    kafka
+        .create_topic(&topic, &[("max.message.bytes", LIMIT)])
+        .await;
+    let routes = [route(TOPIC, &topic), route("monitoring", &topic)];
+    let stand = Stand::new(&[TOPIC, "monitoring"], 0, FRAMES).await;
+    stand.configure(&Sink::kafka(&kafka.address), &routes);
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "smaller ones will be sent");
     drain_when_read(forwarder, &stand);
@@ -446,27 +409,27 @@ async fn a_record_over_the_topics_limit_is_refused_and_one_in_a_batch_over_it_is
     assert_eq!(letters.len() as u64, FRAMES);
     let why = format!("it is larger than the topic {topic} takes (raise its max.message.bytes)");
     let of_monitoring =
-        |letter: &String| letter.contains("acme/monitoring") && letter.ends_with(&why);
-    assert!(letters.iter().all(of_monitoring), "{}", letters[0]);
+        |letter: &DeadLetter| letter.topic == "monitoring" && letter.reason.ends_with(&why);
+    assert!(letters.iter().all(of_monitoring), "{:?}", letters[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_there_is_refused_until_it_is_made_and_holds_back_nothing_else() {
     let Some(kafka) = Kafka::real() else { return };
     let (there, missing) = (fresh_name("there"), fresh_name("missing"));
-    create_topic(&kafka, &there, &[]).await;
+    kafka.create_topic(&there, &[]).await;
     let options = "{ \"allow.auto.create.topics\" = false, \
                    \"topic.metadata.propagation.max.ms\" = 1000, \
                    \"topic.metadata.refresh.interval.ms\" = 1000 }";
-    let sink = format!("brokers = [\"{}\"]\noptions = {options}", kafka.address);
-    let routes = route(TOPIC, &there) + &route("security", &missing);
-    let stand = KafkaStand::new(&[TOPIC, "security"], (50, 1000), &sink, &routes).await;
+    let sink = Sink::kafka(&kafka.address).line(format!("options = {options}"));
+    let stand = Stand::new(&[TOPIC, "security"], 50, 1000).await;
+    stand.configure(&sink, &[route(TOPIC, &there), route("security", &missing)]);
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "it is asked once more");
     eventually(A_WHILE, "half of the others", || {
         high(&kafka, &there) >= 500
     });
-    create_topic(&kafka, &missing, &[]).await;
+    kafka.create_topic(&missing, &[]).await;
     drain_when_read(forwarder, &stand);
     assert_eq!(different_in_order(&sequences(&kafka, &there)), all(1000));
     let late = different_in_order(&sequences(&kafka, &missing));
@@ -477,8 +440,8 @@ async fn a_topic_that_is_not_there_is_refused_until_it_is_made_and_holds_back_no
         "there is no topic {missing} (create it, or write create = {{ partitions = ... }})"
     );
     assert!(
-        letters.iter().all(|letter| letter.ends_with(&why)),
-        "{}",
+        letters.iter().all(|letter| letter.reason.ends_with(&why)),
+        "{:?}",
         letters[0]
     );
 }
@@ -486,18 +449,15 @@ async fn a_topic_that_is_not_there_is_refused_until_it_is_made_and_holds_back_no
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_is_made_as_the_operator_wants_it_also_by_one_who_shows_a_token() {
     let Some(kafka) = Kafka::real() else { return };
-    let with_token = format!(
-        "brokers = [\"{}\"]\nsasl = {}",
-        kafka.variable("SASL"),
-        token(&token_endpoint().await)
-    );
-    for brokers in [format!("brokers = [\"{}\"]", kafka.address), with_token] {
+    let token = token(&token_endpoint().await);
+    let with_token = Sink::kafka(&kafka.variable("SASL")).line(format!("sasl = {token}"));
+    for sink in [Sink::kafka(&kafka.address), with_token] {
         let topic = fresh_name("made");
-        let sink = format!("{brokers}\ncreate = {{ partitions = 3, replication = 1 }}");
-        let routes = route(TOPIC, &topic) + "key = \"all\"\n";
-        let stand = KafkaStand::new(&[TOPIC], (0, COUNT), &sink, &routes).await;
-        let (output, said) = check(&stand);
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        let sink = sink.line("create = { partitions = 3, replication = 1 }");
+        let stand = Stand::new(&[TOPIC], 0, COUNT).await;
+        stand.configure(&sink, &[route(TOPIC, &topic).line("key = \"all\"")]);
+        let (code, said) = stand.check_sink();
+        assert_eq!(code, Some(0), "{said}");
         assert!(said.ends_with(&format!("will make {topic}")), "{said}");
         let mut forwarder = stand.start();
         forwarder.wait_for_stderr(A_WHILE, "topic created");
@@ -518,14 +478,11 @@ async fn a_producer_that_failed_for_good_is_built_anew_and_nothing_is_lost() {
     let (kafka, cluster) = Kafka::mock();
     let topic = fresh_name("fatal");
     cluster.create_topic(&topic, 1, 1).unwrap();
-    let sink = format!("brokers = [\"{}\"]", kafka.address);
-    let stand = KafkaStand::new(&[TOPIC], (1000, FRAMES), &sink, &route(TOPIC, &topic)).await;
+    let stand = Stand::new(&[TOPIC], 1000, FRAMES).await;
+    stand.configure(&Sink::kafka(&kafka.address), &[route(TOPIC, &topic)]);
     let mut forwarder = stand.start();
     for _ in 0..2 {
-        let before = stand.sent(TOPIC);
-        eventually(A_WHILE, "frames are read", || {
-            stand.sent(TOPIC) > before + 300
-        });
+        stand.wait_until_sent(stand.sent() + 301);
         let desynchronized = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
         cluster.request_errors(RDKafkaApiKey::Produce, &[desynchronized]);
     }
@@ -533,14 +490,4 @@ async fn a_producer_that_failed_for_good_is_built_anew_and_nothing_is_lost() {
     let said = drain_when_read(forwarder, &stand);
     assert!(said.matches("next try in").count() >= 2, "{said}");
     assert_eq!(different_in_order(&sequences(&kafka, &topic)), all(FRAMES));
-}
-
-/// Waits until the simulator has sent everything.
-fn drain_when_read(forwarder: Forwarder, stand: &KafkaStand) -> String {
-    eventually(A_WHILE, "the simulator has sent all", || {
-        let sent = stand.simulator.sent();
-        let mut sent = sent.values().filter(|sent| sent.frames > 0).peekable();
-        sent.peek().is_some() && sent.all(|sent| sent.frames == stand.count)
-    });
-    drain(forwarder)
 }

@@ -4,21 +4,21 @@
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use central_forwarder::simulator::{Options, Simulator};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Message as _, OwnedMessage};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
 use support::brokers::{Kafka, repository};
+use support::config::{Account, Config, Route, Sink};
 use support::forwarder::Forwarder;
-use support::kafka_stand::{KafkaStand, create_topic, drain, route};
 use support::python::{Python, lines};
 use support::schema_registry::SchemaRegistry;
+use support::stand::{SINK, Stand, drain};
 use support::{eventually, fresh_name};
+
+use super::{drain_when_read, read};
 
 const A_WHILE: Duration = Duration::from_secs(120);
 const PACKAGES: [&str; 4] = [
@@ -28,22 +28,25 @@ const PACKAGES: [&str; 4] = [
     "googleapis-common-protos==1.76.0",
 ];
 const COUNT: u64 = 20;
-const PROTOBUF: &str = "format = \"protobuf\"\n";
 
-fn sink(kafka: &Kafka, registry: &str) -> String {
-    format!(
-        "brokers = [\"{}\"]\nschema_registry = {registry}",
-        kafka.address
-    )
+fn sink(kafka: &Kafka, registry: &str) -> Sink {
+    Sink::kafka(&kafka.address).line(format!("schema_registry = {registry}"))
 }
 
-/// The same records as JSON in a file.
-fn to_file(topics: &str, path: &Path, lines: &str) -> String {
-    format!(
-        "[[routes]]\ntopics = {topics:?}\nsink = \"file\"\njson = \"canonical\"\n{lines}\
-         [sinks.file]\ntype = \"file\"\npath = \"{}\"\n",
-        path.display()
-    )
+/// The records into a topic of Kafka, and the same as JSON into a file.
+fn to_both(config: Config, lake: &Sink, topic: &str, file: &Path, lines: &str) -> Config {
+    config
+        .sink(SINK, lake)
+        .route(&protobuf(topic).line(lines))
+        .sink("file", &Sink::file(file))
+        .route(&Route::all("file").line("json = \"canonical\"").line(lines))
+}
+
+/// All that comes, as messages of protobuf.
+fn protobuf(topic: &str) -> Route {
+    Route::all(SINK)
+        .destination(topic)
+        .line("format = \"protobuf\"")
 }
 
 fn data_of(path: &Path) -> Vec<Value> {
@@ -52,32 +55,6 @@ fn data_of(path: &Path) -> Vec<Value> {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     records.map(|mut record| record["data"].take()).collect()
-}
-
-/// Waits until the simulator has sent everything.
-fn drain_when_read(forwarder: Forwarder, stand: &KafkaStand) -> String {
-    eventually(A_WHILE, "the simulator has sent all", || {
-        let sent = stand.simulator.sent();
-        let mut sent = sent.values().filter(|sent| sent.frames > 0).peekable();
-        sent.peek().is_some() && sent.all(|sent| sent.frames == stand.count)
-    });
-    drain(forwarder)
-}
-
-/// All records of a topic of one partition.
-fn read(kafka: &Kafka, topic: &str) -> Vec<OwnedMessage> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &kafka.address)
-        .set("group.id", fresh_name("registry"))
-        .create()
-        .unwrap();
-    let mut from = TopicPartitionList::new();
-    from.add_partition_offset(topic, 0, Offset::Beginning)
-        .unwrap();
-    consumer.assign(&from).unwrap();
-    let (_, high) = consumer.fetch_watermarks(topic, 0, A_WHILE).unwrap();
-    let records = (0..high).map(|_| consumer.poll(A_WHILE).expect("a record in time"));
-    records.map(|record| record.unwrap().detach()).collect()
 }
 
 /// What Confluent's own deserializer makes of a topic, as JSON.
@@ -127,11 +104,11 @@ async fn confluents_deserializer_reads_whole_messages_and_elements() {
         ),
     ] {
         let to = fresh_name("registry");
-        create_topic(&kafka, &to, &[]).await;
+        kafka.create_topic(&to, &[]).await;
         let file = folder.path().join(&to);
-        let routes = route(topic, &to) + PROTOBUF + split + &to_file(topic, &file, split);
-        let lines = sink(&kafka, &format!("{:?}", registry.url()));
-        let stand = KafkaStand::new(&[topic], (0, COUNT), &lines, &routes).await;
+        let lake = sink(&kafka, &format!("{:?}", registry.url()));
+        let stand = Stand::new(&[topic], 0, COUNT).await;
+        stand.write(&to_both(stand.base(), &lake, &to, &file, split));
         drain_when_read(stand.start(), &stand);
         let owed = data_of(&file);
         assert!(!owed.is_empty());
@@ -151,7 +128,7 @@ async fn messages_of_new_central_that_import_googles_files_are_read_too() {
     };
     let registry = SchemaRegistry::start().await;
     let topic = fresh_name("registry");
-    create_topic(&kafka, &topic, &[]).await;
+    kafka.create_topic(&topic, &[]).await;
     let simulator = Simulator::start(Options {
         rate: 0,
         count: Some(COUNT),
@@ -159,25 +136,12 @@ async fn messages_of_new_central_that_import_googles_files_are_read_too() {
     });
     let simulator = simulator.await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (config, file) = (
-        folder.path().join("config.toml"),
-        folder.path().join("lines"),
-    );
-    let account = format!(
-        "[accounts.globex]\ngeneration = \"new\"\nendpoint = {:?}\ntoken_url = {:?}\n\
-         client_id = \"simulated-id\"\nclient_secret = \"simulated-secret\"\n\
-         topics = [\"clients-events\"]\n[sinks.lake]\ntype = \"kafka\"\n",
-        simulator.new_endpoint(),
-        simulator.token_url(),
-    );
-    let sink = sink(&kafka, &format!("{:?}", registry.url()));
-    let routes = format!(
-        "\n{}{PROTOBUF}{}",
-        route("*", &topic),
-        to_file("*", &file, "")
-    );
-    fs::write(&config, account + &sink + &routes).unwrap();
-    let forwarder = Forwarder::start(&["run", "-c", config.to_str().unwrap()]);
+    let file = folder.path().join("lines");
+    let account = Account::new_central(&simulator, &["clients-events"]);
+    let lake = sink(&kafka, &format!("{:?}", registry.url()));
+    let config = Config::in_memory().account("globex", &account);
+    let config = to_both(config, &lake, &topic, &file, "").write(folder.path());
+    let forwarder = Forwarder::run(&config);
     eventually(A_WHILE, "all frames are read", || {
         simulator.sent()["network-monitoring/v1/clients-events"].frames == COUNT
     });
@@ -209,12 +173,16 @@ async fn schemas_that_were_loaded_anew_are_registered_with_what_they_import() {
     };
     let registry = SchemaRegistry::start().await;
     let topic = fresh_name("registry");
-    create_topic(&kafka, &topic, &[]).await;
+    kafka.create_topic(&topic, &[]).await;
     let schemas = tempfile::tempdir().unwrap();
-    let lines = sink(&kafka, &format!("{{ url = {:?} }}", registry.url()));
-    let routes =
-        route("audit", &topic) + PROTOBUF + &format!("[schemas]\npaths = [{:?}]\n", schemas.path());
-    let stand = KafkaStand::new(&["audit"], (100, FRAMES), &lines, &routes).await;
+    let lake = sink(&kafka, &format!("{{ url = {:?} }}", registry.url()));
+    let stand = Stand::new(&["audit"], 100, FRAMES).await;
+    let config = stand
+        .base()
+        .sink(SINK, &lake)
+        .route(&protobuf(&topic))
+        .table("schemas", &format!("paths = [{:?}]\n", schemas.path()));
+    stand.write(&config);
     let mut forwarder = stand.start();
     let subject = format!("{topic}-value");
     forwarder.wait_for_stderr(A_WHILE, "the schema registry knows the schema");
@@ -255,14 +223,14 @@ async fn a_registry_that_is_away_or_refuses_holds_records_back_and_drops_none() 
     let address = nobody.local_addr().unwrap().to_string();
     drop(nobody);
     let topic = fresh_name("registry");
-    create_topic(&kafka, &topic, &[]).await;
+    kafka.create_topic(&topic, &[]).await;
     let table = format!(
         "{{ url = \"http://{address}\", username = \"forwarder\", password = {{ file = {password:?} }}, \
          subject_name_strategy = \"TopicRecordNameStrategy\" }}"
     );
-    let routes = route("audit", &topic) + PROTOBUF;
-    let stand = KafkaStand::new(&["audit"], (0, COUNT), &sink(&kafka, &table), &routes).await;
-    let (code, said) = check(&stand);
+    let stand = Stand::new(&["audit"], 0, COUNT).await;
+    stand.configure(&sink(&kafka, &table), &[protobuf(&topic)]);
+    let (code, said) = stand.check_sink();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("Connection refused"), "{said}");
 
@@ -270,16 +238,14 @@ async fn a_registry_that_is_away_or_refuses_holds_records_back_and_drops_none() 
     let of_us = format!("schema registry {address}: ");
     forwarder.wait_for_stderr(A_WHILE, &of_us);
     forwarder.wait_for_stderr(A_WHILE, "next try in");
-    eventually(A_WHILE, "the socket is read", || {
-        stand.sent("audit") == COUNT
-    });
+    stand.wait_until_sent(COUNT);
 
     let registry = SchemaRegistry::start_at(&address).await;
     registry.wants("forwarder", "secret");
     let why = "Schema being registered is incompatible with an earlier schema";
     registry.refuse(409, 409, why);
     forwarder.wait_for_stderr(A_WHILE, "401 Unauthorized");
-    let (code, said) = check(&stand);
+    let (code, said) = stand.check_sink();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("401 Unauthorized"), "{said}");
     fs::write(&password, "secret").unwrap();
@@ -290,7 +256,7 @@ async fn a_registry_that_is_away_or_refuses_holds_records_back_and_drops_none() 
     eventually(A_WHILE, "the schema is registered", || {
         !registry.subjects().is_empty()
     });
-    let (code, said) = check(&stand);
+    let (code, said) = stand.check_sink();
     assert_eq!(code, Some(0), "{said}");
     let answers = format!("may write to {topic}; the schema registry {address} answers");
     assert!(said.ends_with(&answers), "{said}");
@@ -319,11 +285,11 @@ async fn a_schema_that_is_registered_already_is_not_registered_again() {
     let Some(kafka) = Kafka::real() else { return };
     let registry = SchemaRegistry::start().await;
     let topic = fresh_name("registry");
-    create_topic(&kafka, &topic, &[]).await;
-    let lines = sink(&kafka, &format!("{:?}", registry.url()));
+    kafka.create_topic(&topic, &[]).await;
+    let lake = sink(&kafka, &format!("{:?}", registry.url()));
     for _ in 0..2 {
-        let routes = route("audit", &topic) + PROTOBUF;
-        let stand = KafkaStand::new(&["audit"], (0, COUNT), &lines, &routes).await;
+        let stand = Stand::new(&["audit"], 0, COUNT).await;
+        stand.configure(&lake, &[protobuf(&topic)]);
         drain_when_read(stand.start(), &stand);
         // The second may read, and not register.
         registry.refuse(403, 40301, "User is denied operation Write on Subject");
@@ -332,20 +298,4 @@ async fn a_schema_that_is_registered_already_is_not_registered_again() {
     let look_up = format!("POST /subjects/{topic}-value");
     let asked = [look_up.clone(), format!("{look_up}/versions"), look_up];
     assert_eq!(registry.asked(), asked);
-}
-
-/// `check --connect`: its exit code, and what it says of the sink.
-fn check(stand: &KafkaStand) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_central-forwarder"))
-        .env(
-            "CENTRAL_FORWARDER__ACCOUNTS__ACME__ENDPOINT",
-            stand.bystander.endpoint(),
-        )
-        .args(["check", "--connect", "-c"])
-        .arg(stand.folder.path().join("config.toml"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let line = said.lines().find(|line| line.starts_with("sink lake: "));
-    (output.status.code(), line.unwrap_or_default().to_owned())
 }

@@ -19,8 +19,8 @@ const KINDS: [(u64, u64); 3] = [(5, 1), (5, 2), (3, 2)];
 /// When such a part of the records has come, the connection is cut.
 const PARTS: u64 = 15;
 
-fn sink(address: &str, version: u64, qos: u64) -> String {
-    format!("url = \"mqtt://{address}\"\nversion = {version}\nqos = {qos}")
+fn lines(version: u64, qos: u64) -> String {
+    format!("version = {version}\nqos = {qos}")
 }
 
 /// Gives the number of repeats.
@@ -38,9 +38,8 @@ async fn a_broker_that_is_killed_gets_what_came_while_it_was_away() {
             return;
         };
         let subscriber = Subscriber::start(&broker.address(), "central/#");
-        let sink = sink(&broker.address(), version, qos);
         let stand = Stand::new(&[TOPIC], 1000, COUNT).await;
-        stand.to_mqtt(&sink);
+        stand.to_mqtt(&broker.url(), &lines(version, qos));
         broker.kill();
         let mut forwarder = stand.start();
         forwarder.wait_for_stderr(A_WHILE, "cannot connect to");
@@ -63,9 +62,8 @@ async fn a_broker_that_is_restarted_under_load_loses_nothing() {
             return;
         };
         let subscriber = Subscriber::start(&broker.address(), "central/#");
-        let sink = sink(&broker.address(), version, qos);
         let stand = Stand::new(&[TOPIC], 1500, COUNT).await;
-        stand.to_mqtt(&sink);
+        stand.to_mqtt(&broker.url(), &lines(version, qos));
         let forwarder = stand.start();
         subscriber.wait_for_count(A_WHILE, "some records", 1000);
         broker.stop();
@@ -85,9 +83,8 @@ async fn a_broker_that_is_paused_for_twenty_seconds_is_waited_for() {
         return;
     };
     let subscriber = Subscriber::start(&broker.address(), "central/#");
-    let url = format!("url = \"mqtt://{}\"", broker.address());
     let stand = Stand::new(&[TOPIC], 1500, COUNT).await;
-    stand.to_mqtt(&url);
+    stand.to_mqtt(&broker.url(), "");
     let forwarder = stand.start();
     subscriber.wait_for_count(A_WHILE, "some records", 1000);
     broker.signal("STOP");
@@ -112,7 +109,7 @@ async fn what_the_broker_has_not_acknowledged_is_still_owed_after_a_restart_of_o
     };
     let subscriber = Subscriber::start(&broker.address(), "central/#");
     let stand = Stand::new(&["audit"], 1000, COUNT).await;
-    stand.to_mqtt(&format!("url = \"mqtt://{}\"", broker.address()));
+    stand.to_mqtt(&broker.url(), "");
     let mut forwarder = stand.start_with(&[("CENTRAL_FORWARDER__SHUTDOWN_TIMEOUT", "1s")]);
     subscriber.wait_for_count(A_WHILE, "some records", 100);
     broker.signal("STOP");
@@ -138,8 +135,8 @@ async fn records_under_load_with_a_connection_that_is_cut_all_arrive_in_order_an
         let proxy = Proxy::before(&broker.address()).await;
         let subscriber = Subscriber::start(&broker.address(), "central/#");
         let stand = Stand::new(&["audit"], 8000, count).await;
-        let sink = sink(&proxy.address, version, qos);
-        let forwarder = stand.to_mqtt(&sink).start();
+        let url = format!("mqtt://{}", proxy.address);
+        let forwarder = stand.to_mqtt(&url, &lines(version, qos)).start();
         let mut cuts = 0;
         let mut cut_at = 0;
         while cut_at < count {
@@ -180,9 +177,8 @@ async fn a_subscriber_that_hangs_and_whose_queue_is_full_holds_up_nobody() {
     let slow = Subscriber::start(&broker.address(), "central/#");
     let fast = Subscriber::start(&broker.address(), "central/#");
     let stand = Stand::new(&[TOPIC], 500, COUNT).await;
-    let sink = format!("url = \"mqtt://{}\"", broker.address());
     slow.signal("STOP");
-    let forwarder = stand.to_mqtt(&sink).start();
+    let forwarder = stand.to_mqtt(&broker.url(), "").start();
     stand.wait_until_sent(COUNT);
     let said = drain(forwarder);
     let messages = fast.wait_for_count(A_WHILE, "all records", COUNT);

@@ -6,14 +6,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use central_forwarder::proto::stream_message::MsgProto;
-use central_forwarder::simulator::{TOPICS, sequence_of, sequence_of_frame};
-use prost::Message as _;
+use central_forwarder::simulator::{TOPICS, sequence_of};
 use serde_json::Value;
 
 use support::authority::Authority;
+use support::config::Sink;
 use support::mosquitto::{Message, Mosquitto, Subscriber, free_port, numbers};
 use support::stand::{Stand, drain};
+
+use crate::formats::{self, Arrived, FORMATS};
 
 const A_WHILE: Duration = Duration::from_secs(60);
 const COUNT: u64 = 300;
@@ -25,9 +26,8 @@ async fn all_six_topics_arrive_with_user_properties_and_content_type() {
         return;
     };
     let subscriber = Subscriber::start(&broker.address(), "central/#");
-    let url = format!("url = \"mqtt://{}\"", broker.address());
     let stand = Stand::new(&TOPICS, 0, FRAMES).await;
-    stand.to_mqtt(&url);
+    stand.to_mqtt(&broker.url(), "");
     let forwarder = stand.start();
     let all = TOPICS.len() * 40;
     let messages = subscriber.wait_for(A_WHILE, "all records", |messages| messages.len() >= all);
@@ -78,60 +78,29 @@ fn check_properties(message: &Message, topic: &str, record: &Value) {
 /// One route a format, each with its own topic: the same frames four times.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_format_has_its_payload_its_content_type_and_the_same_metadata() {
-    const FRAMES: usize = 5;
-    const FORMATS: [(&str, &str); 4] = [
-        ("json", "application/json"),
-        ("cloudevents", "application/cloudevents+json"),
-        ("protobuf", "application/protobuf"),
-        ("frame", "application/octet-stream"),
-    ];
     let Some(broker) = Mosquitto::open() else {
         return;
     };
     let with_bytes = ["-F", "%j %x"];
     let subscriber = Subscriber::start_with(&broker.address(), "central/#", &with_bytes);
-    let stand = Stand::new(&["audit"], 0, FRAMES as u64).await;
-    let sink = format!("type = \"mqtt\"\nurl = \"mqtt://{}\"", broker.address());
-    let routes = FORMATS
-        .map(|(format, _)| format!("destination = \"central/{format}\"\nformat = \"{format}\""));
-    let forwarder = stand
-        .configure(&sink, &routes.each_ref().map(String::as_str))
-        .start();
-    let all = (FRAMES * FORMATS.len()) as u64;
+    let stand = formats::stand().await;
+    let routes = formats::routes(|format| format!("central/{format}"));
+    let forwarder = stand.configure(&Sink::mqtt(&broker.url()), &routes).start();
+    let all = (formats::FRAMES * FORMATS.len()) as u64;
     let messages = subscriber.wait_for_count(A_WHILE, "all records", all);
     drain(forwarder);
-    let [json, cloudevents, protobuf, frame] = FORMATS.map(|(format, content_type)| {
-        let of_format: Vec<&Message> = messages
-            .iter()
-            .filter(|message| message.topic == format!("central/{format}"))
-            .collect();
-        assert_eq!(of_format.len(), FRAMES, "{format}");
-        for message in &of_format {
-            assert_eq!(message.content_type.as_deref(), Some(content_type));
-        }
-        of_format
-    });
-    for number in 0..FRAMES {
-        let record: Value = serde_json::from_slice(&json[number].bytes).unwrap();
-        for message in [
-            json[number],
-            cloudevents[number],
-            protobuf[number],
-            frame[number],
-        ] {
-            check_properties(message, "audit", &record);
-        }
-        let event: Value = serde_json::from_slice(&cloudevents[number].bytes).unwrap();
-        assert_eq!(event["specversion"], "1.0");
-        assert_eq!(event["type"], "central.classic.audit");
-        assert_eq!(event["source"], "/central/acme");
-        for member in ["id", "time", "data"] {
-            assert_eq!(event[member], record[member], "{member}");
-        }
-        let frame = &frame[number].bytes[..];
-        assert_eq!(sequence_of_frame(frame), Some(number as u64 + 1));
-        let envelope = MsgProto::decode(frame).unwrap();
-        assert_eq!(envelope.data, protobuf[number].bytes);
+    let arrived: Vec<Arrived> = messages.iter().map(arrived).collect();
+    formats::check(&arrived);
+}
+
+fn arrived(message: &Message) -> Arrived {
+    let format = message.topic.strip_prefix("central/");
+    let known = FORMATS.iter().find(|(known, _)| Some(*known) == format);
+    Arrived {
+        format: known.expect("a format").0,
+        content_type: message.content_type.clone().expect("a content type"),
+        attributes: message.user_properties(),
+        payload: message.bytes.clone(),
     }
 }
 
@@ -142,12 +111,9 @@ async fn both_versions_deliver_at_each_qos() {
     };
     for (version, qos) in [(3, 0), (3, 1), (3, 2), (5, 0), (5, 1), (5, 2)] {
         let subscriber = Subscriber::start(&broker.address(), "central/#");
-        let sink = format!(
-            "url = \"mqtt://{}\"\nversion = {version}\nqos = {qos}",
-            broker.address()
-        );
+        let lines = format!("version = {version}\nqos = {qos}");
         let stand = Stand::new(&["monitoring"], 0, COUNT).await;
-        stand.to_mqtt(&sink);
+        stand.to_mqtt(&broker.url(), &lines);
         let forwarder = stand.start();
         let what = format!("all records by version {version} at QoS {qos}");
         let messages =
@@ -183,12 +149,9 @@ async fn a_wrong_password_is_said_and_never_shown() {
     let login = ["-u", "ops", "-P", "the-right-one"];
     let subscriber = Subscriber::start_with(&broker.address(), "central/#", &login);
     for (version, password) in [(5, "hunter2"), (3, "hunter2"), (5, "the-right-one")] {
-        let sink = format!(
-            "url = \"mqtt://{}\"\nversion = {version}\nusername = \"ops\"\npassword = \"{password}\"",
-            broker.address()
-        );
+        let lines = format!("version = {version}\nusername = \"ops\"\npassword = \"{password}\"");
         let stand = Stand::new(&["audit"], 0, COUNT).await;
-        stand.to_mqtt(&sink);
+        stand.to_mqtt(&broker.url(), &lines);
         let mut forwarder = stand.start();
         if password == "hunter2" {
             let said = "the broker refused the connection: ";
@@ -222,9 +185,8 @@ async fn a_record_over_the_brokers_limit_is_refused_and_holds_up_no_other() {
             return;
         };
         let subscriber = Subscriber::start(&broker.address(), "central/#");
-        let url = format!("url = \"mqtt://{}\"", broker.address());
         let stand = Stand::new(&["monitoring", "presence"], 0, COUNT).await;
-        stand.to_mqtt(&url);
+        stand.to_mqtt(&broker.url(), "");
         let forwarder = stand.start();
         stand.wait_until_sent(2 * COUNT);
         drain(forwarder);
@@ -259,9 +221,8 @@ async fn a_broker_of_3_1_1_drops_in_silence_what_is_too_large_unless_we_know_its
     for (known, has_letters) in [("", false), ("max_packet_size = 7055", true)] {
         let subscriber = Subscriber::start(&broker.address(), "central/#");
         let stand = Stand::new(&["monitoring"], 0, COUNT).await;
-        let url = broker.address();
-        let sink = format!("url = \"mqtt://{url}\"\nversion = 3\n{known}");
-        let forwarder = stand.to_mqtt(&sink).start();
+        let lines = format!("version = 3\n{known}");
+        let forwarder = stand.to_mqtt(&broker.url(), &lines).start();
         stand.wait_until_sent(COUNT);
         let said = drain(forwarder);
         assert!(said.contains("the broker cannot refuse a record"), "{said}");
@@ -287,9 +248,8 @@ async fn what_the_access_rules_forbid_waits_until_they_allow_it() {
         return;
     };
     let subscriber = Subscriber::start(&broker.address(), "central/#");
-    let url = format!("url = \"mqtt://{}\"", broker.address());
     let stand = Stand::new(&["monitoring"], 0, COUNT).await;
-    stand.to_mqtt(&url);
+    stand.to_mqtt(&broker.url(), "");
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "its access rules have to allow it");
     assert!(forwarder.stderr().contains("ERROR"));
@@ -337,21 +297,21 @@ async fn tls_with_a_client_certificate_and_websockets_deliver_and_a_stranger_is_
     let proof = Some((Path::new(&our_certificate), Path::new(&our_key)));
     let stranger = file("stranger.pem", &Authority::new().pem);
     let [trusted, strange] = [&ca, &stranger].map(|ca| support::stand::tls(Path::new(ca), proof));
-    for sink in [
-        format!("url = \"mqtts://localhost:{tls}\"\n{trusted}"),
-        format!("url = \"ws://127.0.0.1:{websockets}/mqtt\""),
+    for (url, lines) in [
+        (format!("mqtts://localhost:{tls}"), trusted.as_str()),
+        (format!("ws://127.0.0.1:{websockets}/mqtt"), ""),
     ] {
         let subscriber = Subscriber::start(&broker.address(), "central/#");
         let stand = Stand::new(&["monitoring"], 0, COUNT).await;
-        stand.to_mqtt(&sink);
+        stand.to_mqtt(&url, lines);
         let forwarder = stand.start();
         let messages =
-            subscriber.wait_for(A_WHILE, &sink, |messages| messages.len() as u64 >= COUNT);
+            subscriber.wait_for(A_WHILE, &url, |messages| messages.len() as u64 >= COUNT);
         drain(forwarder);
         assert_eq!(numbers(&messages), (1..=COUNT).collect::<Vec<_>>());
     }
     let stand = Stand::new(&["monitoring"], 0, COUNT).await;
-    stand.to_mqtt(&format!("url = \"mqtts://localhost:{tls}\"\n{strange}"));
+    stand.to_mqtt(&format!("mqtts://localhost:{tls}"), &strange);
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "cannot agree on TLS with localhost");
     let (is_well, said) = stand.check();
@@ -367,12 +327,9 @@ async fn the_status_topic_says_online_and_after_the_end_offline() {
         for kill in [false, true] {
             let topic = format!("status/{version}/{kill}");
             let subscriber = Subscriber::start(&broker.address(), &topic);
-            let sink = format!(
-                "url = \"mqtt://{}\"\nversion = {version}\nstatus_topic = \"{topic}\"",
-                broker.address()
-            );
+            let lines = format!("version = {version}\nstatus_topic = \"{topic}\"");
             let stand = Stand::new(&["audit"], 0, COUNT).await;
-            stand.to_mqtt(&sink);
+            stand.to_mqtt(&broker.url(), &lines);
             let mut forwarder = stand.start();
             let said = |messages: &[Message]| -> Vec<String> {
                 messages
