@@ -9,7 +9,7 @@
 //! | `expired-key` | renews the key or token, and connects | `a_key_that_expires`, `a_token_that_expires` |
 //! | `drop`, `close=CODE`, `truncated-frame` | connects again, tells of the gap | `a_dropped_connection`, `a_close_frame`, `a_truncated_frame`, `new_central_*` |
 //! | `half-open` | gives it up after `idle_timeout` | `a_connection_on_which_nothing_comes_any_more`, `new_central_falls_silent` |
-//! | `half-open`, on which pings were answered | gives it up after the pong's time | `subscriptions.rs`: `a_peer_that_answered_a_ping_and_then_none_is_given_up` |
+//! | `half-open`, on which pings were answered | gives it up after the pong's time | `breaks.rs`: `a_peer_that_answered_a_ping_and_then_none_is_given_up` |
 //! | `slow` | reads on | `bytes_that_come_slowly` |
 //! | `text-frame` | counts it | `text_between_the_frames` |
 //! | `garbage-frame`, `oversized-frame` | a dead letter | `frames_that_cannot_be_decoded` |
@@ -18,179 +18,22 @@
 //! | `burst` | keeps up | `many_frames_at_once`, `new_central_sends_many_*` |
 //!
 //! Besides: the forwarder is killed (`a_kill_is_told_*`); a mistake of its own (`tests/daemon/panics.rs`); a full
-//! journal (`subscriptions.rs`, `our_own_backpressure_*`); a server that restarts under a thousand
+//! journal (`frames.rs`, `our_own_backpressure_*`); a server that restarts under a thousand
 //! subscriptions, ten lifetimes of a key (`credentials.rs`).
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
 
 use central_forwarder::event;
 use central_forwarder::frame::Timestamp;
 use central_forwarder::simulator::{Options, Simulator};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use support::config::{Account, Config, Route, Sink};
 use support::eventually;
 use support::forwarder::Forwarder;
-use support::stand::{number_of, records};
+use support::stand::number_of;
 
-/// What of each generation is streamed.
-const TOPIC: &str = "audit";
-const EVENT: &str = "ap-events";
-const EVENT_PATH: &str = "network-monitoring/v1alpha1/ap-events";
-
-/// Frames a second: enough for a test to be short.
-const RATE: u32 = 200;
-
-/// Long enough for a refusal, which is tried again after up to 30 s.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Records that arrive before a fault, and again after it.
-const SOME: usize = 30;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Generation {
-    Classic,
-    New,
-}
-
-use Generation::{Classic, New};
-
-/// A simulator, and a forwarder that writes one topic of it into a file.
-struct Stand {
-    generation: Generation,
-    simulator: Simulator,
-    forwarder: Forwarder,
-    folder: TempDir,
-}
-
-impl Stand {
-    async fn new(generation: Generation) -> Self {
-        Self::with(generation, "").await
-    }
-
-    /// `more` is what the account has besides.
-    async fn with(generation: Generation, more: &str) -> Self {
-        let simulator = Simulator::start(Options {
-            rate: RATE,
-            ..Options::default()
-        })
-        .await
-        .unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        let account = account(generation, &simulator).line(more);
-        Config::in_folder(path)
-            .account("acme", &account)
-            .sink("file", &Sink::file(&path.join("out")))
-            .sink("gaps", &Sink::file(&path.join("gaps")))
-            .route(&Route::all("file"))
-            .route(&Route::of(&["@gaps"], "gaps"))
-            .write(path);
-        let stand = Self {
-            generation,
-            simulator,
-            forwarder: run(path),
-            folder,
-        };
-        stand.more_arrive();
-        stand
-    }
-
-    /// The numbers of the records in the file, in its order.
-    fn numbers(&self) -> Vec<u64> {
-        self.records("out").iter().map(number_of).collect()
-    }
-
-    /// The gaps that were told.
-    fn gaps(&self) -> Vec<Value> {
-        let gaps = self.records("gaps");
-        gaps.into_iter().map(|mut gap| gap["data"].take()).collect()
-    }
-
-    fn records(&self, file: &str) -> Vec<Value> {
-        records(&self.folder.path().join(file))
-    }
-
-    /// Once more.
-    fn start(&mut self) {
-        self.forwarder = run(self.folder.path());
-    }
-
-    fn more_arrive(&self) {
-        let before = self.numbers().len();
-        eventually(PATIENCE, "more records arrive", || {
-            self.numbers().len() >= before + SOME
-        });
-    }
-
-    fn order(&self, fault: &str) {
-        self.simulator.order(fault.parse().unwrap());
-    }
-
-    /// Orders a fault, and waits until it has happened and the log says what came of it.
-    fn suffer(&mut self, fault: &str, said: &str) {
-        self.order(fault);
-        self.forwarder.wait_for_stderr(PATIENCE, said);
-        let orders = self.simulator.orders();
-        assert!(orders.iter().all(|order| order.happened > 0), "{orders:?}");
-    }
-
-    /// The last number that was sent.
-    fn last(&self) -> u64 {
-        let stream = match self.generation {
-            Classic => TOPIC,
-            New => EVENT_PATH,
-        };
-        self.simulator.sent()[stream].last_sequence
-    }
-
-    /// How many handshakes were answered with this status.
-    fn handshakes(&self, status: u16) -> usize {
-        let all = self.simulator.handshakes();
-        all.iter()
-            .filter(|handshake| handshake.status == status)
-            .count()
-    }
-
-    /// Frames go on, and in the end each that was sent is in the file, in order; gives back how many
-    /// were there more than once.
-    async fn nothing_is_lost(self) -> usize {
-        self.more_arrive();
-        self.simulator.be_quiet();
-        let mut numbers = Vec::new();
-        eventually(PATIENCE, "all that was sent arrives", || {
-            numbers = self.numbers();
-            numbers.last().copied().unwrap_or(0) == self.last()
-        });
-        assert!(numbers.is_sorted(), "{numbers:?}");
-        let different: BTreeSet<u64> = numbers.iter().copied().collect();
-        let all = (1..=*numbers.last().unwrap()).collect();
-        let missing: Vec<_> = BTreeSet::difference(&all, &different).collect();
-        assert!(missing.is_empty(), "{missing:?} are missing");
-        self.end().await;
-        numbers.len() - different.len()
-    }
-
-    async fn end(mut self) {
-        self.forwarder.terminate();
-        assert!(self.forwarder.wait(PATIENCE).success());
-        self.simulator.stop().await;
-    }
-}
-
-fn run(folder: &Path) -> Forwarder {
-    Forwarder::run(&folder.join("config.toml"))
-}
-
-fn account(generation: Generation, simulator: &Simulator) -> Account {
-    match generation {
-        Classic => Account::classic(&simulator.endpoint(), &[TOPIC]),
-        New => Account::new_central(simulator, &[EVENT]),
-    }
-}
+use crate::stand::Generation::{self, Classic, New};
+use crate::stand::{PATIENCE, SOME, Stand, TOPIC};
 
 /// A fault that ends the connection: the log says why, and a new one goes on where it was.
 async fn a_connection_that_ends(generation: Generation, fault: &str, said: &str) {

@@ -64,7 +64,7 @@ impl Stand {
 fn config(simulator: &Simulator, folder: &Path) -> Config {
     let authority = folder.join("ca.pem");
     fs::write(&authority, simulator.certificate().unwrap()).unwrap();
-    let tls = format!("tls = {{ ca_file = {authority:?} }}");
+    let tls = format!("tls = {{ ca_file = \"{}\" }}", authority.display());
     let classic = Account::classic(&simulator.endpoint(), &["audit"]);
     let new = Account::new_central(simulator, &["ap-events"]);
     Config::in_memory()

@@ -55,12 +55,13 @@ impl Away {
 }
 
 impl Brokers {
-    /// `None` where they are not to be had.
-    pub(crate) fn start() -> Option<Self> {
+    /// For one seed; `None` where they are not to be had.
+    pub(crate) fn start(seed: u64) -> Option<Self> {
         let settings = "allow_anonymous true";
+        let instance = format!("chaos-{seed}");
         Some(Self {
-            kafka: Kafka::own("chaos")?,
-            rabbitmq: RabbitMq::own("chaos")?,
+            kafka: Kafka::own(&instance)?,
+            rabbitmq: RabbitMq::own(&instance)?,
             mosquitto: Mosquitto::start(settings)?,
             away: None,
         })

@@ -482,7 +482,8 @@ fn an_address_that_is_taken_is_said_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let config = Stand::config(&folder, closed_port()).replace("127.0.0.1:0", &address);
+    let config = Stand::config(folder.path(), closed_port()).text();
+    let config = config.replace("127.0.0.1:0", &address);
     let path = folder.path().join("config.toml");
     fs::write(&path, config).unwrap();
     let mut forwarder = Forwarder::run(&path);

@@ -143,7 +143,7 @@ async fn an_authority_that_was_replaced_in_its_file_is_believed_after_a_reload()
     let ca_file = folder.path().join("ca.pem");
     fs::write(&ca_file, Authority::new().pem).unwrap();
     let account = Account::classic(&simulator.endpoint(), &["audit"])
-        .line(format!("tls = {{ ca_file = {ca_file:?} }}"));
+        .line(format!("tls = {{ ca_file = \"{}\" }}", ca_file.display()));
     let config = Config::in_memory()
         .account("acme", &account)
         .sink("screen", &Sink::stdout())

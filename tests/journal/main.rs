@@ -1,5 +1,9 @@
 //! The journal: through its public interface, with gigabytes in it, and through the commands that look into it.
 
-mod journal;
+mod cursors;
 mod large;
+mod limits;
+mod reading;
+mod recovery;
+mod stand;
 mod tools;

@@ -30,7 +30,7 @@ impl Config {
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
         let state = folder.join("state");
-        Self::default().line(format!("state_dir = {state:?}"))
+        Self::default().line(format!("state_dir = \"{}\"", state.display()))
     }
 
     /// A line before all tables.
@@ -143,7 +143,7 @@ impl Sink {
 
     #[must_use]
     pub fn file(path: &Path) -> Self {
-        Self::of("file").line(format!("path = {path:?}"))
+        Self::of("file").line(format!("path = \"{}\"", path.display()))
     }
 
     #[must_use]

@@ -1,13 +1,12 @@
 //! Python's `pika`: a reader of AMQP that shares no code with the forwarder.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::brokers::{RabbitMq, brokers_folder, repository};
+use crate::brokers::RabbitMq;
 use crate::order::different_in_order;
+use crate::python::{Python, lines};
 use crate::stand::number_of;
 
 const PACKAGE: &str = "pika==1.4.4";
@@ -60,35 +59,16 @@ pub fn declared(name: &str) -> String {
 }
 
 fn read(rabbitmq: &RabbitMq, queue: &str, count: &str) -> Vec<Value> {
-    let script = repository().join("tests/support/pika_reader.py");
-    let mut read = Command::new(python());
-    read.arg(script).args([&rabbitmq.url(), queue, count]);
-    run(&mut read)
-        .lines()
+    let mut reader = python().script("pika_reader.py");
+    reader.args([&rabbitmq.url(), queue, count]);
+    lines(&mut reader)
+        .iter()
         .map(|line| serde_json::from_str(line).expect("the reader prints JSON"))
         .collect()
 }
 
-/// The Python of a virtual environment that has the package; made once a run.
-fn python() -> &'static PathBuf {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let environment = brokers_folder().join("pika");
-        let python = environment.join("bin/python");
-        run(Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&environment));
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]));
-        python
-    })
-}
-
-fn run(command: &mut Command) -> String {
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .expect("python3 can be run");
-    let complaints = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{command:?}: {complaints}");
-    String::from_utf8(done.stdout).expect("the output is text")
+/// A Python that has the package.
+fn python() -> &'static Python {
+    static PYTHON: OnceLock<Python> = OnceLock::new();
+    PYTHON.get_or_init(|| Python::with("pika", &[PACKAGE]).expect("pip can install pika"))
 }
