@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use central_forwarder::frame::Stream;
-use central_forwarder::schema::{self, Envelope, Payload, Schema};
+use central_forwarder::schema::{self, Descriptors, Envelope, Payload};
 use central_forwarder::transcode::{JsonStyle, MessageId, Tables, write_json};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
@@ -28,7 +28,7 @@ struct Sample {
     descriptor: MessageDescriptor,
 }
 
-fn topics(schema: &Schema, tables: &Tables) -> Vec<(String, Vec<Sample>)> {
+fn topics(schema: &Descriptors, tables: &Tables) -> Vec<(String, Vec<Sample>)> {
     let classic = include_str!("../tests/fixtures/conformance/classic.ndjson");
     let new = include_str!("../tests/fixtures/conformance/new-central.ndjson");
     let mut topics: Vec<(String, Vec<Sample>)> = Vec::new();
@@ -153,7 +153,7 @@ fn table(_: &mut Criterion) {
     if !env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let schema = Schema::built_in();
+    let schema = Descriptors::built_in();
     let tables = Tables::compile(schema.pool());
     println!(
         "| topic | readable, frames/s | canonical, frames/s | canonical, MB/s | prost-reflect, \
@@ -217,7 +217,7 @@ fn rounded(number: f64) -> String {
 }
 
 fn transcode(criterion: &mut Criterion) {
-    let schema = Schema::built_in();
+    let schema = Descriptors::built_in();
     let tables = Tables::compile(schema.pool());
     for (topic, samples) in topics(&schema, &tables) {
         let mut canonical = Vec::new();

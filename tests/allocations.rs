@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use central_forwarder::frame::Stream;
 use central_forwarder::proto::monitoring::{MacAddress, MonitoringInformation, RadioStats};
-use central_forwarder::schema::{Envelope, Payload, Schema};
+use central_forwarder::schema::{Descriptors, Envelope, Payload};
 use central_forwarder::transcode::{JsonStyle, Tables, write_json};
 use prost::Message as _;
 use serde_json::Value;
@@ -52,7 +52,7 @@ fn warm_allocations(tables: &Tables, name: &str, payload: &[u8], style: JsonStyl
 
 #[test]
 fn a_message_of_any_number_of_fields_is_written_without_an_allocation() {
-    let tables = Tables::compile(Schema::built_in().pool());
+    let tables = Tables::compile(Descriptors::built_in().pool());
     for elements in [1, 10, 1000] {
         let stats = RadioStats {
             device_id: Some("CN12345678".to_owned()),
@@ -78,7 +78,7 @@ fn a_message_of_any_number_of_fields_is_written_without_an_allocation() {
 
 #[test]
 fn the_usual_frames_of_every_classic_topic_are_written_without_an_allocation() {
-    let schema = Schema::built_in();
+    let schema = Descriptors::built_in();
     let tables = Tables::compile(schema.pool());
     let mut frames = 0;
     for line in include_str!("fixtures/conformance/classic.ndjson").lines() {

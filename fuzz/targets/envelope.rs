@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use central_forwarder::frame::{Stream, Timestamp};
-use central_forwarder::record::{self, About, Subject};
-use central_forwarder::schema::{Envelope, Schema};
+use central_forwarder::record::{self, RecordData, RecordMetadata};
+use central_forwarder::schema::{Descriptors, Envelope};
 use central_forwarder::transcode::{JsonStyle, Tables};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,8 +16,8 @@ const STREAMS: [&str; 4] = [
     "new/network-services/v1alpha1/audit-trail-events",
 ];
 
-static KNOWN: LazyLock<(Schema, Tables, Vec<Stream>)> = LazyLock::new(|| {
-    let schema = Schema::built_in();
+static KNOWN: LazyLock<(Descriptors, Tables, Vec<Stream>)> = LazyLock::new(|| {
+    let schema = Descriptors::built_in();
     let tables = Tables::compile(schema.pool());
     let streams = STREAMS.iter().filter_map(|name| Stream::parse(name));
     (schema, tables, streams.collect())
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(envelope) = Envelope::open(stream, frame) else {
         return;
     };
-    let about = About {
+    let about = RecordMetadata {
         id: Some("id"),
         account: Some("acme"),
         stream,
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     };
     for style in [JsonStyle::Readable, JsonStyle::Canonical] {
         let mut json = Vec::new();
-        let Ok(subject) = Subject::of(schema, tables, stream, &envelope) else {
+        let Ok(subject) = RecordData::of(schema, tables, stream, &envelope) else {
             return;
         };
         match record::write(tables, style, &about, &envelope, &subject, &mut json) {

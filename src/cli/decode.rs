@@ -12,9 +12,9 @@ use clap::ValueEnum;
 
 use crate::config::{Mistakes, Pick, Schemas, Written};
 use crate::frame::Stream;
-use crate::record::{self, About, Parts, RecordError, Subject};
+use crate::record::{self, RecordData, RecordError, RecordMetadata, SplitPayload};
 use crate::route;
-use crate::schema::{self, Envelope, Schema};
+use crate::schema::{self, Descriptors, Envelope};
 use crate::transcode::{JsonStyle, Tables};
 
 /// Frames were captured by tools that disagree about padding.
@@ -136,7 +136,7 @@ pub(super) fn stream(generation: Generation, topic: &str) -> Option<Stream> {
 /// Decodes the frames of one stream.
 #[derive(Debug)]
 pub struct Decoder {
-    schema: Schema,
+    schema: Descriptors,
     tables: Tables,
     stream: Stream,
     style: JsonStyle,
@@ -146,11 +146,11 @@ pub struct Decoder {
 impl Decoder {
     #[must_use]
     pub fn new(stream: Stream, style: JsonStyle) -> Self {
-        Self::of(Schema::built_in(), stream, style)
+        Self::of(Descriptors::built_in(), stream, style)
     }
 
     /// Decodes all elements with a schema that is loaded.
-    pub(super) fn of(schema: Schema, stream: Stream, style: JsonStyle) -> Self {
+    pub(super) fn of(schema: Descriptors, stream: Stream, style: JsonStyle) -> Self {
         Self {
             tables: Tables::compile(schema.pool()),
             schema,
@@ -169,7 +169,7 @@ impl Decoder {
         for warning in schemas.find().warnings {
             eprintln!("warning: {warning}");
         }
-        let schema = Schema::load(&schemas)?;
+        let schema = Descriptors::load(&schemas)?;
         let tables = Tables::compile(schema.pool());
         let pick = Pick {
             split: args.split,
@@ -234,16 +234,16 @@ impl Decoder {
     /// Appends the lines of a frame.
     pub(super) fn records(&self, frame: &[u8], to: &mut Vec<u8>) -> Result<(), RecordError> {
         let envelope = Envelope::open(&self.stream, frame)?;
-        let about = About {
+        let about = RecordMetadata {
             id: None,
             account: None,
             stream: &self.stream,
             received_at: None,
         };
         let (tables, style) = (&self.tables, self.style);
-        let whole = Subject::of(&self.schema, tables, &self.stream, &envelope)?;
-        let parts = Parts::of(whole, tables, &self.pick, Some(style))?;
-        for subject in parts.subjects(tables) {
+        let whole = RecordData::of(&self.schema, tables, &self.stream, &envelope)?;
+        let parts = SplitPayload::of(whole, tables, &self.pick, Some(style))?;
+        for subject in parts.records(tables) {
             record::write(tables, style, &about, &envelope, &subject, to)?;
             to.push(b'\n');
         }

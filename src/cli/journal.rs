@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::Failure;
 use super::stored::{StateArgs, printed};
 use crate::event::{describe, time};
-use crate::journal::{self, CursorInfo, Inspector, SegmentInfo};
+use crate::journal::{self, CursorInfo, Inspector, SegmentSummary};
 
 /// Look into the journal, also while the daemon runs, and into a copy
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -90,7 +90,7 @@ fn open(folder: &Path) -> Result<Inspector, Failure> {
 fn list(journal: &mut Inspector, out: &mut dyn Write) -> io::Result<bool> {
     let end = journal.end();
     for segment in journal.segments() {
-        let SegmentInfo {
+        let SegmentSummary {
             base,
             bytes,
             received_at,
@@ -146,13 +146,13 @@ fn verify(journal: &mut Inspector, out: &mut dyn Write) -> io::Result<bool> {
         damaged += batch.damaged;
         records += batch.entries.len();
     }
-    let torn = journal.torn_bytes();
-    if torn > 0 {
+    let incomplete = journal.incomplete_bytes();
+    if incomplete > 0 {
         writeln!(
             out,
-            "{torn} bytes behind the last record are not one: they are cut at the next start"
+            "{incomplete} bytes after the last record are incomplete: they are cut off at the next start"
         )?;
     }
-    writeln!(out, "{records} records are good, {damaged} are damaged")?;
+    writeln!(out, "{records} records are valid, {damaged} are damaged")?;
     Ok(damaged == 0)
 }

@@ -19,7 +19,7 @@ use crate::config::{
 };
 use crate::frame::Stream;
 use crate::journal::{Batch, Cursor, Journal, Location, Options, Start};
-use crate::schema::Schema;
+use crate::schema::Descriptors;
 
 /// Frames that wait for the terminal.
 const MEMORY_BYTES: u64 = 64 << 20;
@@ -97,7 +97,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let (name, account, schemas) = subject(&args)?;
     let topic = account.topics.first().cloned();
     let topic = topic.ok_or_else(|| Failure::usage("there is no topic"))?;
-    let schema = Schema::load(&schemas).map_err(Failure::usage)?;
+    let schema = Descriptors::load(&schemas).map_err(Failure::usage)?;
     let decoder = Decoder::of(schema, topic.stream.clone(), args.json.into());
     let central = Central::new(None, None, Settings::default());
     let source = Source::new(&central, &name, &account).map_err(Failure::usage)?;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::Error;
 use crate::config::{Backlog, Sink};
 use crate::delivery::{self, Ends, Handle, Plans, Preparer, Summary};
-use crate::route::Alphabet;
+use crate::route::DestinationCharset;
 use crate::sink::amqp::AmqpSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::mqtt::MqttSink;
@@ -48,7 +48,7 @@ impl Deliveries {
     /// Starts a sink's delivery where its cursor is.
     pub(super) fn begin(&mut self, name: &str, sink: &Sink, ends: Ends, backlog: Backlog) {
         ends.committer().limit(backlog);
-        let preparer = Preparer::new(self.plans.clone(), name, Alphabet::of(sink));
+        let preparer = Preparer::new(self.plans.clone(), name, DestinationCharset::of(sink));
         let (handle, task, kafka) = spawn(name.to_owned(), sink, preparer, ends.clone());
         let running = Running {
             handle,

@@ -65,9 +65,9 @@ impl Journals {
     }
 
     /// Keeps nothing for a sink any longer.
-    pub(super) fn let_go(&self, sink: &str) {
-        self.frames.let_go(sink);
-        self.dead_letters.let_go(sink);
+    pub(super) fn unregister(&self, sink: &str) {
+        self.frames.unregister(sink);
+        self.dead_letters.unregister(sink);
     }
 
     /// Waits until no more frames can be written.

@@ -130,7 +130,7 @@ impl Daemon {
         for (name, ends) in ends {
             match new.sinks.get(&name) {
                 Some(sink) => self.deliveries.begin(&name, sink, ends, new.backlog(&name)),
-                None => self.journals.let_go(&name),
+                None => self.journals.unregister(&name),
             }
         }
         for name in &diff.backlogs {
@@ -190,7 +190,7 @@ fn register(
             }
             Err(error) => {
                 for name in all.keys().chain([name]) {
-                    journals.let_go(name);
+                    journals.unregister(name);
                 }
                 return Err(Error::Journal(error).into());
             }

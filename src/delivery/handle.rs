@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::watch;
 
 use super::status::{Counters, Status};
-use crate::journal::{Committer, Outside};
+use crate::journal::{Committer, OffsetOutOfRange};
 
 /// Latencies are kept from a microsecond to a day, to two digits; a longer one counts as a day.
 const LONGEST_LATENCY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -77,7 +77,7 @@ impl Handle {
     ///
     /// # Errors
     /// The journal does not hold that offset.
-    pub fn rewind(&self, offset: u64) -> Result<(), Outside> {
+    pub fn rewind(&self, offset: u64) -> Result<(), OffsetOutOfRange> {
         self.committer.rewind(offset)?;
         tracing::info!(sink = self.sink, offset, "rewound");
         Ok(())

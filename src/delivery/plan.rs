@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::config::{Config, Mistakes};
 use crate::frame::Internal;
 use crate::route::Routes;
-use crate::schema::Schema;
+use crate::schema::Descriptors;
 use crate::transcode::Tables;
 
 /// The plan that holds now. Each batch of frames is prepared by one plan.
@@ -17,7 +17,7 @@ pub type Plans = watch::Receiver<Arc<Plan>>;
 /// How frames are decoded, and which records each sink wants of them.
 #[derive(Debug)]
 pub struct Plan {
-    pub(super) schema: Schema,
+    pub(super) schema: Descriptors,
     pub(super) tables: Tables,
     routes: BTreeMap<String, Routes>,
     /// Counts reloads: the same frame may become other records in another generation.
@@ -30,7 +30,7 @@ impl Plan {
     /// # Errors
     /// Every mistake that shows only where config and schema meet.
     pub fn new(config: &Config) -> Result<Self, Mistakes> {
-        let schema = Schema::load(&config.schemas)?;
+        let schema = Descriptors::load(&config.schemas)?;
         let tables = Tables::compile(schema.pool());
         let routes = Routes::compile(config, &schema, &tables)?;
         Ok(Self {

@@ -14,8 +14,8 @@ use super::window::Position;
 use crate::config::{self, Format};
 use crate::frame::{Frame, Internal, Stream, Timestamp};
 use crate::journal::{Batch, Entry};
-use crate::record::{self, About, Content, Parts, RecordError, Subject};
-use crate::route::{Alphabet, Route, Routes, Values, render};
+use crate::record::{self, Content, RecordData, RecordError, RecordMetadata, SplitPayload};
+use crate::route::{CompiledRoute, DestinationCharset, Routes, TemplateValues, render};
 use crate::schema::Envelope;
 use crate::sink::{Attributes, Record};
 
@@ -31,7 +31,7 @@ pub struct Preparer {
     plans: Plans,
     sink: String,
     /// What a destination of this sink may be made of.
-    alphabet: Alphabet,
+    charset: DestinationCharset,
 }
 
 /// Where sending begins again. Records of a frame are counted as the plan of this generation has
@@ -154,11 +154,11 @@ impl Prepared {
 
 impl Preparer {
     #[must_use]
-    pub fn new(plans: Plans, sink: impl Into<String>, alphabet: Alphabet) -> Self {
+    pub fn new(plans: Plans, sink: impl Into<String>, charset: DestinationCharset) -> Self {
         Self {
             plans,
             sink: sink.into(),
-            alphabet,
+            charset,
         }
     }
 
@@ -187,7 +187,7 @@ impl Preparer {
             plan: &plan,
             sink: &self.sink,
             routes: plan.routes(&self.sink),
-            alphabet: self.alphabet,
+            charset: self.charset,
             from,
             prepared,
         };
@@ -204,7 +204,7 @@ struct Maker<'p> {
     plan: &'p Plan,
     sink: &'p str,
     routes: Option<&'p Routes>,
-    alphabet: Alphabet,
+    charset: DestinationCharset,
     from: Position,
     prepared: Prepared,
 }
@@ -259,7 +259,7 @@ impl<'p> Maker<'p> {
 
     fn add_route(
         &mut self,
-        route: &'p Route,
+        route: &'p CompiledRoute,
         opened: &Opened<'_>,
         at: &mut Position,
     ) -> Result<(), RecordError> {
@@ -267,8 +267,8 @@ impl<'p> Maker<'p> {
         let style = matches!(config.format, Format::Json | Format::CloudEvents);
         let style = style.then_some(config.json);
         let tables = &self.plan.tables;
-        let parts = Parts::of(opened.subject, tables, &config.pick, style)?;
-        for subject in parts.subjects(tables) {
+        let parts = SplitPayload::of(opened.subject, tables, &config.pick, style)?;
+        for subject in parts.records(tables) {
             let is_new = *at >= self.from;
             at.record += 1;
             if !is_new {
@@ -294,15 +294,15 @@ impl<'p> Maker<'p> {
     /// The record of one subject; `None` where a condition does not hold.
     fn record(
         &mut self,
-        route: &Route,
+        route: &CompiledRoute,
         opened: &Opened<'_>,
-        subject: &Subject<'_>,
+        subject: &RecordData<'_>,
     ) -> Result<Option<Spans>, RecordError> {
         let tables = &self.plan.tables;
         let (message, bytes) = (subject.message(), subject.bytes());
         let pick = &route.config.pick;
-        let admitted = route.lens.admits(pick, tables, message, bytes);
-        if !admitted.map_err(|error| subject.in_payload(error))? {
+        let admitted = route.field_paths.matches(pick, tables, message, bytes);
+        if !admitted.map_err(|error| subject.locate_in_payload(error))? {
             return Ok(None);
         }
         let payload = self.payload(&route.config, opened, subject)?;
@@ -311,19 +311,19 @@ impl<'p> Maker<'p> {
         subject.append_to_id(&mut id);
         let failed = Cell::new(None);
         let data = |path: &[String], to: &mut String| {
-            if let Err(error) = route.lens.append(path, tables, message, bytes, to) {
+            if let Err(error) = route.field_paths.append(path, tables, message, bytes, to) {
                 failed.set(Some(error));
             }
         };
         let values = opened.values(subject, &id, &data);
         let prepared = &mut self.prepared;
         let destination = prepared.append(|text| {
-            render(&route.config.destination, &values, self.alphabet, text);
+            render(&route.config.destination, &values, self.charset, text);
         });
         let key = (route.config.key.as_ref())
-            .map(|key| prepared.append(|text| render(key, &values, Alphabet::Any, text)));
+            .map(|key| prepared.append(|text| render(key, &values, DestinationCharset::Any, text)));
         if let Some(error) = failed.take() {
-            return Err(subject.in_payload(error).into());
+            return Err(subject.locate_in_payload(error).into());
         }
         let attributes = match subject.element {
             None => opened.attributes.clone(),
@@ -342,7 +342,7 @@ impl<'p> Maker<'p> {
     }
 
     /// What a payload is that is sent as Central's message.
-    fn message(&self, format: Format, subject: &Subject<'_>) -> Option<MessageDescriptor> {
+    fn message(&self, format: Format, subject: &RecordData<'_>) -> Option<MessageDescriptor> {
         match (format, subject.content) {
             (Format::Protobuf, Content::Message { name, .. }) => {
                 self.plan.schema.pool().get_message_by_name(name)
@@ -355,7 +355,7 @@ impl<'p> Maker<'p> {
         &mut self,
         route: &config::Route,
         opened: &Opened<'_>,
-        subject: &Subject<'_>,
+        subject: &RecordData<'_>,
     ) -> Result<Range<usize>, RecordError> {
         let to = &mut self.prepared.payloads;
         let start = to.len();
@@ -372,7 +372,7 @@ impl<'p> Maker<'p> {
             }
         };
         let subscription = &opened.frame.subscription;
-        let about = About {
+        let about = RecordMetadata {
             id: Some(&opened.id),
             account: Some(subscription.account()),
             stream: subscription.stream(),
@@ -389,7 +389,7 @@ struct Opened<'a> {
     frame: &'a Frame,
     envelope: Envelope<'a>,
     id: String,
-    subject: Subject<'a>,
+    subject: RecordData<'a>,
     /// Those of the payload as a whole.
     attributes: Range<usize>,
 }
@@ -406,7 +406,7 @@ impl<'a> Opened<'a> {
             Some(event) => event.id.to_owned(),
             None => record::classic_id(subscription.account(), stream.topic(), &frame.payload),
         };
-        let subject = Subject::of(&plan.schema, &plan.tables, stream, &envelope)?;
+        let subject = RecordData::of(&plan.schema, &plan.tables, stream, &envelope)?;
         let mut opened = Self {
             frame,
             envelope,
@@ -420,7 +420,7 @@ impl<'a> Opened<'a> {
 
     fn add_attributes(
         &self,
-        subject: &Subject<'_>,
+        subject: &RecordData<'_>,
         id: &str,
         prepared: &mut Prepared,
     ) -> Range<usize> {
@@ -453,11 +453,11 @@ impl<'a> Opened<'a> {
 
     fn values<'v>(
         &'v self,
-        subject: &'v Subject<'_>,
+        subject: &'v RecordData<'_>,
         id: &'v str,
         data: &'v dyn Fn(&[String], &mut String),
-    ) -> Values<'v> {
-        Values {
+    ) -> TemplateValues<'v> {
+        TemplateValues {
             account: self.frame.subscription.account(),
             topic: self.frame.subscription.topic(),
             subject: self.envelope.subject,

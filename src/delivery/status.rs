@@ -221,18 +221,18 @@ impl Counters {
     }
 
     fn lag(&self, committer: &Committer) -> Lag {
-        let behind = committer.behind();
-        if behind.records == 0 {
+        let lag = committer.lag();
+        if lag.records == 0 {
             return Lag::default();
         }
         let first = Some(self.first_received.load(Relaxed))
             .filter(|at| *at > 0 && self.first_offset.load(Relaxed) >= committer.committed());
         let newest_confirmed = self.newest_confirmed.load(Relaxed);
-        let since = first.or(behind.since.map(|at| at.0.max(newest_confirmed)));
+        let since = first.or(lag.since.map(|at| at.0.max(newest_confirmed)));
         let micros = since.map_or(0, |since| Timestamp::now().0.saturating_sub(since));
         Lag {
-            records: behind.records,
-            bytes: behind.bytes,
+            records: lag.records,
+            bytes: lag.bytes,
             time: Duration::from_micros(u64::try_from(micros).unwrap_or(0)),
         }
     }

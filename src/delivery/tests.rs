@@ -13,9 +13,9 @@ use super::*;
 use crate::config::template::Template;
 use crate::config::{self, Config, Format, JsonStyle, Route, Selector};
 use crate::frame::{Frame, Internal, Stream, SubscriptionId};
-use crate::journal::{Journal, Location, Options, Outside, Start};
+use crate::journal::{Journal, Location, OffsetOutOfRange, Options, Start};
 use crate::proto::stream_message::MsgProto;
-use crate::route::Alphabet;
+use crate::route::DestinationCharset;
 use crate::sink::{Outcomes, Record};
 
 const A_WHILE: Duration = Duration::from_secs(30);
@@ -130,7 +130,7 @@ impl Stand {
         let preparer = Preparer::new(
             watch::channel(Arc::new(Plan::new(&config()).unwrap())).1,
             "sink",
-            Alphabet::Any,
+            DestinationCharset::Any,
         );
         let ends = Ends::new(cursors.pop().unwrap(), &journal, &dead_letters);
         let (delivery, task) =
@@ -346,7 +346,10 @@ async fn a_delivery_is_rewound_while_it_runs() {
     confirmed(16)
         .await
         .expect("those from there on are sent again");
-    assert_eq!(handle.rewind(11), Err(Outside { oldest: 0, end: 10 }));
+    assert_eq!(
+        handle.rewind(11),
+        Err(OffsetOutOfRange { oldest: 0, end: 10 })
+    );
     let (summary, sent) = stand.drain().await;
     assert_eq!(sent, [numbers(0..10), numbers(4..10)].concat());
     assert_eq!(summary.settled_to, 10);

@@ -1,36 +1,40 @@
-//! A journal looked at from outside, also while a process has it open, and also a copy: nothing is
-//! locked, nothing is changed.
+//! Reads a journal without owning it: one that a process has open, or a copy. Takes no lock and changes
+//! nothing, except in [`rewind`] and [`forget`].
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cursor::Batch;
-use super::cursor_file::{self, CursorFile, Found, Mark, Stored};
-use super::index::{Index, Segment};
-use super::reader::{Place, Reader};
-use super::recovery::{self, Sound};
-use super::registered::Outside;
-use super::segment;
-use super::storage::{Disk, Lock, Storage};
-use super::{OpenError, Shared};
+use super::batch::Batch;
+use super::cursor::file::{self, CursorFile, FileContent, StoredCursor};
+use super::cursor::state::OffsetOutOfRange;
+use super::error::OpenError;
+use super::log::index::{Index, SegmentInfo};
+use super::log::position::Position;
+use super::log::reader::LogReader;
+use super::log::scan::{self, SegmentScan};
+use super::log::segment;
+use super::shared::Shared;
+use super::storage::Storage;
+use super::storage::disk::{Disk, Lock};
 use crate::frame::Timestamp;
 
 /// How much is read at once.
-const WINDOW_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 1 << 20;
 
 /// What is in a journal's folder at one moment.
 #[derive(Debug)]
 pub struct Inspector {
     shared: Arc<Shared>,
-    reader: Reader,
-    place: Place,
-    torn_bytes: u64,
+    reader: LogReader,
+    /// Where to read on.
+    position: Position,
+    incomplete_bytes: u64,
 }
 
 /// One file of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentInfo {
+pub struct SegmentSummary {
     /// The offset of its first record.
     pub base: u64,
     pub bytes: u64,
@@ -38,11 +42,11 @@ pub struct SegmentInfo {
     pub received_at: Option<Timestamp>,
 }
 
-/// A sink's place, as its file says.
+/// How far a sink has come, as its cursor's file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorInfo {
     pub name: String,
-    /// Everything below is done; `None` if the file is damaged or its making was cut short.
+    /// Everything below is done; `None` if the file is damaged or empty.
     pub offset: Option<u64>,
 }
 
@@ -56,7 +60,7 @@ pub enum RewindError {
     #[error("there is no cursor {0:?}")]
     Unknown(String),
     #[error(transparent)]
-    Outside(#[from] Outside),
+    OutOfRange(#[from] OffsetOutOfRange),
 }
 
 impl Inspector {
@@ -68,19 +72,19 @@ impl Inspector {
         let storage: Arc<dyn Storage> = Arc::new(Disk::for_reading(folder));
         let mut index = Index::default();
         let mut last = None;
-        for base in recovery::bases(&*storage)? {
+        for base in scan::bases(&*storage)? {
             let file = storage.open(&segment::name(base))?;
-            index.insert(base, recovery::describe(&*file)?);
+            index.insert(base, scan::describe(&*file)?);
             last = Some((base, file));
         }
-        let mut torn_bytes = 0;
+        let mut incomplete_bytes = 0;
         if let Some((base, file)) = last {
-            let sound = Sound::scan(&*file, base)?;
-            let described = recovery::describe(&*file)?;
-            torn_bytes = described.len.saturating_sub(sound.len);
-            index.end = sound.end;
-            let segment = Segment {
-                len: sound.len,
+            let scan = SegmentScan::of(&*file, base)?;
+            let described = scan::describe(&*file)?;
+            incomplete_bytes = described.len.saturating_sub(scan.len);
+            index.end = scan.end;
+            let segment = SegmentInfo {
+                len: scan.len,
                 ..described
             };
             index.insert(base, segment);
@@ -88,29 +92,29 @@ impl Inspector {
         let oldest = index.oldest().unwrap_or_default();
         let shared = Arc::new(Shared::new(storage, index, 0));
         Ok(Self {
-            reader: Reader::new(Arc::clone(&shared)),
-            place: Place::of(&shared, oldest),
+            reader: LogReader::new(Arc::clone(&shared)),
+            position: Position::start_of(oldest),
             shared,
-            torn_bytes,
+            incomplete_bytes,
         })
     }
 
     /// The same for a journal that is open in this process.
-    pub(super) fn of(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
         let oldest = shared.index().oldest().unwrap_or_default();
         Self {
-            reader: Reader::new(Arc::clone(shared)),
-            place: Place::of(shared, oldest),
+            reader: LogReader::new(Arc::clone(shared)),
+            position: Position::start_of(oldest),
             shared: Arc::clone(shared),
-            torn_bytes: 0,
+            incomplete_bytes: 0,
         }
     }
 
     /// In the order of their records.
     #[must_use]
-    pub fn segments(&self) -> Vec<SegmentInfo> {
+    pub fn segments(&self) -> Vec<SegmentSummary> {
         let index = self.shared.index();
-        let segments = index.bases().map(|(base, segment)| SegmentInfo {
+        let segments = index.bases().map(|(base, segment)| SegmentSummary {
             base,
             bytes: segment.len,
             received_at: segment.received_at,
@@ -118,17 +122,17 @@ impl Inspector {
         segments.collect()
     }
 
-    /// In the order of their names, of sinks that are still in the config or not.
+    /// In the order of their names. Their sinks need not be in the config any more.
     ///
     /// # Errors
     /// They cannot be read.
     pub fn cursors(&self) -> io::Result<Vec<CursorInfo>> {
         let storage = &*self.shared.storage;
-        let mut names = cursor_file::names(storage)?;
+        let mut names = file::names(storage)?;
         names.sort_unstable();
         let info = |name: String| {
             let offset = match CursorFile::open(storage, &name)? {
-                (_, Found::Good(stored)) => Some(stored.offset),
+                (_, FileContent::Valid(stored)) => Some(stored.offset),
                 _ => None,
             };
             Ok(CursorInfo { name, offset })
@@ -142,15 +146,15 @@ impl Inspector {
         self.shared.index().end
     }
 
-    /// Bytes behind the last good record: one that is being written, or was when a process died.
+    /// Bytes after the last valid record: of one that is being written, or was when a process died.
     #[must_use]
-    pub fn torn_bytes(&self) -> u64 {
-        self.torn_bytes
+    pub fn incomplete_bytes(&self) -> u64 {
+        self.incomplete_bytes
     }
 
     /// Reads on from `offset`.
     pub fn seek(&mut self, offset: u64) {
-        self.place = Place::of(&self.shared, offset);
+        self.position = Position::of(&self.shared.index(), offset);
     }
 
     /// The next records; `None` at the end. Segments that were removed meanwhile count as skipped.
@@ -159,18 +163,18 @@ impl Inspector {
     /// They cannot be read.
     pub fn read(&mut self) -> io::Result<Option<Batch>> {
         loop {
-            match self.reader.read(self.place, WINDOW_BYTES) {
-                Ok(window) => {
-                    let from = self.place.offset;
-                    self.place = window.next;
-                    let found = !window.entries.is_empty() || window.damaged > 0;
+            match self.reader.read(self.position, READ_BYTES) {
+                Ok(read) => {
+                    let from = self.position.offset;
+                    self.position = read.next;
+                    let found = !read.entries.is_empty() || read.damaged > 0;
                     return Ok(found.then_some(Batch {
                         from,
-                        end: window.next.offset,
-                        skipped: window.skipped,
-                        damaged: window.damaged,
-                        unknown: window.unknown,
-                        entries: window.entries,
+                        end: read.next.offset,
+                        skipped: read.skipped,
+                        damaged: read.damaged,
+                        unknown: read.unknown,
+                        entries: read.entries,
                     }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -224,33 +228,28 @@ pub fn rewind(folder: &Path, name: &str, offset: u64) -> Result<(), RewindError>
     };
     let end = inspector.end();
     if !(oldest..=end).contains(&offset) {
-        return Err(Outside { oldest, end }.into());
+        return Err(OffsetOutOfRange { oldest, end }.into());
     }
-    let segment = base.unwrap_or_default();
-    let near = Mark {
-        offset: segment,
-        segment,
-        position: 0,
-    };
+    let near = Position::start_of(base.unwrap_or_default());
     let (mut file, _) = CursorFile::open(&disk, name)?;
-    file.write(&Stored { offset, near })?;
+    file.write(&StoredCursor { offset, near })?;
     Ok(())
 }
 
-/// Forgets the cursor `name` of the journal in `folder`: its sink is as good as new. Durable when it
+/// Forgets the cursor `name` of the journal in `folder`: its sink begins as a new one. Durable when it
 /// returns.
 ///
 /// # Errors
 /// A process has the journal open, or there is no such cursor.
 pub fn forget(folder: &Path, name: &str) -> Result<(), RewindError> {
     let (disk, _lock) = with_cursor(folder, name)?;
-    Ok(cursor_file::remove(&disk, name)?)
+    Ok(file::remove(&disk, name)?)
 }
 
-/// Takes the journal's lock, if it has the cursor.
+/// Takes the lock of a journal that has the cursor.
 fn with_cursor(folder: &Path, name: &str) -> Result<(Disk, Lock), RewindError> {
     let (disk, lock) = Disk::open(folder)?;
-    if !cursor_file::names(&disk)?.iter().any(|known| known == name) {
+    if !file::names(&disk)?.iter().any(|known| known == name) {
         return Err(RewindError::Unknown(name.to_owned()));
     }
     Ok((disk, lock))

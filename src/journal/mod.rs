@@ -15,7 +15,7 @@
 //!   00000000000000000000.log      a segment: records 0 to 41 999
 //!   00000000000000042000.log      the next one; only the last segment is written to
 //!   cursors/lake.cursor           how far the sink `lake` has come
-//!   damaged/                      bytes of segments that are no records: segment, position
+//!   damaged/                      copies of damaged bytes, named after segment and position
 //! ```
 //!
 //! A segment is named after the offset of its first record: the number of records that were
@@ -29,7 +29,7 @@
 //!
 //! | at | bytes | what |
 //! |---|---|---|
-//! | 0 | 4 | magic, `F7 43 46 31`: where a reader finds its feet again after damage |
+//! | 0 | 4 | magic, `F7 43 46 31`: a reader looks for it after damage |
 //! | 4 | 4 | CRC32C of everything after it, up to the record's end |
 //! | 8 | 4 | length of the body |
 //! | 12 | 1 | kind: 1 is a frame, 2 a dead letter; a reader passes over kinds that it does not know |
@@ -45,33 +45,33 @@
 //! of the frame, and before the payload: when it was refused (8, as above), how often (4), length of
 //! the sink's name (2), length of the reason (2), the name, the reason. Dead letters are a journal of
 //! their own, in a folder `dead-letters` beside this one, with a cursor for each sink: the letters
-//! before it were dealt with. A dead letter in the main journal is one that is to be tried again: it
-//! concerns that sink alone.
+//! before it were dealt with. A dead letter in the main journal is one that is to be tried again, by
+//! that sink alone.
 //!
 //! # Cursor
 //!
 //! A cursor file has two slots of 4096 bytes, written in turn; the valid one with the higher count
-//! is the cursor. A slot is text: the count, the offset below which everything is done, a place in a
-//! segment from which that offset is near, and a CRC32C. Writing in place into the slot that is not
-//! in force is atomic, needs one sync and no room, so that a full disk does not keep cursors from
-//! moving and segments from being removed.
+//! is the cursor. A slot is text: the count, the offset below which everything is done, the position of
+//! a record at or before that offset, and a CRC32C. The older slot is overwritten in place: that is
+//! atomic, and needs one sync and no room, so that a full disk does not keep cursors from moving and
+//! segments from being removed.
 //!
 //! # What is true when
 //!
-//! *Append.* What [`Appender::append`] has taken is in memory. The writer thread puts everything that
-//! waits into one write; from then on readers see it, and it survives the death of the process.
+//! *Append.* What [`Appender::append`] has taken is in memory. The writer thread writes everything that
+//! waits at once; from then on readers see it, and it survives the death of the process.
 //!
 //! *Sync.* At most `sync_interval` after the first unsynced byte a sync of the segment begins, by a
 //! timer that needs no further append; when it has ended, what was written before it began survives
-//! the loss of power. It is done by a thread of its own: writing goes on meanwhile, and what is
-//! written then belongs to the next sync. What is unsynced is kept in memory too: after a failed
-//! sync the page cache cannot be trusted, so the unsynced records are written to a fresh file, which
-//! is synced and then renamed to a segment that begins with the first of them. Until that has
-//! succeeded nothing more is written, and appenders wait.
+//! the loss of power. A thread of its own does it: writing goes on meanwhile, and what is written then
+//! belongs to the next sync. Unsynced records are kept in memory too: after a failed sync the page
+//! cache cannot be trusted, so they are written to a new file, which is synced and then renamed to a
+//! segment that begins with the first of them. Until that has succeeded nothing more is written, and
+//! appenders wait.
 //!
 //! *Cursors* are stored after a sync that covers what they have passed, never before: a stored
-//! cursor does not point past what a power cut leaves. Should one do so all the same, the journal
-//! goes on at the highest offset that any cursor has passed: no offset is given twice.
+//! cursor does not point past what a loss of power leaves. If one does so all the same, the journal
+//! goes on at the highest offset that any cursor has passed, so that no offset is given twice.
 //!
 //! *Rotation.* The old segment is synced, the new file is created and the folder synced before a
 //! record in the new one is reported as synced. A crash in between leaves an empty last segment.
@@ -80,146 +80,86 @@
 //! stored form**; oldest first, the folder synced after. Cursor files of sinks that are not
 //! registered keep nothing alive.
 //!
-//! *Opening* checks every record of the last segment and only looks at the first record of the others:
-//! they were synced when they were closed, and are checked while they are read. What follows the
-//! last good record of the last segment is a torn tail, and is cut. Records that are damaged
-//! elsewhere, or that the disk does not give back when it is asked several times, are passed over to
-//! the next good one, and reported by the cursor that meets them. What was cut or passed over is
-//! kept in `damaged`, within limits.
+//! *Opening* checks every record of the last segment and only the first record of the others: they were
+//! synced when they were closed, and are checked while they are read. What follows the last valid
+//! record of the last segment is an incomplete write, and is cut off. Records that are damaged
+//! elsewhere, or that the disk cannot read in several attempts, are passed over to the next valid one,
+//! and reported by the cursor that meets them. What was cut off or passed over is copied to `damaged`,
+//! within limits.
 //!
 //! *Full.* A cursor that lags further behind than its [`Backlog`](crate::config::Backlog) allows skips
-//! forward to the start of a segment, alone; the newest is never skipped. When the journal as a whole
-//! is beyond its limit, or the disk is full, the oldest segment is dropped, and the cursors that had
-//! not passed it skip it. What a cursor skipped is counted, logged at once, and said in its next
-//! [`Batch`]. Cursors that must not skip do not: appenders wait for them instead. Segments that all
-//! cursors have passed, and that are only retained, are the first to go from a full disk.
+//! forward to the start of a segment, without effect on other cursors; the newest segment is never
+//! skipped. When the journal as a whole is beyond its limit, or the disk is full, the oldest segment is
+//! dropped, and the cursors that had not passed it skip it. What a cursor skipped is counted, logged at
+//! once, and reported in its next [`Batch`]. For cursors that must not skip, appenders wait instead. On
+//! a full disk, segments that all cursors have passed, and that are only retained, are removed first.
 //!
 //! *In memory* ([`Location::Memory`]) the same code runs over files in memory.
 
-mod aside;
+mod batch;
+mod counters;
 mod cursor;
-mod cursor_file;
-mod index;
+mod error;
 mod inspect;
-mod limits;
-mod losses;
-#[cfg(test)]
-mod model;
+mod log;
 mod options;
-mod queue;
-mod reader;
-mod record;
-mod recovery;
-mod registered;
 mod rewind_to;
-mod segment;
-#[cfg(test)]
-mod sim;
+mod shared;
 mod stats;
 mod storage;
-mod syncing;
-mod thread;
-mod writer;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-pub use self::cursor::{Batch, Committer, Cursor, Entry, ReadError};
-pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentInfo, forget, rewind};
-pub use self::losses::{Loss, LossCause, Losses};
+pub use self::batch::{Batch, Entry};
+pub use self::cursor::committer::Committer;
+pub use self::cursor::loss::{Loss, LossCause};
+pub use self::cursor::losses::Losses;
+pub use self::cursor::state::{CursorLag, OffsetOutOfRange};
+pub use self::cursor::{Cursor, ReadError};
+pub use self::error::{CloseError, OpenError};
+pub use self::inspect::{CursorInfo, Inspector, RewindError, SegmentSummary, forget, rewind};
+pub use self::log::appender::Appender;
+pub use self::log::queue::AppendError;
+pub use self::log::record::{MAX_PAYLOAD_BYTES, Refusal};
+pub use self::log::recovery::Recovery;
+pub use self::log::scan::Damage;
 pub use self::options::{Location, Options, Start};
-pub use self::queue::{AppendError, Appender};
-pub use self::record::{MAX_PAYLOAD_BYTES, Refusal};
-pub use self::recovery::{Damage, Recovery};
-pub use self::registered::{Behind, Outside};
-pub use self::rewind_to::{NoPlace, RewindTo};
+pub use self::rewind_to::{InvalidRewindTarget, RewindTo};
+pub use self::shared::Progress;
 pub use self::stats::{CursorStats, Stats};
 
-use self::index::Index;
-use self::options::{Limits, QUEUE_BYTES};
-use self::queue::Queue;
-use self::registered::Registered;
-use self::stats::Numbers;
-use self::storage::{Disk, Lock, Memory, Storage};
-use self::writer::Writer;
-use crate::sync::lock;
+use self::log::thread;
+use self::log::writer::Writer;
+use self::options::Limits;
+use self::shared::Shared;
+use self::storage::Storage;
+use self::storage::disk::{Disk, Lock};
+use self::storage::memory::Memory;
 
-/// How far the journal has come: offsets of the first record that is not yet so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    pub written: u64,
-    pub synced: u64,
-    /// The writer thread has ended: nothing more will come.
-    pub closed: bool,
-}
-
-/// Why a journal could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("the journal in {} is in use by another process{}", folder.display(), named(*pid))]
-    Locked {
-        folder: PathBuf,
-        /// As that process wrote it down.
-        pid: Option<u32>,
-    },
-    #[error("the journal cannot be opened: {0}")]
-    Io(#[from] io::Error),
-    #[error("the cursor {0:?} is already in use")]
-    InUse(String),
-}
-
-fn named(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
-}
-
-/// What could not be made safe when the journal was closed.
-#[derive(Debug, thiserror::Error)]
-#[error("{unsynced} records could not be synced to the journal: {cause}")]
-pub struct CloseError {
-    /// Records that were appended, and may be lost.
-    pub unsynced: u64,
-    pub cause: io::Error,
-}
-
-/// An open journal. Dropped without [`Journal::close`] it is closed all the same, and errors are
-/// only logged.
+/// An open journal. Dropping it closes it as [`Journal::close`] does, but errors are only logged.
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
     recovery: Recovery,
     thread: Option<JoinHandle<Result<(), CloseError>>>,
-    /// Given back when the thread has ended.
+    /// Released when the thread has ended.
     _lock: Option<Lock>,
 }
 
-/// What the writer thread, appenders and cursors have in common.
-#[derive(Debug)]
-struct Shared {
-    storage: Arc<dyn Storage>,
-    queue: Queue,
-    index: Mutex<Index>,
-    cursors: Mutex<BTreeMap<String, Arc<Registered>>>,
-    progress: watch::Sender<Progress>,
-    /// Beside `progress`, which is told of each batch: who waits for the end sleeps until then.
-    ended: CancellationToken,
-    numbers: Numbers,
-}
-
 impl Journal {
-    /// Opens or begins a journal, repairs what a crash left, and registers a cursor for each sink;
-    /// the cursors come back in the same order. From here on only these keep segments alive.
+    /// Opens or creates a journal, repairs what a crash left, and registers a cursor for each sink.
+    /// Returns the cursors in the same order. From here on only these keep segments from being removed.
     ///
     /// Works on the disk: a few milliseconds, and up to a second for a large last segment that is
     /// not in the page cache.
     ///
     /// # Errors
-    /// Another process has the journal, the same name is given twice, or the disk fails.
+    /// Another process has the journal open, a name is given twice, or the disk fails.
     pub fn open(
         options: &Options,
         cursors: &[(&str, Start)],
@@ -246,7 +186,7 @@ impl Journal {
             .iter()
             .map(|(name, start)| Cursor::register(&shared, name, *start))
             .collect::<Result<_, _>>()?;
-        report_unused(&shared)?;
+        warn_of_unused_cursors(&shared)?;
         let thread = thread::spawn(writer, options.sync_interval)?;
         let journal = Self {
             shared,
@@ -263,8 +203,8 @@ impl Journal {
         Appender::new(Arc::clone(&self.shared))
     }
 
-    /// Registers one more cursor while the journal runs, or takes up one whose [`Cursor`] is gone.
-    /// Works on the disk.
+    /// Registers one more cursor while the journal is open, or continues one whose [`Cursor`] was
+    /// dropped. Works on the disk.
     ///
     /// # Errors
     /// The cursor is in use, or the disk fails.
@@ -272,8 +212,8 @@ impl Journal {
         Cursor::register(&self.shared, name, start)
     }
 
-    /// Keeps no segment alive for this cursor any longer. Its file stays, for its return.
-    pub fn let_go(&self, name: &str) {
+    /// Keeps no segment for this cursor any longer. Its file stays, so that it can be registered again.
+    pub fn unregister(&self, name: &str) {
         self.shared.cursors().remove(name);
         self.shared.queue.note_commit();
     }
@@ -284,12 +224,12 @@ impl Journal {
         self.shared.progress.subscribe()
     }
 
-    /// Waits until the writer thread has ended, however that came.
+    /// Waits until the writer thread has ended, whether the journal was closed or the thread panicked.
     pub fn ended(&self) -> WaitForCancellationFutureOwned {
         self.shared.ended.clone().cancelled_owned()
     }
 
-    /// The offset that the next frame gets: those before it were taken, and may wait to be written.
+    /// The offset that the next frame will get. Frames before it may still wait to be written.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.shared.queue.next_offset()
@@ -301,23 +241,23 @@ impl Journal {
         &self.recovery
     }
 
-    /// All numbers at this moment. Takes a few short locks, no disk work.
+    /// The journal's numbers at this moment. Takes a few locks for a short time, and no disk work.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.shared)
     }
 
-    /// A handle that gives [`Stats`] for as long as it is kept, also after [`Journal::close`].
+    /// A handle that gives [`Stats`], also after [`Journal::close`].
     #[must_use]
     pub fn observer(&self) -> Observer {
         Observer(Arc::clone(&self.shared))
     }
 
-    /// Takes no more frames, writes and syncs what waits, stores the cursors, and gives the lock
-    /// back. Cursors that are still read from end with [`ReadError::Closed`].
+    /// Takes no more frames, writes and syncs those that wait, stores the cursors, and releases the
+    /// lock. Cursors that are still read from end with [`ReadError::Closed`].
     ///
     /// # Errors
-    /// The disk failed at the last: frames that are not synced may be lost.
+    /// The disk failed, so that frames that are not synced may be lost.
     pub async fn close(mut self) -> Result<(), CloseError> {
         let Some(thread) = self.thread.take() else {
             return Ok(());
@@ -344,10 +284,11 @@ impl Drop for Journal {
     }
 }
 
-/// A sink that is gone from the config keeps no segment alive; its cursor stays, for its return.
-fn report_unused(shared: &Shared) -> io::Result<()> {
+/// A cursor whose sink is no longer in the config keeps no segment from being removed. Its file stays,
+/// in case the sink returns.
+fn warn_of_unused_cursors(shared: &Shared) -> io::Result<()> {
     let used = shared.cursors();
-    for name in cursor_file::names(&*shared.storage)? {
+    for name in cursor::file::names(&*shared.storage)? {
         if !used.contains_key(&name) {
             tracing::warn!(
                 cursor = name,
@@ -367,47 +308,20 @@ fn join(thread: JoinHandle<Result<(), CloseError>>) -> Result<(), CloseError> {
     })
 }
 
-/// Looks at a journal without owning it.
+/// Observes an open journal without keeping it open.
 #[derive(Clone, Debug)]
 pub struct Observer(Arc<Shared>);
 
 impl Observer {
-    /// All numbers at this moment.
+    /// The journal's numbers at this moment.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.0)
     }
 
-    /// Looks at the records. Reading works on the disk.
+    /// Reads the records. Works on the disk.
     #[must_use]
     pub fn inspect(&self) -> Inspector {
         Inspector::of(&self.0)
-    }
-}
-
-impl Shared {
-    fn new(storage: Arc<dyn Storage>, index: Index, queue_bytes: u32) -> Self {
-        let end = index.end;
-        Self {
-            storage,
-            queue: Queue::new(queue_bytes, end),
-            index: Mutex::new(index),
-            cursors: Mutex::default(),
-            progress: watch::Sender::new(Progress {
-                written: end,
-                synced: end,
-                closed: false,
-            }),
-            ended: CancellationToken::new(),
-            numbers: Numbers::default(),
-        }
-    }
-
-    fn index(&self) -> MutexGuard<'_, Index> {
-        lock(&self.index)
-    }
-
-    fn cursors(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Registered>>> {
-        lock(&self.cursors)
     }
 }

@@ -1,16 +1,28 @@
-//! How a journal is opened, and what follows from that.
+//! How a journal is opened, and the sizes that its threads keep to.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::log::record::MAX_PAYLOAD_BYTES;
+
 /// Bytes of encoded frames that may wait for the writer thread, before appenders wait. Each record
 /// takes at least its header, so this bounds their number too. Large enough to ride out a slow sync
 /// (a second of 3,000 frames of 2.4 KB), small enough not to matter in memory.
-pub(super) const QUEUE_BYTES: u32 = 8 << 20;
+pub(crate) const QUEUE_BYTES: u32 = 8 << 20;
 
-/// A journal with a limit is cut into at least this many segments: how much is dropped at once when
-/// it is full.
-const SEGMENTS: u64 = 8;
+/// With this much unsynced a sync is due at once.
+pub(crate) const SYNC_BYTES: usize = 12 << 20;
+
+/// Written batches are kept in memory until they are synced. While a sync runs and this much is kept,
+/// nothing more is written, which bounds memory beside the queue.
+pub(crate) const MAX_KEPT_BYTES: usize = 2 * SYNC_BYTES;
+
+/// More than this is never unsynced: what may be kept, and one more batch. A batch is smaller than
+/// the queue, or is one record of the largest size.
+pub(crate) const MAX_UNSYNCED_BYTES: u64 = (MAX_KEPT_BYTES + 2 * MAX_PAYLOAD_BYTES) as u64;
+
+/// A journal with a limit has at least this many segments: a full one drops such a share at once.
+const MIN_SEGMENTS: u64 = 8;
 
 /// How a journal is opened.
 #[derive(Clone, Debug)]
@@ -20,46 +32,47 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The longest time that an appended frame may be unsynced.
     pub sync_interval: Duration,
-    /// Beyond so many bytes on disk the oldest segment is dropped. In memory there is always a limit.
+    /// Beyond this many bytes on disk the oldest segment is dropped. `None`: no limit.
     pub max_bytes: Option<u64>,
-    /// How long a segment is kept that all cursors have passed.
+    /// How long a segment is kept after all cursors have passed it.
     pub retain: Duration,
 }
 
+/// Where the journal's files are.
 #[derive(Clone, Debug)]
 pub enum Location {
-    /// The journal's own folder; made if it is not there.
+    /// A folder for the journal alone; created if it does not exist.
     Directory(PathBuf),
-    /// Nothing outlives the process; the oldest segment is dropped beyond `bytes`.
+    /// Nothing survives the process. Beyond `bytes` the oldest segment is dropped.
     Memory { bytes: u64 },
 }
 
-/// Where a cursor begins that has no stored place yet.
+/// Where a cursor begins that has no file yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Behind the newest record: only what is appended from now on.
+    /// After the newest record: only what is appended from now on.
     End,
-    /// At the oldest record that is still there.
+    /// At the oldest record that the journal holds.
     Oldest,
 }
 
-/// What the writer must not exceed, in bytes.
+/// What the writer keeps to; sizes in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) segment: u64,
+pub(crate) struct Limits {
+    pub(crate) segment: u64,
     /// Beyond this the oldest segment is dropped, read or not.
-    pub(super) total: Option<u64>,
-    pub(super) queue: u32,
-    pub(super) retain_micros: i64,
+    pub(crate) total: Option<u64>,
+    pub(crate) queue: u32,
+    pub(crate) retain_micros: i64,
 }
 
 impl Limits {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let total = match options.location {
             Location::Directory(_) => options.max_bytes,
             Location::Memory { bytes } => Some(bytes),
         };
-        let share = total.map_or(u64::MAX, |total| total / SEGMENTS);
+        let share = total.map_or(u64::MAX, |total| total / MIN_SEGMENTS);
         Self {
             segment: options.segment_bytes.min(share).max(1),
             total,

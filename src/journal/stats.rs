@@ -1,14 +1,12 @@
-//! Numbers for people and metrics.
+//! A journal's numbers, for metrics and the status page.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::Batch;
-use super::recovery::Recovery;
-use super::{Shared, lock};
+use super::shared::Shared;
 use crate::frame::Timestamp;
-use crate::histogram::{Durations, Histogram};
+use crate::histogram::Durations;
+use crate::sync::lock;
 
 /// All numbers of a journal at one moment. Counts begin when the journal is opened.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,43 +18,43 @@ pub struct Stats {
     pub segments: usize,
     /// Bytes in all segments.
     pub bytes: u64,
-    /// When the oldest frame that is still there was received.
+    /// When the oldest frame was received that the journal holds.
     pub oldest: Option<Timestamp>,
     pub appended_records: u64,
     pub appended_bytes: u64,
     /// Bytes that wait to be written.
     pub queued_bytes: u64,
-    /// How long appenders have waited because the queue was full, all together.
+    /// How long all appenders together have waited because the queue was full.
     pub append_wait: Duration,
     pub syncs: u64,
     pub last_sync: Duration,
     pub sync_latency: Durations,
-    /// Bytes that were cut from the end when the journal was opened.
-    pub torn_bytes: u64,
-    /// Places in the last segment that held no record when the journal was opened.
+    /// Bytes of incomplete records that were cut off the end when the journal was opened.
+    pub incomplete_bytes: u64,
+    /// Damaged places of the last segment when the journal was opened.
     pub damaged_places: u64,
     /// Segments that were dropped unread because the journal was full.
     pub dropped_segments: u64,
-    /// Why the journal cannot be written, while it cannot.
+    /// Why the journal cannot be written now; `None` while it can.
     pub trouble: Option<String>,
     /// In the order of their names.
     pub cursors: Vec<CursorStats>,
 }
 
-/// One cursor's numbers.
+/// One cursor's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CursorStats {
     pub name: String,
     /// Everything below is done.
     pub committed: u64,
-    /// Everything below is done by the cursor's file: it begins again here after a crash, or further
-    /// on where the file could not be written.
+    /// Everything below is done as the cursor's file says: after a crash the sink goes on here, or, if
+    /// the file could not be written, perhaps further on.
     pub stored: u64,
     /// Records that are not done.
     pub lag: u64,
     /// Their bytes in the journal; perhaps a little more.
     pub lag_bytes: u64,
-    /// Records that were let go of before they were done; each is counted once.
+    /// Records that were dropped before they were done; each is counted once.
     pub skipped: u64,
     /// Records that could not be read.
     pub damaged: u64,
@@ -64,76 +62,33 @@ pub struct CursorStats {
     pub unknown: u64,
 }
 
-/// What is counted as it happens.
-#[derive(Debug, Default)]
-pub(super) struct Numbers {
-    appended_records: AtomicU64,
-    appended_bytes: AtomicU64,
-    sync_latency: Histogram,
-    last_sync_micros: AtomicU64,
-    torn_bytes: AtomicU64,
-    damaged_places: AtomicU64,
-    pub(super) dropped_segments: AtomicU64,
-    trouble: Mutex<Option<String>>,
-}
-
-impl Numbers {
-    pub(super) fn appended(&self, batch: &Batch) {
-        let records = batch.end_offset - batch.first_offset;
-        self.appended_records.fetch_add(records, Ordering::Relaxed);
-        self.appended_bytes
-            .fetch_add(batch.bytes.len() as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn synced(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.sync_latency.record(micros);
-        self.last_sync_micros.store(micros, Ordering::Relaxed);
-    }
-
-    pub(super) fn recovered(&self, recovery: &Recovery) {
-        let places = recovery.damage.len() as u64;
-        self.torn_bytes
-            .store(recovery.torn_bytes, Ordering::Relaxed);
-        self.damaged_places.store(places, Ordering::Relaxed);
-    }
-
-    /// Whether that is news.
-    pub(super) fn set_trouble(&self, trouble: Option<String>) -> bool {
-        let mut current = lock(&self.trouble);
-        let news = *current != trouble;
-        *current = trouble;
-        news
-    }
-}
-
 impl Stats {
-    pub(super) fn of(shared: &Shared) -> Self {
-        let numbers = &shared.numbers;
+    pub(crate) fn of(shared: &Shared) -> Self {
+        let counters = &shared.counters;
         let (end, segments, bytes, oldest) = {
             let index = shared.index();
             let oldest = index.segments().find_map(|segment| segment.received_at);
             (index.end, index.segments().count(), index.bytes(), oldest)
         };
         let cursors = shared.cursors();
-        let sync_latency = numbers.sync_latency.snapshot();
+        let sync_latency = counters.sync_latency.snapshot();
         Self {
             end,
             synced: shared.progress.borrow().synced,
             segments,
             bytes,
             oldest,
-            appended_records: numbers.appended_records.load(Ordering::Relaxed),
-            appended_bytes: numbers.appended_bytes.load(Ordering::Relaxed),
+            appended_records: counters.appended_records.load(Ordering::Relaxed),
+            appended_bytes: counters.appended_bytes.load(Ordering::Relaxed),
             queued_bytes: shared.queue.bytes(),
             append_wait: shared.queue.waited(),
             syncs: sync_latency.count(),
             sync_latency,
-            torn_bytes: numbers.torn_bytes.load(Ordering::Relaxed),
-            damaged_places: numbers.damaged_places.load(Ordering::Relaxed),
-            last_sync: Duration::from_micros(numbers.last_sync_micros.load(Ordering::Relaxed)),
-            dropped_segments: numbers.dropped_segments.load(Ordering::Relaxed),
-            trouble: lock(&numbers.trouble).clone(),
+            incomplete_bytes: counters.incomplete_bytes.load(Ordering::Relaxed),
+            damaged_places: counters.damaged_places.load(Ordering::Relaxed),
+            last_sync: Duration::from_micros(counters.last_sync_micros.load(Ordering::Relaxed)),
+            dropped_segments: counters.dropped_segments.load(Ordering::Relaxed),
+            trouble: lock(&counters.trouble).clone(),
             cursors: cursors
                 .iter()
                 .map(|(name, cursor)| CursorStats {
@@ -141,7 +96,7 @@ impl Stats {
                     committed: cursor.committed(),
                     stored: cursor.stored(),
                     lag: end.saturating_sub(cursor.committed()),
-                    lag_bytes: cursor.behind(shared).bytes,
+                    lag_bytes: cursor.lag(&shared.index()).bytes,
                     skipped: cursor.skipped.load(Ordering::Relaxed),
                     damaged: cursor.damaged.load(Ordering::Relaxed),
                     unknown: cursor.unknown.load(Ordering::Relaxed),

@@ -3,13 +3,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::subject::is_json;
-use super::{About, RecordError, Subject, event_source, event_type, member, not_empty, write_id};
+use super::data::is_json;
+use super::{
+    RecordData, RecordError, RecordMetadata, event_source, event_type, member, not_empty, write_id,
+};
 use crate::schema::{AttributeValue, Envelope, Event};
 use crate::transcode::{self, JsonStyle, Tables};
 
-/// The attributes that are written here: an event's own one of the same name gives way.
-const OURS: [&str; 14] = [
+/// Attributes that are written here. An event's own attribute of the same name is left out.
+const OUR_ATTRIBUTES: [&str; 14] = [
     "specversion",
     "id",
     "source",
@@ -26,39 +28,39 @@ const OURS: [&str; 14] = [
     "element",
 ];
 
-/// Names that are no attributes.
+/// Names that an attribute must not have.
 const RESERVED: [&str; 3] = ["data", "data_base64", "parent"];
 
-/// Appends the event. An attribute can hold no object: what the elements of a payload have in
-/// common is the JSON text of the attribute `parent`.
+/// Appends a record in the format `cloudevents` to `to`. An attribute cannot hold an object: the
+/// attribute `parent` of an element is the JSON text of what the payload's elements have in common.
 ///
 /// # Errors
 /// The payload is malformed. `to` is then as it was.
 pub fn write_cloudevent(
     tables: &Tables,
     style: JsonStyle,
-    about: &About<'_>,
+    metadata: &RecordMetadata<'_>,
     envelope: &Envelope<'_>,
-    subject: &Subject<'_>,
+    data: &RecordData<'_>,
     to: &mut Vec<u8>,
 ) -> Result<(), RecordError> {
     let start = to.len();
     member(to, "specversion", Some("1.0"));
-    write_id(to, about, envelope, subject);
-    let account = about.account.unwrap_or_default();
-    let topic = about.stream.topic();
+    write_id(to, metadata, envelope, data);
+    let account = metadata.account.unwrap_or_default();
+    let topic = metadata.stream.topic();
     let event = envelope.event.as_ref();
     if let Some(event) = event {
         member(to, "source", Some(event.source));
         member(to, "type", Some(event.event_type));
     } else {
-        let source = event_source(about.stream, account).concat();
+        let source = event_source(metadata.stream, account).concat();
         member(to, "source", Some(&source));
-        member(to, "type", Some(&event_type(about.stream).concat()));
+        member(to, "type", Some(&event_type(metadata.stream).concat()));
     }
     member(to, "time", envelope.time.rfc3339().as_deref());
     member(to, "subject", not_empty(envelope.subject));
-    member(to, "datacontenttype", Some(content_type(event, subject)));
+    member(to, "datacontenttype", Some(content_type(event, data)));
     member(
         to,
         "dataschema",
@@ -68,16 +70,16 @@ pub fn write_cloudevent(
     member(to, "topic", Some(topic));
     member(to, "customerid", not_empty(envelope.customer_id));
     member(to, "mspid", not_empty(envelope.msp_id));
-    member(to, "messagetype", not_empty(subject.message_type()));
-    if let Some(element) = &subject.element {
+    member(to, "messagetype", not_empty(data.message_type()));
+    if let Some(element) = &data.element {
         member(to, "element", Some(element.name));
         member(to, "parent", std::str::from_utf8(element.parent).ok());
     }
     if let Some(event) = event {
-        write_own_attributes(event, to);
+        write_extension_attributes(event, to);
     }
     to.extend_from_slice(b",\"data\":");
-    if let Err(error) = subject.write_data(tables, style, to) {
+    if let Err(error) = data.write_json(tables, style, to) {
         to.truncate(start);
         return Err(error);
     }
@@ -86,9 +88,9 @@ pub fn write_cloudevent(
     Ok(())
 }
 
-/// What `data` is: JSON of our own making, or the text that came.
-fn content_type<'a>(event: Option<&Event<'a>>, subject: &Subject<'_>) -> &'a str {
-    match subject.content {
+/// The content type of `data`: JSON, or the text as it came.
+fn content_type<'a>(event: Option<&Event<'a>>, data: &RecordData<'_>) -> &'a str {
+    match data.content {
         super::Content::Text(text) if !is_json(text) => event
             .and_then(|event| not_empty(event.data_content_type))
             .filter(|content_type| !content_type.contains("json"))
@@ -97,11 +99,11 @@ fn content_type<'a>(event: Option<&Event<'a>>, subject: &Subject<'_>) -> &'a str
     }
 }
 
-fn write_own_attributes(event: &Event<'_>, to: &mut Vec<u8>) {
+fn write_extension_attributes(event: &Event<'_>, to: &mut Vec<u8>) {
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in event.attributes() {
         if name.is_empty()
-            || OURS.contains(&name)
+            || OUR_ATTRIBUTES.contains(&name)
             || RESERVED.contains(&name)
             || seen.contains(&name)
         {

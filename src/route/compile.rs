@@ -1,12 +1,13 @@
-//! Where routes meet the schema: every field that they name is looked up, or is a mistake.
+//! Compiles routes against the descriptors: every field that they name is looked up, and a field that
+//! does not exist is reported.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Fields, Lens, Route, Routes, filter, takes};
+use super::{CompiledRoute, FieldPaths, Fields, Routes, filter, takes};
 use crate::config::template::{Placeholder, Segment, Template};
 use crate::config::{self, Condition, Config, Mistakes, Pick, Remark, hint};
-use crate::schema::Schema;
-use crate::transcode::{Kind, MessageId, NoPath, Path, Tables, repeated_messages};
+use crate::schema::Descriptors;
+use crate::transcode::{FieldPath, InvalidPath, MessageId, PathKind, Tables, repeated_messages};
 
 impl Routes {
     /// The routes to each sink.
@@ -16,24 +17,28 @@ impl Routes {
     /// never hold.
     pub fn compile(
         config: &Config,
-        schema: &Schema,
+        descriptors: &Descriptors,
         tables: &Tables,
     ) -> Result<BTreeMap<String, Self>, Mistakes> {
         let mut mistakes = Vec::new();
         let mut routes: BTreeMap<String, Self> = BTreeMap::new();
         for route in &config.routes {
-            let payloads = schema.payloads(|topic| takes(&route.topics, topic));
+            let payloads = descriptors.payloads(|topic| takes(&route.topics, topic));
             let payloads = payloads.iter().filter_map(|name| tables.message(name));
-            let check = Check {
+            let check = RouteCheck {
                 route,
                 tables,
                 payloads: payloads.collect(),
             };
             mistakes.extend(check.mistakes());
-            routes.entry(route.sink.clone()).or_default().0.push(Route {
-                config: route.clone(),
-                lens: lens(route, tables),
-            });
+            routes
+                .entry(route.sink.clone())
+                .or_default()
+                .0
+                .push(CompiledRoute {
+                    config: route.clone(),
+                    field_paths: field_paths(route, tables),
+                });
         }
         if mistakes.is_empty() {
             Ok(routes)
@@ -43,8 +48,8 @@ impl Routes {
     }
 }
 
-/// Looks the route's paths up in every message: data may name a type that nobody expected.
-fn lens(route: &config::Route, tables: &Tables) -> Lens {
+/// Looks the route's paths up in every message: the data may name any type.
+fn field_paths(route: &config::Route, tables: &Tables) -> FieldPaths {
     let mut names: Vec<Vec<String>> = Vec::new();
     for template in route.key.iter().chain([&route.destination]) {
         for path in paths(template) {
@@ -55,18 +60,21 @@ fn lens(route: &config::Route, tables: &Tables) -> Lens {
     }
     let mut fields = HashMap::new();
     for id in tables.ids() {
-        let path = |names: &[String]| Path::compile(tables, id, names).ok();
+        let path = |names: &[String]| FieldPath::compile(tables, id, names).ok();
         let found = Fields {
-            named: names.iter().map(|names| path(names)).collect(),
-            tested: (route.pick.conditions.iter())
+            in_templates: names.iter().map(|names| path(names)).collect(),
+            in_conditions: (route.pick.conditions.iter())
                 .map(|condition| path(&condition.path))
                 .collect(),
         };
-        if found.named.iter().chain(&found.tested).any(Option::is_some) {
+        if (found.in_templates.iter())
+            .chain(&found.in_conditions)
+            .any(Option::is_some)
+        {
             fields.insert(id, found);
         }
     }
-    Lens { names, fields }
+    FieldPaths { names, fields }
 }
 
 fn paths(template: &Template) -> impl Iterator<Item = &[String]> {
@@ -79,7 +87,7 @@ fn paths(template: &Template) -> impl Iterator<Item = &[String]> {
         })
 }
 
-/// Every element that is named and that none of the payloads has.
+/// A mistake for every named element that none of the payloads has.
 #[must_use]
 pub fn unknown_elements(pick: &Pick, tables: &Tables, payloads: &[MessageId]) -> Vec<Remark> {
     let fields = payloads
@@ -103,23 +111,23 @@ pub fn unknown_elements(pick: &Pick, tables: &Tables, payloads: &[MessageId]) ->
 }
 
 /// One route against the messages that its topics are known to have.
-struct Check<'a> {
+struct RouteCheck<'a> {
     route: &'a config::Route,
     tables: &'a Tables,
     payloads: Vec<MessageId>,
 }
 
-impl<'a> Check<'a> {
+impl<'a> RouteCheck<'a> {
     fn mistakes(&self) -> Vec<Remark> {
         let mut mistakes = unknown_elements(&self.route.pick, self.tables, &self.payloads);
         if !mistakes.is_empty() {
-            // What paths start at is not known.
+            // Without the elements it is not known in which messages paths start.
             return mistakes;
         }
-        let subjects = self.subjects();
+        let roots = self.path_roots();
         let written = &self.route.pick.written;
         for (index, condition) in self.route.pick.conditions.iter().enumerate() {
-            if let Err((entry, text)) = self.condition(condition, &subjects) {
+            if let Err((entry, text)) = self.condition(condition, &roots) {
                 mistakes.push(written.about_element("where", index, entry, text));
             }
         }
@@ -129,7 +137,7 @@ impl<'a> Check<'a> {
         ];
         for (entry, template) in templates {
             for path in template.into_iter().flat_map(paths) {
-                if let Err(text) = self.template_path(path, &subjects) {
+                if let Err(text) = self.template_path(path, &roots) {
                     mistakes.push(written.about(entry, text));
                 }
             }
@@ -137,44 +145,44 @@ impl<'a> Check<'a> {
         mistakes
     }
 
-    /// The messages that paths start at.
-    fn subjects(&self) -> Vec<MessageId> {
+    /// The messages in which paths start.
+    fn path_roots(&self) -> Vec<MessageId> {
         let pick = &self.route.pick;
         if !pick.split {
             return self.payloads.clone();
         }
-        let mut subjects = Vec::new();
+        let mut roots = Vec::new();
         for payload in &self.payloads {
             let mut elements = repeated_messages(self.tables, *payload).peekable();
             if elements.peek().is_none() {
-                subjects.push(*payload);
+                roots.push(*payload);
             }
             let wanted = elements.filter(|(name, _)| pick.wants(name));
-            subjects.extend(wanted.map(|(_, message)| message));
+            roots.extend(wanted.map(|(_, message)| message));
         }
-        subjects
+        roots
     }
 
     fn condition(
         &self,
         condition: &Condition,
-        subjects: &[MessageId],
+        roots: &[MessageId],
     ) -> Result<(), (&'static str, String)> {
-        let kinds = self.kinds(&condition.path, subjects);
+        let kinds = self.kinds(&condition.path, roots);
         let kinds = kinds.map_err(|text| ("path", text))?;
-        let mut misfits = Vec::new();
+        let mut reasons = Vec::new();
         for kind in &kinds {
-            match filter::misfit(&condition.test, kind) {
-                Some(misfit) => misfits.push(misfit),
+            match filter::why_it_never_holds(&condition.test, kind) {
+                Some(reason) => reasons.push(reason),
                 None => return Ok(()),
             }
         }
-        Err((condition.test.key(), misfits.swap_remove(0)))
+        Err((condition.test.key(), reasons.swap_remove(0)))
     }
 
-    fn template_path(&self, path: &[String], subjects: &[MessageId]) -> Result<(), String> {
-        let kinds = self.kinds(path, subjects)?;
-        if kinds.iter().all(|kind| *kind == Kind::Message) {
+    fn template_path(&self, path: &[String], roots: &[MessageId]) -> Result<(), String> {
+        let kinds = self.kinds(path, roots)?;
+        if kinds.iter().all(|kind| *kind == PathKind::Message) {
             let path = path.join(".");
             return Err(format!(
                 "`{{data.{path}}}` is a message and has no text (name a field of it)"
@@ -183,45 +191,45 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// What a path's values are in the messages that have it, of which there is one at least.
-    fn kinds(&self, path: &[String], subjects: &[MessageId]) -> Result<Vec<Kind<'a>>, String> {
+    /// The kinds of a path's values in the messages that have it; an error if none has it.
+    fn kinds(&self, path: &[String], roots: &[MessageId]) -> Result<Vec<PathKind<'a>>, String> {
         let mut kinds = Vec::new();
         let mut failures = Vec::new();
-        for id in subjects {
-            match Path::compile(self.tables, *id, path) {
+        for id in roots {
+            match FieldPath::compile(self.tables, *id, path) {
                 Ok(path) => kinds.push(path.kind(self.tables)),
                 Err(failure) => failures.push(failure),
             }
         }
         if kinds.is_empty() {
-            return Err(self.no_path(path, &failures));
+            return Err(self.explain(path, &failures));
         }
         Ok(kinds)
     }
 
-    fn no_path(&self, path: &[String], failures: &[NoPath<'_>]) -> String {
+    fn explain(&self, path: &[String], failures: &[InvalidPath<'_>]) -> String {
         let whole = path.join(".");
         let ended = failures.iter().find_map(|failure| match failure {
-            NoPath::NoFieldsBehind(field) => Some(field),
-            NoPath::Unknown { .. } => None,
+            InvalidPath::NotAMessage(field) => Some(field),
+            InvalidPath::UnknownField { .. } => None,
         });
         if let Some(field) = ended {
             return format!(
                 "`data.{whole}`: `{field}` is a value without fields (end the path there)"
             );
         }
-        // Of the messages that have the path's beginning, those that have the most of it.
+        // Only the messages that have the longest part of the path are of use for the advice.
         let depth = |name: &str| path.iter().rposition(|part| part == name).unwrap_or(0);
         let deepest = failures.iter().filter_map(|failure| match failure {
-            NoPath::Unknown { field, .. } => Some(depth(field)),
-            NoPath::NoFieldsBehind(_) => None,
+            InvalidPath::UnknownField { field, .. } => Some(depth(field)),
+            InvalidPath::NotAMessage(_) => None,
         });
         let Some(deepest) = deepest.max() else {
             return format!("`data.{whole}` is in no message of these topics (leave it out)");
         };
         let mut known: Vec<&str> = Vec::new();
         for failure in failures {
-            if let NoPath::Unknown {
+            if let InvalidPath::UnknownField {
                 field,
                 known: fields,
                 ..

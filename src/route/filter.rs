@@ -1,20 +1,20 @@
-//! Whether a value is what the operator asked for.
+//! Whether the value of a field is what a condition asks for.
 
 use std::borrow::Cow;
 
 use crate::config::hint;
 use crate::config::{Literal, Test};
-use crate::transcode::{DecodeError, Found, Kind, Path, Tables, Value};
+use crate::transcode::{DecodeError, FieldPath, FieldValue, PathKind, Tables, Value};
 
-/// Whether the test holds for what stands at the end of the path. Of several values one is enough;
-/// `not_equals` holds where `equals` does not, so also where there is no value.
+/// Whether the test holds for the values of the field at `path`. One of several is enough. `not_equals`
+/// holds where `equals` does not, and so also where there is no value.
 pub(super) fn holds(
     test: &Test,
-    path: Option<&Path>,
+    path: Option<&FieldPath>,
     tables: &Tables,
     bytes: &[u8],
 ) -> Result<bool, DecodeError> {
-    let any = |matches: &dyn Fn(&Found<'_>) -> bool| {
+    let any = |matches: &dyn Fn(&FieldValue<'_>) -> bool| {
         let mut any = false;
         if let Some(path) = path {
             path.visit(tables, bytes, |found| {
@@ -53,24 +53,24 @@ fn equals(value: &Value<'_>, wanted: &Literal) -> bool {
     }
 }
 
-/// Why a test can never hold for values of a kind, and what to do.
-pub(super) fn misfit(test: &Test, kind: &Kind<'_>) -> Option<String> {
+/// Why a test can never hold for values of a kind, and what to write instead.
+pub(super) fn why_it_never_holds(test: &Test, kind: &PathKind<'_>) -> Option<String> {
     let wanted = match test {
         Test::Exists(_) => return None,
         Test::Equals(wanted) | Test::NotEquals(wanted) => std::slice::from_ref(wanted),
         Test::OneOf(wanted) => wanted,
     };
-    wanted.iter().find_map(|wanted| mismatch(wanted, kind))
+    wanted.iter().find_map(|wanted| type_mismatch(wanted, kind))
 }
 
-fn mismatch(wanted: &Literal, kind: &Kind<'_>) -> Option<String> {
+fn type_mismatch(wanted: &Literal, kind: &PathKind<'_>) -> Option<String> {
     let (is, advice): (&str, Cow<'_, str>) = match (kind, wanted) {
-        (Kind::Any, _)
-        | (Kind::Text, Literal::Text(_))
-        | (Kind::Integer | Kind::Float, Literal::Integer(_) | Literal::Float(_))
-        | (Kind::Bool, Literal::Bool(_))
-        | (Kind::Enum(_), Literal::Integer(_)) => return None,
-        (Kind::Enum(names), Literal::Text(name)) => {
+        (PathKind::Any, _)
+        | (PathKind::Text, Literal::Text(_))
+        | (PathKind::Integer | PathKind::Float, Literal::Integer(_) | Literal::Float(_))
+        | (PathKind::Bool, Literal::Bool(_))
+        | (PathKind::Enum(_), Literal::Integer(_)) => return None,
+        (PathKind::Enum(names), Literal::Text(name)) => {
             if names.contains(&name.as_str()) {
                 return None;
             }
@@ -79,12 +79,12 @@ fn mismatch(wanted: &Literal, kind: &Kind<'_>) -> Option<String> {
             });
             return Some(format!("`{name}` is no value of this enum ({advice})"));
         }
-        (Kind::Message, _) => ("a message", "use `exists`, or name a field of it".into()),
-        (Kind::Text, _) => ("a text", "write a string".into()),
-        (Kind::Integer, _) => ("an integer", "write a number".into()),
-        (Kind::Float, _) => ("a float", "write a number".into()),
-        (Kind::Bool, _) => ("a boolean", "write true or false".into()),
-        (Kind::Enum(names), _) => (
+        (PathKind::Message, _) => ("a message", "use `exists`, or name a field of it".into()),
+        (PathKind::Text, _) => ("a text", "write a string".into()),
+        (PathKind::Integer, _) => ("an integer", "write a number".into()),
+        (PathKind::Float, _) => ("a float", "write a number".into()),
+        (PathKind::Bool, _) => ("a boolean", "write true or false".into()),
+        (PathKind::Enum(names), _) => (
             "an enum",
             format!("write one of {}", names.join(", ")).into(),
         ),

@@ -1,53 +1,60 @@
-//! Which records a frame becomes: matching, filters and templates, compiled against the schema.
-//! Pure.
+//! Which records a frame becomes. Pure.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | which routes take a frame, and whether their conditions hold |
+//! | `compile` | looks the fields of routes up in the descriptors, and reports those that do not exist |
+//! | `filter` | whether a field's value is what a condition asks for |
+//! | `render` | templates of destinations and keys |
+//! | `static_destinations` | destinations that are known before any event has come |
 
 mod compile;
 mod filter;
-mod foreseen;
+mod static_destinations;
 mod render;
 
 use std::collections::HashMap;
 
 pub use compile::unknown_elements;
-pub use foreseen::foreseen;
-pub use render::{Alphabet, Values, render};
+pub use render::{DestinationCharset, TemplateValues, render};
+pub use static_destinations::static_destinations;
 
 use crate::config::{self, Pick, Selector};
 use crate::frame::{Internal, Stream, SubscriptionId};
-use crate::transcode::{DecodeError, MessageId, Path, Tables};
+use crate::transcode::{DecodeError, FieldPath, MessageId, Tables};
 
-/// The routes that lead to one sink, in the order of the config.
+/// The routes to one sink, in the order of the config.
 #[derive(Clone, Debug, Default)]
-pub struct Routes(Vec<Route>);
+pub struct Routes(Vec<CompiledRoute>);
 
-/// A route, and where the fields that it names are in each message.
+/// A route of the config, and where the fields that it names are in each message.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub struct CompiledRoute {
     pub config: config::Route,
-    pub lens: Lens,
+    pub field_paths: FieldPaths,
 }
 
-/// The fields of payloads, or of their elements, that templates and conditions name.
+/// Where the fields that templates and conditions name are, in payloads or in their elements.
 #[derive(Clone, Debug, Default)]
-pub struct Lens {
-    /// What `{data.PATH}` names.
+pub struct FieldPaths {
+    /// The paths of `{data.PATH}` in templates.
     names: Vec<Vec<String>>,
-    /// Messages that are not here have none of the fields.
+    /// Messages that are missing here have none of the fields.
     fields: HashMap<MessageId, Fields>,
 }
 
 /// The paths in one message, where it has them.
 #[derive(Clone, Debug)]
 struct Fields {
-    /// In the order of [`Lens::names`].
-    named: Vec<Option<Path>>,
+    /// In the order of [`FieldPaths::names`].
+    in_templates: Vec<Option<FieldPath>>,
     /// In the order of the conditions.
-    tested: Vec<Option<Path>>,
+    in_conditions: Vec<Option<FieldPath>>,
 }
 
 impl Routes {
     /// The routes that take what this subscription receives.
-    pub fn matching(&self, subscription: &SubscriptionId) -> impl Iterator<Item = &Route> {
+    pub fn matching(&self, subscription: &SubscriptionId) -> impl Iterator<Item = &CompiledRoute> {
         self.0.iter().filter(|route| {
             let takes_topic = match subscription.stream() {
                 Stream::Internal(topic) => route.config.internal.contains(topic),
@@ -57,7 +64,7 @@ impl Routes {
         })
     }
 
-    /// Whether one of them takes events of our own.
+    /// Whether any of them takes this topic of our own events.
     #[must_use]
     pub fn want(&self, topic: Internal) -> bool {
         self.0
@@ -66,12 +73,13 @@ impl Routes {
     }
 }
 
-impl Lens {
-    /// Whether all conditions hold for the message `bytes`. `None`: it is text, which has no fields.
+impl FieldPaths {
+    /// Whether all conditions of `pick` hold for the message in `bytes`. `message` is `None` for text,
+    /// which has no fields.
     ///
     /// # Errors
     /// The bytes are malformed.
-    pub fn admits(
+    pub fn matches(
         &self,
         pick: &Pick,
         tables: &Tables,
@@ -80,7 +88,7 @@ impl Lens {
     ) -> Result<bool, DecodeError> {
         let fields = message.and_then(|id| self.fields.get(&id));
         for (index, condition) in pick.conditions.iter().enumerate() {
-            let path = fields.and_then(|fields| fields.tested[index].as_ref());
+            let path = fields.and_then(|fields| fields.in_conditions[index].as_ref());
             if !filter::holds(&condition.test, path, tables, bytes)? {
                 return Ok(false);
             }
@@ -88,7 +96,7 @@ impl Lens {
         Ok(true)
     }
 
-    /// Appends what stands at a template's path: of several values the first, of none nothing.
+    /// Appends the value of a template's path: the first of several, and nothing if there is none.
     ///
     /// # Errors
     /// The bytes are malformed.
@@ -104,7 +112,7 @@ impl Lens {
         let index = self.names.iter().position(|known| known == names);
         let path = fields
             .zip(index)
-            .and_then(|(fields, index)| fields.named[index].as_ref());
+            .and_then(|(fields, index)| fields.in_templates[index].as_ref());
         match path {
             Some(path) => path.append_first(tables, bytes, to),
             None => Ok(()),

@@ -1,9 +1,11 @@
+//! Renders the templates of destinations and keys.
+
 use crate::config;
 use crate::config::mqtt::is_carried;
 use crate::config::template::{Placeholder, Segment, Template};
 
-/// What the placeholders of a template stand for. A value that an event does not have is empty.
-pub struct Values<'a> {
+/// The values of a template's placeholders. One that an event does not have is empty.
+pub struct TemplateValues<'a> {
     pub account: &'a str,
     pub topic: &'a str,
     pub subject: &'a str,
@@ -17,9 +19,9 @@ pub struct Values<'a> {
     pub data: &'a dyn Fn(&[String], &mut String),
 }
 
-impl std::fmt::Debug for Values<'_> {
+impl std::fmt::Debug for TemplateValues<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Values")
+        f.debug_struct("TemplateValues")
             .field("account", &self.account)
             .field("topic", &self.topic)
             .field("id", &self.id)
@@ -27,22 +29,22 @@ impl std::fmt::Debug for Values<'_> {
     }
 }
 
-/// Which characters a value may bring into a rendered template; the others become `_`. The
-/// template's own text is the operator's and stays as it is.
+/// The characters that values may bring into a destination. Others become `_`. The template's own text
+/// is the operator's, and is not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alphabet {
+pub enum DestinationCharset {
     /// Kafka's legal topic characters.
     KafkaTopic,
-    /// Without the dot between the words of a routing key and the wildcards of bindings.
+    /// One word of a routing key: no dot, and none of the wildcards of bindings.
     AmqpRoutingKey,
-    /// One level of an MQTT topic: no `/`, no wildcard, nothing that a broker may refuse.
+    /// One level of an MQTT topic: no `/`, no wildcard, and nothing that a broker may refuse.
     MqttTopic,
-    /// Anything: keys are opaque.
+    /// Any character: keys are opaque.
     Any,
 }
 
-impl Alphabet {
-    /// What a destination of this sink may be made of.
+impl DestinationCharset {
+    /// What destinations of this sink may consist of.
     #[must_use]
     pub fn of(sink: &config::Sink) -> Self {
         match sink {
@@ -66,20 +68,25 @@ impl Alphabet {
 }
 
 /// Appends the template's text with every placeholder replaced.
-pub fn render(template: &Template, values: &Values<'_>, alphabet: Alphabet, out: &mut String) {
+pub fn render(
+    template: &Template,
+    values: &TemplateValues<'_>,
+    charset: DestinationCharset,
+    out: &mut String,
+) {
     for segment in template.segments() {
         match segment {
             Segment::Literal(text) => out.push_str(text),
             Segment::Placeholder(placeholder) => {
                 let from = out.len();
                 push_value(placeholder, values, out);
-                restrict(out, from, alphabet);
+                restrict(out, from, charset);
             }
         }
     }
 }
 
-fn push_value(placeholder: &Placeholder, values: &Values<'_>, out: &mut String) {
+fn push_value(placeholder: &Placeholder, values: &TemplateValues<'_>, out: &mut String) {
     let value = match placeholder {
         Placeholder::Account => values.account,
         Placeholder::Topic => values.topic,
@@ -94,16 +101,16 @@ fn push_value(placeholder: &Placeholder, values: &Values<'_>, out: &mut String) 
     out.push_str(value);
 }
 
-fn restrict(out: &mut String, from: usize, alphabet: Alphabet) {
+fn restrict(out: &mut String, from: usize, charset: DestinationCharset) {
     if out[from..]
         .chars()
-        .all(|character| alphabet.allows(character))
+        .all(|character| charset.allows(character))
     {
         return;
     }
     let value = out.split_off(from);
     let replaced = value.chars().map(|character| {
-        if alphabet.allows(character) {
+        if charset.allows(character) {
             character
         } else {
             '_'
@@ -116,8 +123,8 @@ fn restrict(out: &mut String, from: usize, alphabet: Alphabet) {
 mod tests {
     use super::*;
 
-    fn rendered(template: &str, alphabet: Alphabet) -> String {
-        let values = Values {
+    fn rendered(template: &str, charset: DestinationCharset) -> String {
+        let values = TemplateValues {
             account: "acme",
             topic: "monitoring",
             subject: "monitoring",
@@ -132,7 +139,7 @@ mod tests {
         render(
             &Template::parse(template).unwrap(),
             &values,
-            alphabet,
+            charset,
             &mut out,
         );
         out
@@ -143,31 +150,46 @@ mod tests {
         assert_eq!(
             rendered(
                 "central.{account}.{topic}.{type}.{id}.{msp_id}",
-                Alphabet::Any
+                DestinationCharset::Any
             ),
             "central.acme.monitoring.Monitoring.MonitoringInformation.0f.",
         );
-        assert_eq!(rendered("{data.ap.serial}", Alphabet::Any), "ap+serial");
+        assert_eq!(
+            rendered("{data.ap.serial}", DestinationCharset::Any),
+            "ap+serial"
+        );
     }
 
     #[test]
     fn what_a_broker_cannot_take_becomes_an_underscore_in_values_only() {
-        assert_eq!(rendered("c/{customer_id}", Alphabet::KafkaTopic), "c/a_b_c");
-        assert_eq!(rendered("{data.x.y}", Alphabet::KafkaTopic), "x_y");
+        assert_eq!(
+            rendered("c/{customer_id}", DestinationCharset::KafkaTopic),
+            "c/a_b_c"
+        );
+        assert_eq!(
+            rendered("{data.x.y}", DestinationCharset::KafkaTopic),
+            "x_y"
+        );
     }
 
     #[test]
     fn a_value_is_one_word_of_a_routing_key() {
         assert_eq!(
-            rendered("central.{type}.{customer_id}", Alphabet::AmqpRoutingKey),
+            rendered(
+                "central.{type}.{customer_id}",
+                DestinationCharset::AmqpRoutingKey
+            ),
             "central.Monitoring_MonitoringInformation.a/b c",
         );
-        assert_eq!(rendered("{data.*.#}", Alphabet::AmqpRoutingKey), "_+_");
+        assert_eq!(
+            rendered("{data.*.#}", DestinationCharset::AmqpRoutingKey),
+            "_+_"
+        );
     }
 
     #[test]
     fn a_value_stays_within_one_level_of_an_mqtt_topic() {
-        let values = |customer_id| Values {
+        let values = |customer_id| TemplateValues {
             account: "",
             topic: "",
             subject: "",
@@ -185,13 +207,18 @@ mod tests {
             ("\0\n\u{fffe}$", "central/___$/x"),
         ] {
             let mut out = String::new();
-            render(&template, &values(value), Alphabet::MqttTopic, &mut out);
+            render(
+                &template,
+                &values(value),
+                DestinationCharset::MqttTopic,
+                &mut out,
+            );
             assert_eq!(out, topic);
         }
     }
 
     #[test]
     fn a_key_keeps_its_characters() {
-        assert_eq!(rendered("{customer_id}", Alphabet::Any), "a/b c");
+        assert_eq!(rendered("{customer_id}", DestinationCharset::Any), "a/b c");
     }
 }

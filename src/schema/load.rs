@@ -1,4 +1,4 @@
-//! The operator's files over the built-in descriptors.
+//! The operator's files, which replace or add to the built-in descriptors.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,47 +13,46 @@ use protox::file::{
     ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver,
 };
 
-use super::{Schema, descriptors};
+use super::{Descriptors, built_in_files};
 use crate::config::{Mistakes, Place, Remark, SchemaFiles, Schemas, hint};
 use crate::frame::Stream;
 use crate::streams::{CLASSIC_TOPICS, known_event, of_path};
 use crate::transcode::{DecodeError, JsonStyle, Tables, write_json};
 
-impl Schema {
-    /// The built-in schema with the operator's files over it. A message or enum of theirs takes the
-    /// place of the one of the same name; a file of the same name and package takes the whole
-    /// file's place.
+impl Descriptors {
+    /// The built-in descriptors and the operator's files. A message or enum in a file replaces the built-in
+    /// one of the same name; a file with the name and package of a built-in file replaces it whole.
     ///
     /// # Errors
-    /// Every file that cannot be read or compiled, with its place, and every message that is named
-    /// for a topic and not known.
+    /// Every file that cannot be read or compiled, with its place, and every message that the config names
+    /// for a topic and that does not exist.
     pub fn load(schemas: &Schemas) -> Result<Self, Mistakes> {
         let SchemaFiles {
             files, mistakes, ..
         } = schemas.find();
         let mut loader = Loader {
             schemas,
-            set: descriptors(),
+            set: built_in_files(),
             mistakes,
         };
         loader.add_sets(&files);
         loader.add_sources(&files);
-        let mut schema = match pool(loader.set.clone()) {
+        let mut descriptors = match pool(loader.set.clone()) {
             Ok(pool) => Self::of(pool),
             Err(error) => {
-                // What does not fit together because a part is missing says nothing new.
+                // If a file is missing because of an earlier mistake, this one only follows from it.
                 if loader.mistakes.is_empty() {
                     let text = format!(
-                        "the files do not fit together: {error} (see that all of one version are there)"
+                        "the files do not fit together: {error} (check that all files are of the same version)"
                     );
                     loader.mistakes.push(schemas.written.about("paths", text));
                 }
                 return Err(Mistakes::new(loader.mistakes));
             }
         };
-        loader.name_payloads(&mut schema);
+        loader.assign_messages(&mut descriptors);
         if loader.mistakes.is_empty() {
-            Ok(schema)
+            Ok(descriptors)
         } else {
             Err(Mistakes::new(loader.mistakes))
         }
@@ -67,15 +66,15 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Adds the files that are compiled descriptors.
+    /// Adds the files that hold compiled descriptors.
     fn add_sets(&mut self, files: &BTreeSet<PathBuf>) {
         for path in files.iter().filter(|path| !is_source(path)) {
             let read = fs::read(path)
                 .map_err(|error| format!("cannot be read: {error} (correct the permissions)"));
             let set = read.and_then(|bytes| {
                 FileDescriptorSet::decode(&bytes[..]).map_err(|error| {
-                    let why = fault_in_set(&bytes).unwrap_or_else(|| error.to_string());
-                    format!("is no descriptor set: {why} (write it with protoc --include_imports --descriptor_set_out)")
+                    let why = error_in_set(&bytes).unwrap_or_else(|| error.to_string());
+                    format!("is not a descriptor set: {why} (write one with protoc --include_imports --descriptor_set_out)")
                 })
             });
             match set {
@@ -85,7 +84,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Compiles the sources, which may import each other, the descriptors that were added, the
+    /// Compiles the .proto files. They may import each other, the descriptors that were added before, the
     /// built-in files and Google's.
     fn add_sources(&mut self, files: &BTreeSet<PathBuf>) {
         let sources: Vec<&PathBuf> = files.iter().filter(|path| is_source(path)).collect();
@@ -126,13 +125,13 @@ impl Loader<'_> {
             key: String::new(),
             text,
         };
-        // One broken import breaks all that import it.
+        // A broken file is reported once for each file that imports it.
         if !self.mistakes.contains(&remark) {
             self.mistakes.push(remark);
         }
     }
 
-    /// Puts a file over what is there.
+    /// Adds a file, which replaces what has the same names.
     fn overlay(&mut self, file: FileDescriptorProto) {
         let package = file.package().to_owned();
         if package == "google.protobuf" {
@@ -142,31 +141,32 @@ impl Loader<'_> {
             other.name() == file.name()
                 || (other.package() == package && base_name(other.name()) == base_name(file.name()))
         };
-        let gone: Vec<String> = (self.set.file.iter())
+        let replaced_names: Vec<String> = (self.set.file.iter())
             .filter(|other| replaced(other))
             .map(|other| other.name().to_owned())
             .collect();
         self.set.file.retain(|other| !replaced(other));
         for other in &mut self.set.file {
             for dependency in &mut other.dependency {
-                if gone.contains(dependency) {
+                if replaced_names.contains(dependency) {
                     file.name().clone_into(dependency);
                 }
             }
             if other.package() == package {
-                take_out(other, &file);
+                remove_duplicates(other, &file);
             }
         }
         self.set.file.push(file);
     }
 
-    fn name_payloads(&mut self, schema: &mut Schema) {
+    /// Assigns messages to topics as the config says.
+    fn assign_messages(&mut self, descriptors: &mut Descriptors) {
         for (topic, message) in &self.schemas.messages {
             let stream = stream_of(topic);
-            let known = schema.pool.get_message_by_name(message).is_some();
+            let known = descriptors.pool.get_message_by_name(message).is_some();
             let text = match (stream, known) {
                 (Some(stream), true) => {
-                    schema.streams.insert(stream, message.clone());
+                    descriptors.streams.insert(stream, message.clone());
                     continue;
                 }
                 (None, _) => {
@@ -176,7 +176,7 @@ impl Loader<'_> {
                     format!("unknown topic `{topic}` ({advice})")
                 }
                 (Some(_), false) => {
-                    let messages: Vec<_> = schema.pool.all_messages().collect();
+                    let messages: Vec<_> = descriptors.pool.all_messages().collect();
                     let known = messages.iter().map(MessageDescriptor::full_name);
                     let advice = hint::advice(message, known, || {
                         "write PACKAGE.MESSAGE, as in the .proto file".to_owned()
@@ -190,8 +190,8 @@ impl Loader<'_> {
     }
 }
 
-/// Takes what `file` declares out of another file of the same package, which then imports it.
-fn take_out(other: &mut FileDescriptorProto, file: &FileDescriptorProto) {
+/// Removes from a file what `file`, of the same package, declares too; it then imports `file` instead.
+fn remove_duplicates(other: &mut FileDescriptorProto, file: &FileDescriptorProto) {
     let before = other.message_type.len() + other.enum_type.len();
     other
         .message_type
@@ -205,7 +205,7 @@ fn take_out(other: &mut FileDescriptorProto, file: &FileDescriptorProto) {
     }
 }
 
-/// prost-reflect panics over some sets that no compiler makes.
+/// prost-reflect panics on some sets that no compiler makes.
 fn pool(set: FileDescriptorSet) -> Result<DescriptorPool, String> {
     match catch_unwind(|| DescriptorPool::from_file_descriptor_set(set)) {
         Ok(built) => built.map_err(|error| error.to_string()),
@@ -213,17 +213,17 @@ fn pool(set: FileDescriptorSet) -> Result<DescriptorPool, String> {
     }
 }
 
-/// What is wrong with a descriptor set, and where, which prost does not say.
-fn fault_in_set(bytes: &[u8]) -> Option<String> {
+/// What is wrong with a descriptor set, and where: prost does not say where.
+fn error_in_set(bytes: &[u8]) -> Option<String> {
     let tables = Tables::compile(&DescriptorPool::global());
     let set = tables.message("google.protobuf.FileDescriptorSet")?;
-    let written = write_json(&tables, set, bytes, JsonStyle::Canonical, &mut Vec::new());
+    let result = write_json(&tables, set, bytes, JsonStyle::Canonical, &mut Vec::new());
     let DecodeError {
         problem,
         offset,
         message,
         path,
-    } = written.err()?;
+    } = result.err()?;
     Some(format!(
         "{problem} at byte {offset} of the file ({message}{path})"
     ))
@@ -247,10 +247,10 @@ fn base_name(file: &str) -> &str {
     file.rsplit('/').next().unwrap_or(file)
 }
 
-/// Where an error of the compiler is, which tells it only as the beginning of its debug text:
+/// Where an error of the compiler is. The compiler says so only at the start of its debug text:
 /// `FILE:LINE:COL: `.
 fn place_of(error: &protox::Error, sources: &[&PathBuf], opened: &Path) -> (Place, String) {
-    let text = format!("{error} (correct the file, or take it away)");
+    let text = format!("{error} (correct the file, or remove it)");
     let name = error.file().unwrap_or_default();
     let file = sources
         .iter()
@@ -273,7 +273,7 @@ fn place_of(error: &protox::Error, sources: &[&PathBuf], opened: &Path) -> (Plac
     (place, text)
 }
 
-/// Where a file ends, which is where something is missing that has no place.
+/// The end of a file: the place of an error that something is missing.
 fn end_of(file: &Path) -> Place {
     let Ok(text) = fs::read_to_string(file) else {
         return Place::Path(file.into());

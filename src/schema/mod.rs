@@ -1,4 +1,10 @@
-//! What Central's messages look like, and which of them a payload is.
+//! The protobuf descriptors of Central's messages, and which message a payload is.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | [`Descriptors`]: built in, and how a payload's type is found |
+//! | `load` | the operator's files, which replace or add to what is built in |
+//! | `envelope` | what Central wraps around a payload |
 
 mod envelope;
 mod load;
@@ -13,54 +19,54 @@ pub use self::envelope::{AttributeValue, Envelope, EnvelopeError, Event, Instant
 use crate::frame::Stream;
 pub use crate::streams::known_event;
 use crate::streams::{self, LOCATION};
-use crate::wire::{DEPTH_LIMIT, Fault, Reader, Wire};
+use crate::wire::{DEPTH_LIMIT, Wire, WireError, WireReader};
 
-/// The event whose payload is any message of its package, named by the type URL [seen in clients].
+/// The event whose payload may be any message of its package; the type URL names it [seen in clients].
 const AP_EVENTS: &str = "ap-events";
 const AP_PACKAGE: &str = "network_monitoring.ap.v1alpha1";
 
 const GEOFENCE: &str = "Location.stream_geofence_notify";
 
-/// The field that every location has and no geofence notice: `sta_eth_mac` [seen in clients].
+/// A field that every location has and no geofence notice has: `sta_eth_mac` [seen in clients].
 const LOCATION_FIELD: u32 = 15;
 
-/// The messages of both generations, and Google's well-known types.
+/// The descriptors that are compiled in: the messages of both generations, and Google's well-known types.
 ///
 /// # Panics
 /// Never: the set is compiled with the program, and a test reads it.
 #[must_use]
 pub fn built_in() -> DescriptorPool {
-    DescriptorPool::from_file_descriptor_set(descriptors())
+    DescriptorPool::from_file_descriptor_set(built_in_files())
         .expect("the descriptors come from our own build script")
 }
 
-fn descriptors() -> FileDescriptorSet {
+fn built_in_files() -> FileDescriptorSet {
     let set = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
     FileDescriptorSet::decode(&set[..]).expect("the descriptors come from our own build script")
 }
 
-/// Why it cannot be said which message a payload is.
+/// Why the message type of a payload is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownType {
     #[error("the message type {0} is not known")]
     Name(String),
-    #[error("the message type {0} is not known by its whole name, and several end so")]
+    #[error("the message type {0} is not a full name, and several full names end with it")]
     Ambiguous(String),
-    #[error("the data names no message type, and none is known for the stream {0}")]
+    #[error("the event names no message type, and none is known for the stream {0}")]
     Stream(String),
 }
 
-/// Which message each payload is.
+/// The descriptors in use, and which message each stream carries.
 #[derive(Debug)]
-pub struct Schema {
+pub struct Descriptors {
     pool: DescriptorPool,
     streams: HashMap<Stream, String>,
-    /// The last part of a message's name to all the full names that end so.
+    /// From the last part of a message's name to all full names that end with it.
     by_last_part: HashMap<String, Vec<String>>,
 }
 
-impl Schema {
-    /// What is known without any configuration.
+impl Descriptors {
+    /// Those that are compiled in.
     #[must_use]
     pub fn built_in() -> Self {
         Self::of(built_in())
@@ -88,13 +94,13 @@ impl Schema {
         }
     }
 
-    /// All descriptors.
+    /// The descriptors as prost-reflect has them.
     #[must_use]
     pub fn pool(&self) -> &DescriptorPool {
         &self.pool
     }
 
-    /// The full names of the messages that topics are known to carry.
+    /// The full names of the messages that the topics accepted by `takes` are known to carry.
     pub fn payloads(&self, takes: impl Fn(&str) -> bool) -> Vec<&str> {
         let streams = self
             .streams
@@ -113,12 +119,12 @@ impl Schema {
         payloads
     }
 
-    /// The full name of the message that `payload` is. A type URL, where there is one, decides; the
-    /// stream's version does otherwise, never the event's name alone: versions are not compatible
-    /// on the wire, and the wrong one may parse without an error.
+    /// The full name of the message that `payload` is. The type URL decides, if there is one, and
+    /// otherwise the stream with its version, never the event's name alone: versions are not compatible on
+    /// the wire, and the wrong one may parse without an error.
     ///
     /// # Errors
-    /// It cannot be said.
+    /// The type is not known.
     pub fn payload_type<'a>(
         &'a self,
         stream: &Stream,
@@ -139,8 +145,8 @@ impl Schema {
         })
     }
 
-    /// The message of this full name, or the only one whose package holds the given one, as
-    /// `network_monitoring.ap.v1alpha1` holds `ap`.
+    /// The message of this full name, or the only one whose package contains the given package, as
+    /// `network_monitoring.ap.v1alpha1` contains `ap`.
     fn named(&self, name: &str) -> Result<&str, UnknownType> {
         let candidates = self
             .by_last_part
@@ -184,8 +190,8 @@ fn is_location(payload: &[u8]) -> bool {
     has_field(payload, LOCATION_FIELD, Wire::Len).unwrap_or(true)
 }
 
-fn has_field(payload: &[u8], number: u32, wire: Wire) -> Result<bool, Box<Fault>> {
-    let mut reader = Reader::new(payload);
+fn has_field(payload: &[u8], number: u32, wire: Wire) -> Result<bool, Box<WireError>> {
+    let mut reader = WireReader::new(payload);
     while let Some(tag) = reader.tag()? {
         if (tag.number, tag.wire) == (number, wire) {
             return Ok(true);
@@ -200,64 +206,69 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_stream_that_is_known_names_a_message_that_is_known() {
-        let schema = Schema::built_in();
-        for name in schema.streams.values() {
-            assert!(schema.pool.get_message_by_name(name).is_some(), "{name}");
+    fn every_known_stream_has_a_known_message() {
+        let descriptors = Descriptors::built_in();
+        for name in descriptors.streams.values() {
+            assert!(
+                descriptors.pool.get_message_by_name(name).is_some(),
+                "{name}"
+            );
         }
-        assert!(schema.pool.get_message_by_name(GEOFENCE).is_some());
+        assert!(descriptors.pool.get_message_by_name(GEOFENCE).is_some());
     }
 
     #[test]
     fn a_payload_without_field_15_is_a_geofence_notice() {
-        let schema = Schema::built_in();
+        let descriptors = Descriptors::built_in();
         let stream = Stream::parse("classic/location").unwrap();
-        let told = |payload: &[u8]| schema.payload_type(&stream, payload, None);
-        assert_eq!(told(b"\x7a\x02\x0a\x00"), Ok(LOCATION));
-        assert_eq!(told(b"\x22\x02\x0a\x00"), Ok(GEOFENCE));
-        assert_eq!(told(b""), Ok(GEOFENCE));
+        let type_of = |payload: &[u8]| descriptors.payload_type(&stream, payload, None);
+        assert_eq!(type_of(b"\x7a\x02\x0a\x00"), Ok(LOCATION));
+        assert_eq!(type_of(b"\x22\x02\x0a\x00"), Ok(GEOFENCE));
+        assert_eq!(type_of(b""), Ok(GEOFENCE));
     }
 
     #[test]
-    fn a_type_url_names_the_message_whole_or_by_a_part_of_its_package() {
-        let schema = Schema::built_in();
+    fn a_type_url_may_have_a_full_name_or_a_part_of_its_package() {
+        let descriptors = Descriptors::built_in();
         let stream = known_event("ap-events").unwrap();
-        let told = |url| schema.payload_type(&stream, b"", Some(url));
+        let type_of = |url| descriptors.payload_type(&stream, b"", Some(url));
         let stat = "network_monitoring.ap.v1alpha1.APSystemStat";
         assert_eq!(
-            told(&format!("type.googleapis.com/{stat}").leak()[..]),
+            type_of(&format!("type.googleapis.com/{stat}").leak()[..]),
             Ok(stat)
         );
-        assert_eq!(told("type.googleapis.com/ap.APSystemStat"), Ok(stat));
-        assert_eq!(told("APSystemStat"), Ok(stat));
+        assert_eq!(type_of("type.googleapis.com/ap.APSystemStat"), Ok(stat));
+        assert_eq!(type_of("APSystemStat"), Ok(stat));
         assert_eq!(
-            told("x/network_monitoring.ap.v1.APSystemStat"),
+            type_of("x/network_monitoring.ap.v1.APSystemStat"),
             Err(UnknownType::Name(
                 "network_monitoring.ap.v1.APSystemStat".to_owned()
             ))
         );
         assert_eq!(
-            told("x/InterfaceStats"),
+            type_of("x/InterfaceStats"),
             Err(UnknownType::Ambiguous("InterfaceStats".to_owned()))
         );
     }
 
     #[test]
     fn without_a_type_url_only_the_known_version_of_an_event_has_a_type() {
-        let schema = Schema::built_in();
-        let told = |stream: &str| {
+        let descriptors = Descriptors::built_in();
+        let type_of = |stream: &str| {
             let stream = Stream::parse(stream).unwrap();
-            schema.payload_type(&stream, b"", None).map(str::to_owned)
+            descriptors
+                .payload_type(&stream, b"", None)
+                .map(str::to_owned)
         };
         assert_eq!(
-            told("new/network-services/v1alpha1/location").as_deref(),
+            type_of("new/network-services/v1alpha1/location").as_deref(),
             Ok("network_services.location.v1alpha1.StreamLocationMessage")
         );
         for stream in [
             "new/network-services/v1/location",
             "new/network-monitoring/v1alpha1/ap-events",
         ] {
-            assert_eq!(told(stream), Err(UnknownType::Stream(stream.to_owned())));
+            assert_eq!(type_of(stream), Err(UnknownType::Stream(stream.to_owned())));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What all connections share, and who is let in to what.
+//! What all connections share, and who is admitted to which stream.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -6,77 +6,73 @@ use std::sync::{Arc, Mutex};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::form_urlencoded;
 
 use super::Options;
-use super::clock::since_epoch;
-use super::faults::{Faults, Kind};
-use super::feed::{Feed, Source};
-use super::frames::Ring;
-use super::handshakes::Handshakes;
-use super::keys::{Expiry, Keys};
-use super::ledger::Ledger;
-use super::pace::Pace;
-use super::site::Site;
-use super::subscribers::{Identity, Subscribers};
-use super::supply::Supply;
-use super::tokens::Tokens;
+use crate::simulator::auth::keys::{Expiry, Keys};
+use crate::simulator::auth::tokens::Tokens;
+use crate::simulator::clock::since_epoch;
+use crate::simulator::faults::{FaultKind, Faults};
+use crate::simulator::frames::Ring;
+use crate::simulator::frames::site::Site;
+use crate::simulator::handshakes::Handshakes;
+use crate::simulator::supply::Supply;
+use crate::simulator::supply::ledger::Ledger;
+use crate::simulator::supply::pace::Pace;
+use crate::simulator::supply::subscribers::{Identity, Subscribers};
 
-/// The query that says which kinds of events are wanted (seen in clients).
+/// The query parameter that selects event types (seen in clients).
 const FILTER: &str = "event-types";
 
 const SUBSCRIBER_ID: &str = "subscriber-id";
 
-/// The version of the UUIDs that a `Subscriber-Id` must be (documented by HPE), and its place.
+/// The version that the UUID of a `Subscriber-Id` must have (documented by HPE), and its position.
 const UUID_VERSION: (usize, u8) = (14, b'4');
 
+/// The simulated Central.
 #[derive(Debug)]
-pub(super) struct Central {
+pub(crate) struct Central {
     rate: u32,
     count: Option<u64>,
     /// By topic or path.
     rings: BTreeMap<String, Arc<Ring>>,
-    pub(super) keys: Keys,
-    pub(super) tokens: Tokens,
+    pub(crate) keys: Keys,
+    pub(crate) tokens: Tokens,
     subscribers: Subscribers,
-    pub(super) ledger: Ledger,
-    pub(super) faults: Faults,
-    pub(super) handshakes: Handshakes,
+    pub(crate) ledger: Ledger,
+    pub(crate) faults: Faults,
+    pub(crate) handshakes: Handshakes,
     quiet: AtomicBool,
-    pub(super) feeds: TaskTracker,
-    /// Cancelled to drop the connections that are up; the next ones get a new one.
+    pub(crate) connections: TaskTracker,
+    /// Cancelled to drop the open connections. Later ones get a new token.
     connected: Mutex<CancellationToken>,
 }
 
-/// What a client gets that was let in.
+/// What an admitted client gets.
 #[derive(Debug)]
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     /// Topic or path.
-    stream: String,
-    ring: Arc<Ring>,
-    supply: Supply,
-    expiry: Expiry,
-    /// Whose token it was, where that was a tenant's.
-    pub(super) tenant: Option<String>,
+    pub(crate) stream: String,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) supply: Supply,
+    pub(crate) expiry: Expiry,
+    /// The tenant whose token it was, if it was a tenant's.
+    pub(crate) tenant: Option<String>,
 }
 
-/// A status and what is said with it.
-pub(super) type Refusal = (StatusCode, &'static str);
+/// A status and its text.
+pub(crate) type Refusal = (StatusCode, &'static str);
 
 const UNAUTHORIZED: Refusal = (StatusCode::UNAUTHORIZED, "Unauthorized");
 
-/// What is said of a topic that no operator has enabled (documented by HPE).
+/// The answer for a topic that no operator has enabled (documented by HPE).
 const UNSUBSCRIBED: Refusal = (StatusCode::BAD_REQUEST, "Unsubscribed Topic");
 
 impl Central {
-    pub(super) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         let now = u32::try_from(since_epoch().as_secs()).unwrap_or(u32::MAX);
         let site = Site::new(options.seed);
         let topics = options.topics.iter().map(|topic| {
@@ -107,39 +103,39 @@ impl Central {
             faults: Faults::new(options.faults),
             handshakes: Handshakes::default(),
             quiet: AtomicBool::new(false),
-            feeds: TaskTracker::new(),
+            connections: TaskTracker::new(),
             connected: Mutex::default(),
         }
     }
 
-    pub(super) fn drop_connections(&self) {
+    pub(crate) fn drop_connections(&self) {
         let mut connected = self.connected.lock().expect("no code panics with the lock");
         std::mem::take(&mut *connected).cancel();
     }
 
-    /// From now on nothing is sent; connections stay open.
-    pub(super) fn be_quiet(&self) {
+    /// Stops sending frames. Connections stay open.
+    pub(crate) fn be_quiet(&self) {
         self.quiet.store(true, Relaxed);
     }
 
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.quiet.load(Relaxed)
     }
 
-    /// Ends every key and token that there is.
-    pub(super) fn expire_credentials(&self) {
+    /// Makes every key and token expire.
+    pub(crate) fn expire_credentials(&self) {
         self.keys.expire(Instant::now());
         self.tokens.expire();
     }
 
-    /// Whether a fault keeps a handshake for a stream from being checked at all.
-    fn suffer(&self, stream: &str) -> Result<(), Refusal> {
+    /// Applies a fault that is ordered for handshakes of this stream. An error is the answer to give.
+    fn inject_fault(&self, stream: &str) -> Result<(), Refusal> {
         match self.faults.at_handshake(stream) {
-            Some(Kind::Refuse(status)) => {
+            Some(FaultKind::Refuse(status)) => {
                 Err((status, status.canonical_reason().unwrap_or_default()))
             }
-            Some(Kind::UnsubscribedTopic) => Err(UNSUBSCRIBED),
-            Some(Kind::ExpiredKey) => {
+            Some(FaultKind::UnsubscribedTopic) => Err(UNSUBSCRIBED),
+            Some(FaultKind::ExpiredKey) => {
                 self.expire_credentials();
                 Ok(())
             }
@@ -147,10 +143,10 @@ impl Central {
         }
     }
 
-    /// Checks a handshake of Classic Central in its order: who is it, then what does it want.
-    pub(super) fn admit_classic(&self, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+    /// Checks a handshake of Classic Central: first the key, then the topic, as Central does.
+    pub(crate) fn admit_classic(&self, headers: &HeaderMap) -> Result<Admitted, Refusal> {
         let topic = text(headers, "topic").filter(|topic| !topic.contains('/'));
-        self.suffer(topic.unwrap_or_default())?;
+        self.inject_fault(topic.unwrap_or_default())?;
         let now = Instant::now();
         let key = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let expiry = key.and_then(|key| self.keys.admit(key, now));
@@ -167,13 +163,13 @@ impl Central {
     }
 
     /// Checks a handshake of New Central for the stream of a path.
-    pub(super) fn admit_new(
+    pub(crate) fn admit_new(
         &self,
         headers: &HeaderMap,
         path: &str,
         query: &str,
     ) -> Result<Admitted, Refusal> {
-        self.suffer(path)?;
+        self.inject_fault(path)?;
         let token = text(headers, AUTHORIZATION.as_str())
             .and_then(|header| header.strip_prefix("Bearer "))
             .and_then(|token| self.tokens.verify(token));
@@ -183,8 +179,8 @@ impl Central {
         let (filter, ring) = filtered(query, ring)?;
         let subscriber = text(headers, SUBSCRIBER_ID);
         if subscriber.is_some_and(|id| !is_uuid(id)) {
-            let said = "Subscriber-Id must be a UUID of version 4";
-            return Err((StatusCode::BAD_REQUEST, said));
+            let text = "Subscriber-Id must be a UUID of version 4";
+            return Err((StatusCode::BAD_REQUEST, text));
         }
         let who = Identity {
             stream: format!("{path}?{filter}"),
@@ -200,36 +196,14 @@ impl Central {
         })
     }
 
-    /// Serves a connection until it ends.
-    pub(super) async fn feed(self: Arc<Self>, admitted: Admitted, upgrade: OnUpgrade) {
-        let cut = self
-            .connected
-            .lock()
-            .expect("no code panics with the lock")
-            .clone();
-        let Ok(upgraded) = upgrade.await else { return };
-        let socket =
-            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-        let Some(ledger) = self.ledger.topic(&admitted.stream) else {
-            return;
-        };
-        let stream = admitted.stream;
-        let source = Source {
-            stream: &stream,
-            ledger,
-            ring: admitted.ring,
-            supply: admitted.supply,
-            expiry: admitted.expiry,
-            cut,
-        };
-        let feed = Feed::new(&self, source, socket);
-        tracing::debug!(%stream, "a client is connected");
-        feed.run().await;
-        tracing::debug!(%stream, "a client is gone");
+    /// Is cancelled when the connections that are up now are to be dropped.
+    pub(crate) fn connected(&self) -> CancellationToken {
+        let connected = self.connected.lock().expect("no code panics with the lock");
+        connected.clone()
     }
 }
 
-/// The wanted kinds as they were given, and what is left of a ring for them.
+/// The selected types as they were given, and the frames of the ring that have them.
 fn filtered(query: &str, ring: &Arc<Ring>) -> Result<(String, Arc<Ring>), Refusal> {
     let filter = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == FILTER);
     let Some((_, filter)) = filter else {

@@ -1,12 +1,12 @@
-//! Who knocked, and when.
+//! The handshakes that were answered.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use tokio::time::Instant;
 
-/// Handshakes that are remembered; of more, the oldest are forgotten.
-const REMEMBERED: usize = 100_000;
+/// The most handshakes that are kept. Beyond that the oldest are removed.
+const MAX_HANDSHAKES: usize = 100_000;
 
 /// A handshake that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,19 +14,19 @@ pub struct Handshake {
     pub at: Instant,
     /// The topic or path that was asked for.
     pub stream: String,
-    /// 101: it was let in.
+    /// 101: the client was admitted.
     pub status: u16,
-    /// Whose access token it was let in with, where that was a tenant's.
+    /// The tenant whose access token the client had, if it was a tenant's.
     pub tenant: Option<String>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Handshakes(Mutex<VecDeque<Handshake>>);
+pub(crate) struct Handshakes(Mutex<VecDeque<Handshake>>);
 
 impl Handshakes {
-    pub(super) fn add(&self, stream: &str, status: u16, tenant: Option<String>) {
+    pub(crate) fn add(&self, stream: &str, status: u16, tenant: Option<String>) {
         let mut all = self.0.lock().expect("no code panics with the lock");
-        if all.len() == REMEMBERED {
+        if all.len() == MAX_HANDSHAKES {
             all.pop_front();
         }
         all.push_back(Handshake {
@@ -37,7 +37,7 @@ impl Handshakes {
         });
     }
 
-    pub(super) fn all(&self) -> Vec<Handshake> {
+    pub(crate) fn all(&self) -> Vec<Handshake> {
         let all = self.0.lock().expect("no code panics with the lock");
         all.iter().cloned().collect()
     }

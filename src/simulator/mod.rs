@@ -1,18 +1,16 @@
-//! A stand-in for Central, both generations, on the real paths, faithful enough that a client cannot
-//! tell.
+//! Simulates Central, both generations, on the real paths, so closely that a client sees no difference.
 //!
-//! One site with access points and clients is made up from a seed. The frames that it sends are
-//! encoded once, at the start; while it runs, a frame is a copy with its number and its time put in.
-//! So the same seed gives the same frames, but for the times, and sending costs little more than the
-//! copy.
+//! One site with access points and clients is made up from a seed. The frames that it sends are encoded
+//! once, at the start; while it runs, each frame is a copy with its number and time put in. So the same
+//! seed gives the same frames except for the times, and sending costs little more than the copy.
 //!
 //! | path | what |
 //! |---|---|
 //! | `/streaming/api` | Classic: a topic, named in the header `Topic`, for a key |
-//! | `/streaming/token/validate` | Classic: the current key for one that is or was good |
+//! | `/streaming/token/validate` | Classic: the current key, for one that is or was valid |
 //! | `/SERVICE/VERSION/EVENT` | New Central: an event, for an access token |
 //! | `/as/token.oauth2`, `/authorization/v2/oauth2/WORKSPACE/token` | access tokens |
-//! | `/simulator/faults` | GET: what was ordered and has happened; POST: orders [faults](Fault), one a line; DELETE |
+//! | `/simulator/faults` | GET: the orders and how often each has happened; POST: orders [faults](Fault), one a line; DELETE: removes the orders |
 //!
 //! Every frame carries its number, as the last twelve characters of a string of its payload:
 //!
@@ -27,30 +25,29 @@
 //! | events of New Central | the envelope's `id`, and a field of the payload |
 //!
 //! Classic: numbers begin with 1 and go up by one per topic, over all connections and reconnects;
-//! each number is sent on one connection only. New Central: they do so for each subscriber by itself
-//! (see `subscribers`), and what may not have got out is sent again. [`sequence_of`] reads them back
-//! from a record's `data`, [`sequence_of_frame`] from the frame itself.
+//! each number is sent on one connection only. New Central: each subscriber has numbers of its own (see
+//! `supply::subscribers`), and those that may not have been sent are sent again. [`sequence_of`] reads
+//! them back from a record's `data`, [`sequence_of_frame`] from the frame itself.
+//!
+//! | room | what |
+//! |---|---|
+//! | `server` | the listener, TLS, and what is answered on each path |
+//! | `central` | what all connections share, and who is admitted to which stream |
+//! | `auth` | keys and access tokens |
+//! | `connection` | sends frames on one connection, and its faults |
+//! | `supply` | which frames a connection sends, and when |
+//! | `frames` | the frames themselves |
+//! | `faults` | faults that were ordered |
 
+mod auth;
 mod central;
-mod certificate;
 mod clock;
-mod farewell;
+mod connection;
 mod faults;
-mod feed;
 mod frames;
 mod handshakes;
-mod jwt;
-mod keys;
-mod ledger;
-mod pace;
-mod payload;
-mod routes;
-mod sequence;
 mod server;
-mod site;
-mod subscribers;
 mod supply;
-mod tokens;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -64,14 +61,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::central::Central;
-use self::certificate::Certificate;
-use self::server::Server;
+use self::server::certificate::Certificate;
+use self::server::{Server, routes};
 use crate::config::secret::Secret;
 
-pub use self::faults::{Fault, Kind, Order, Unreadable};
+pub use self::faults::{Fault, FaultKind, FaultOrder, InvalidFault};
+pub use self::frames::sequence::{sequence_of, sequence_of_frame};
 pub use self::handshakes::Handshake;
-pub use self::ledger::Sent;
-pub use self::sequence::{sequence_of, sequence_of_frame};
+pub use self::supply::ledger::SentFrames;
 pub use crate::streams::{CLASSIC_TOPICS as TOPICS, NEW_PATHS as EVENTS};
 
 /// How long Central keeps events for a subscriber that is away (documented by HPE).
@@ -86,9 +83,9 @@ pub struct Options {
     pub listen: SocketAddr,
     /// With a certificate of its own: see [`Simulator::certificate`].
     pub tls: bool,
-    /// The Classic key that is accepted; with `key_lifetime`, what keys are signed with.
+    /// The Classic key that is accepted; with `key_lifetime`, the secret that keys are signed with.
     pub key: Secret,
-    /// How long a Classic key is good; then the connections that it opened are closed, and it is
+    /// How long a Classic key is valid. Then the connections that it opened are closed, and it is
     /// refused. See [`Simulator::key`]. `None`: for ever.
     pub key_lifetime: Option<Duration>,
     /// The Classic topics that an operator has enabled.
@@ -96,9 +93,9 @@ pub struct Options {
     /// For access tokens of New Central.
     pub client_id: Secret,
     pub client_secret: Secret,
-    /// How long an access token opens streams; those that are open stay so.
+    /// How long an access token opens streams. Streams that are open stay open.
     pub token_lifetime: Duration,
-    /// New Central: the paths that there are, of [`EVENTS`].
+    /// New Central: the paths that exist, of [`EVENTS`].
     pub events: Vec<String>,
     /// New Central: payloads are in `binary_data`, without their type, except for `ap-events`.
     pub bare_payloads: bool,
@@ -107,11 +104,11 @@ pub struct Options {
     /// Frames a second on each connection, of New Central for each subscriber; 0 is as fast as the
     /// client reads.
     pub rate: u32,
-    /// Frames on each connection, of New Central for each subscriber, after which it stays open and
-    /// silent; `None`: no end.
+    /// Frames on each connection, of New Central for each subscriber, after which the connection stays
+    /// open and silent. `None`: no end.
     pub count: Option<u64>,
     pub seed: u64,
-    /// What it does wrong.
+    /// The faults that are ordered from the start.
     pub faults: Vec<Fault>,
 }
 
@@ -151,7 +148,7 @@ pub enum StartError {
     UnknownTopic(String),
 }
 
-/// A simulator that runs. Dropping it does not stop it: see [`Simulator::stop`].
+/// A running simulator. Dropping it does not stop it: see [`Simulator::stop`].
 #[derive(Debug)]
 pub struct Simulator {
     addr: SocketAddr,
@@ -162,6 +159,8 @@ pub struct Simulator {
 }
 
 impl Simulator {
+    /// Starts a simulator.
+    ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
@@ -208,32 +207,32 @@ impl Simulator {
         self.addr
     }
 
-    /// What a config has as `endpoint` of an account of Classic Central.
+    /// The `endpoint` of an account of Classic Central in a config.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("{}{}", self.new_endpoint(), routes::STREAMING_PATH)
     }
 
-    /// What a config has as `endpoint` of an account of New Central.
+    /// The `endpoint` of an account of New Central in a config.
     #[must_use]
     pub fn new_endpoint(&self) -> String {
         format!("{}://{}", self.scheme("ws"), self.addr)
     }
 
-    /// Where faults are ordered by HTTP.
+    /// The URL at which faults are ordered.
     #[must_use]
     pub fn faults_url(&self) -> String {
         self.http(routes::FAULTS_PATH)
     }
 
-    /// Where access tokens are given.
+    /// The URL that gives access tokens.
     #[must_use]
     pub fn token_url(&self) -> String {
         self.http(routes::TOKEN_PATH)
     }
 
-    /// Where a provider's access token is exchanged for that of a tenant, whose workspace stands in
-    /// place of `{tenant}`.
+    /// The URL at which a provider's access token is exchanged for that of a tenant. The tenant's workspace
+    /// replaces `{tenant}`.
     #[must_use]
     pub fn tenant_token_url(&self) -> String {
         self.http(&routes::WORKSPACE_TOKEN_PATH.replace("workspace", "tenant"))
@@ -254,7 +253,7 @@ impl Simulator {
         self.certificate.as_deref()
     }
 
-    /// The Classic key that is good now.
+    /// The Classic key that is valid now.
     #[must_use]
     pub fn key(&self) -> Secret {
         self.central.keys.current(Instant::now())
@@ -262,17 +261,16 @@ impl Simulator {
 
     /// What was sent on each topic and path so far, over all connections.
     #[must_use]
-    pub fn sent(&self) -> BTreeMap<&'static str, Sent> {
+    pub fn sent(&self) -> BTreeMap<&'static str, SentFrames> {
         self.central.ledger.all()
     }
 
-    /// Drops every connection as a network does: without a close frame.
+    /// Drops every connection without a close frame, as a network failure does.
     pub fn drop_connections(&self) {
         self.central.drop_connections();
     }
 
-    /// Ends every Classic key and every access token that there is: what a key opened is closed, and
-    /// neither opens anything any more.
+    /// Makes every Classic key and every access token expire. The connections that keys opened are closed.
     pub fn expire_credentials(&self) {
         self.central.expire_credentials();
     }
@@ -284,7 +282,7 @@ impl Simulator {
 
     /// The faults that were ordered, and how often each has happened.
     #[must_use]
-    pub fn orders(&self) -> Vec<Order> {
+    pub fn orders(&self) -> Vec<FaultOrder> {
         self.central.faults.orders()
     }
 
@@ -300,16 +298,16 @@ impl Simulator {
         self.central.tokens.issued()
     }
 
-    /// Sends nothing more, but for what is just being written; connections stay open.
+    /// Sends nothing more, except what is just being written. Connections stay open.
     pub fn be_quiet(&self) {
         self.central.be_quiet();
     }
 
-    /// Drops every connection and ends.
+    /// Drops every connection and stops.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.server.await {
-            tracing::error!(%error, "the simulator ended badly");
+            tracing::error!(%error, "the simulator failed");
         }
     }
 }

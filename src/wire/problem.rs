@@ -4,7 +4,7 @@ use super::DEPTH_LIMIT;
 
 /// What is wrong, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct WireError {
     pub problem: Problem,
     pub at: usize,
 }
@@ -53,8 +53,8 @@ impl Problem {
         clippy::unnecessary_box_returns,
         reason = "a result with one pointer stays in a register"
     )]
-    pub(crate) fn at(self, at: usize) -> Box<Fault> {
-        Box::new(Fault { problem: self, at })
+    pub(crate) fn at(self, at: usize) -> Box<WireError> {
+        Box::new(WireError { problem: self, at })
     }
 
     /// Whether the bytes are well formed, and only what they say cannot be written as JSON.

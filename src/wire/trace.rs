@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{DEPTH_LIMIT, Fault, Problem, Reader, Tag, Wire};
+use super::{DEPTH_LIMIT, Problem, Tag, Wire, WireError, WireReader};
 
 /// A field as its message knows it: its name, and the message that it is, if it is one.
 pub(crate) type Named<'n, M> = (&'n str, Option<M>);
@@ -11,13 +11,13 @@ pub(crate) type Named<'n, M> = (&'n str, Option<M>);
 /// The fields that lead to a fault, each with a dot before it: by their names, or where the message
 /// has none by their numbers. `name` is asked about a tag of a message, which it is shown as well.
 pub(crate) fn path_to<'n, M>(
-    fault: &Fault,
+    fault: &WireError,
     bytes: &[u8],
     outermost: M,
-    name: impl Fn(&M, Reader<'_>, Tag) -> Option<Named<'n, M>>,
+    name: impl Fn(&M, WireReader<'_>, Tag) -> Option<Named<'n, M>>,
 ) -> String {
     let mut path = String::new();
-    let mut fields = Reader::new(bytes);
+    let mut fields = WireReader::new(bytes);
     let mut message = outermost;
     while let Some((tag, value)) = field_at(fault, fields) {
         path.push('.');
@@ -41,7 +41,7 @@ pub(crate) fn path_to<'n, M>(
 }
 
 /// The field whose value has the fault, and that value; `None` where it is in a tag.
-fn field_at<'a>(fault: &Fault, mut reader: Reader<'a>) -> Option<(Tag, Reader<'a>)> {
+fn field_at<'a>(fault: &WireError, mut reader: WireReader<'a>) -> Option<(Tag, WireReader<'a>)> {
     loop {
         let tag = reader.tag().ok()??;
         if fault.at < reader.at {
@@ -66,7 +66,7 @@ fn field_at<'a>(fault: &Fault, mut reader: Reader<'a>) -> Option<(Tag, Reader<'a
 
 /// Whether it is in the value that the reader has just passed: before its end, or at an end where
 /// something is missing or an empty message is.
-fn is_passed(fault: &Fault, reader: Reader) -> bool {
+fn is_passed(fault: &WireError, reader: WireReader) -> bool {
     fault.at < reader.at
         || (fault.at == reader.at && (reader.is_at_end() || fault.problem == Problem::TooDeep))
 }

@@ -1,6 +1,6 @@
 //! Integers of up to ten bytes, of which each holds seven bits and says whether another one follows.
 
-use super::{Fault, Problem};
+use super::{Problem, WireError};
 
 /// The longest varint: 10 bytes of 7 bits hold 64 bits.
 const VARINT_BYTES: usize = 10;
@@ -11,7 +11,11 @@ pub(crate) const CONTINUED: u64 = 0x8080_8080_8080_8080;
 /// The varint at `at`, and the place behind it. It is not given the reader: one that a call sees
 /// would have to live in memory.
 #[inline(never)]
-pub(super) fn long_varint(bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize), Box<Fault>> {
+pub(super) fn long_varint(
+    bytes: &[u8],
+    at: usize,
+    end: usize,
+) -> Result<(u64, usize), Box<WireError>> {
     let rest = &bytes[at..end];
     if let Some(&[low @ .., ninth, tenth]) = rest.first_chunk::<VARINT_BYTES>() {
         let word = u64::from_le_bytes(low);
@@ -47,7 +51,7 @@ pub(super) fn without_continued_bits(word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Reader;
+    use crate::wire::WireReader;
 
     #[test]
     fn a_varint_may_be_longer_than_it_needs_to_be_and_loses_what_passes_64_bits() {
@@ -60,7 +64,7 @@ mod tests {
                 u64::MAX,
             ),
         ] {
-            let read = Reader::new(bytes).varint();
+            let read = WireReader::new(bytes).varint();
             if bytes.len() == 9 {
                 assert_eq!(read, Err(Problem::TruncatedVarint.at(0)));
             } else {
@@ -68,7 +72,7 @@ mod tests {
             }
         }
         assert_eq!(
-            Reader::new(&[0x80; 11]).varint(),
+            WireReader::new(&[0x80; 11]).varint(),
             Err(Problem::LongVarint.at(0))
         );
     }

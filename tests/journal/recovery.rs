@@ -61,7 +61,7 @@ async fn a_torn_tail_is_cut_wherever_it_is_torn() {
             .unwrap();
         segment.set_len(len).unwrap();
         let (journal, mut cursor) = open_one(&on_disk(copy.path()), Start::End);
-        assert_eq!(journal.recovery().torn_bytes, len - whole);
+        assert_eq!(journal.recovery().incomplete_bytes, len - whole);
         append(&journal.appender(), 2..4).await;
         assert_eq!(read_numbers(&mut cursor, 4).await, [0, 1, 2, 3]);
         journal.close().await.unwrap();
@@ -128,7 +128,7 @@ async fn damage_costs_the_records_of_that_place_alone() {
                 numbers.extend(batch.entries.iter().map(|entry| entry.offset));
             }
             let lost: Vec<u64> = (0..7).filter(|number| !numbers.contains(number)).collect();
-            let torn = journal.recovery().torn_bytes;
+            let torn = journal.recovery().incomplete_bytes;
             let what = format!("segment {segment} byte {position}: {numbers:?} {named:?} {torn}");
             // The last record of all is cut off, and its number given again.
             assert!(named.len() == 1 || torn > 0, "{what}");

@@ -86,7 +86,7 @@ async fn a_journal_is_listed_dumped_and_verified_also_while_it_is_open() {
     });
     assert_eq!(offsets.collect::<Vec<_>>(), [3, 4]);
     let verified = stdout(&run(&state, &["journal", "verify"]));
-    assert_eq!(verified, "10 records are good, 0 are damaged\n");
+    assert_eq!(verified, "10 records are valid, 0 are damaged\n");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn damage_is_named_and_fails_the_check() {
     let said = String::from_utf8(verified.stdout).unwrap();
     assert!(said.starts_with("damaged: 1 records before "), "{said}");
     assert!(
-        said.ends_with("9 records are good, 1 are damaged\n"),
+        said.ends_with("9 records are valid, 1 are damaged\n"),
         "{said}"
     );
 }

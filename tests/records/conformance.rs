@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use central_forwarder::frame::Stream;
-use central_forwarder::schema::{self, Envelope, Payload, Schema};
+use central_forwarder::schema::{self, Descriptors, Envelope, Payload};
 use central_forwarder::transcode::{JsonStyle, Tables, write_json};
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn new_central_frames_are_written_as_googles_runtime_writes_them() {
 }
 
 fn agree(cases: &str, count: usize, stream: impl Fn(&str) -> Stream) {
-    let schema = Schema::built_in();
+    let schema = Descriptors::built_in();
     let tables = Tables::compile(schema.pool());
     let mut written = Vec::new();
     let mut seen = 0;

@@ -5,9 +5,9 @@ use std::fs;
 
 use central_forwarder::config::{JsonStyle, Pick, Schemas};
 use central_forwarder::frame::Stream;
-use central_forwarder::record::{Content, Parts, Subject};
-use central_forwarder::schema::{self, Envelope, Schema};
-use central_forwarder::transcode::{DecodeError, Path, Tables, write_json};
+use central_forwarder::record::{Content, RecordData, SplitPayload};
+use central_forwarder::schema::{self, Descriptors, Envelope};
+use central_forwarder::transcode::{DecodeError, FieldPath, Tables, write_json};
 
 const MONITORING: &str = "Monitoring.MonitoringInformation";
 
@@ -138,11 +138,11 @@ fn a_payload_in_either_style() {
 
 #[test]
 fn a_payload_that_is_taken_apart_or_filtered() {
-    let (schema, tables) = (Schema::built_in(), tables());
+    let (schema, tables) = (Descriptors::built_in(), tables());
     let stream = Stream::parse("classic/monitoring").unwrap();
     let serial = ["aps", "serial"].map(str::to_owned);
     let id = tables.message(MONITORING).unwrap();
-    let serial = Path::compile(&tables, id, &serial).unwrap();
+    let serial = FieldPath::compile(&tables, id, &serial).unwrap();
     let aps = || vec!["aps".to_owned()];
     let split = |elements| Pick {
         split: true,
@@ -160,9 +160,9 @@ fn a_payload_that_is_taken_apart_or_filtered() {
             id,
             name,
             bytes: &bytes,
-            rest: None,
+            remainder: None,
         };
-        let whole = Subject {
+        let whole = RecordData {
             content,
             element: None,
         };
@@ -175,17 +175,20 @@ fn a_payload_that_is_taken_apart_or_filtered() {
     }
 }
 
-fn written_apart(whole: Subject, tables: &Tables, pick: &Pick) -> Result<(), DecodeError> {
+fn written_apart(whole: RecordData, tables: &Tables, pick: &Pick) -> Result<(), DecodeError> {
     let style = JsonStyle::Readable;
-    let parts = Parts::of(whole, tables, pick, Some(style))?;
-    for subject in parts.subjects(tables) {
+    let parts = SplitPayload::of(whole, tables, pick, Some(style))?;
+    for subject in parts.records(tables) {
         let mut json = Vec::new();
         match subject.content {
             Content::Message {
-                rest: Some(rest), ..
-            } => rest.write_json(tables, style, &mut json)?,
-            Content::Message { id, bytes, .. } => write_json(tables, id, bytes, style, &mut json)
-                .map_err(|error| subject.in_payload(error))?,
+                remainder: Some(remainder),
+                ..
+            } => remainder.write_json(tables, style, &mut json)?,
+            Content::Message { id, bytes, .. } => {
+                write_json(tables, id, bytes, style, &mut json)
+                    .map_err(|error| subject.locate_in_payload(error))?;
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -390,7 +393,7 @@ fn loaded(file: &str, bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(file), bytes).unwrap();
     let schemas = Schemas::of_argument("--schema", vec![folder.path().join(file)]);
-    let said = Schema::load(&schemas).unwrap_err().to_string();
+    let said = Descriptors::load(&schemas).unwrap_err().to_string();
     said.replace(
         &format!("{}{}", folder.path().display(), std::path::MAIN_SEPARATOR),
         "",
@@ -423,7 +426,7 @@ fn a_file_of_descriptors() {
         ),
     ] {
         let expected = format!(
-            "x.binpb: is no descriptor set: {} (write it with protoc --include_imports \
+            "x.binpb: is not a descriptor set: {} (write one with protoc --include_imports \
              --descriptor_set_out)",
             expected.replace("(S", "(google.protobuf.FileDescriptorSet")
         );

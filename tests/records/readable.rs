@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use central_forwarder::frame::{Stream, Timestamp};
 use central_forwarder::proto::location::{MacAddress, StreamGeofenceNotify, ZoneEvent};
 use central_forwarder::proto::stream_message::MsgProto;
-use central_forwarder::record::{self, About, Subject};
-use central_forwarder::schema::{self, Envelope, Schema};
+use central_forwarder::record::{self, RecordData, RecordMetadata};
+use central_forwarder::schema::{self, Descriptors, Envelope};
 use central_forwarder::transcode::{JsonStyle, Tables};
 use prost::Message as _;
 use serde_json::Value;
@@ -89,9 +89,9 @@ fn frame(frames: &str, topic: &str, name: &str) -> Vec<u8> {
 }
 
 fn agree(generation: &str, file: &str, stream: &Stream, frame: &[u8]) {
-    let schema = Schema::built_in();
+    let schema = Descriptors::built_in();
     let tables = Tables::compile(schema.pool());
-    let about = About {
+    let about = RecordMetadata {
         id: matches!(stream, Stream::Classic { .. }).then_some("0123456789abcdef0123456789abcdef"),
         account: Some("acme"),
         stream,
@@ -99,7 +99,7 @@ fn agree(generation: &str, file: &str, stream: &Stream, frame: &[u8]) {
     };
     let envelope = Envelope::open(stream, frame).unwrap();
     let mut record = Vec::new();
-    let subject = Subject::of(&schema, &tables, about.stream, &envelope).unwrap();
+    let subject = RecordData::of(&schema, &tables, about.stream, &envelope).unwrap();
     record::write(
         &tables,
         JsonStyle::Readable,

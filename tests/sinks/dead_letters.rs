@@ -10,7 +10,7 @@ use central_forwarder::config::{self, Config};
 use central_forwarder::delivery::{self, Ends, Plan, Preparer};
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use central_forwarder::journal::{Entry, Journal, Location, Options, Refusal, Start};
-use central_forwarder::route::Alphabet;
+use central_forwarder::route::DestinationCharset;
 use central_forwarder::sink::{ConnectionError, DeliveryId, Outcome, Outcomes, Record, Sink};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -99,7 +99,7 @@ async fn deliver(folder: &Path) -> (Vec<Entry>, u64) {
     let (dead_letters, mut read) = Journal::open(&letters, &names).unwrap();
     let ends = Ends::new(cursors.remove(0), &journal, &dead_letters);
     let (_, plans) = watch::channel(Arc::new(Plan::new(&config(folder)).unwrap()));
-    let preparer = Preparer::new(plans, "lake", Alphabet::Any);
+    let preparer = Preparer::new(plans, "lake", DestinationCharset::Any);
     let (delivery, task) = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, ends);
     delivery.drain_to(journal.end());
     let summary = timeout(A_WHILE, task).await.unwrap().unwrap();

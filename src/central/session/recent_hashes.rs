@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
-use crate::wire::{DEPTH_LIMIT, Reader, Wire};
+use crate::wire::{DEPTH_LIMIT, Wire, WireReader};
 
 #[derive(Debug, Default)]
 pub(crate) struct RecentHashes {
@@ -59,7 +59,7 @@ pub(crate) fn hash_of_event(payload: &[u8]) -> Option<u128> {
     const ID: u32 = 1;
     const SOURCE: u32 = 2;
     let (mut id, mut source): (&[u8], &[u8]) = (&[], &[]);
-    let mut reader = Reader::new(payload);
+    let mut reader = WireReader::new(payload);
     while let Ok(Some(tag)) = reader.tag() {
         match (tag.number, tag.wire) {
             (ID, Wire::Len) => id = payload.get(reader.delimited().ok()?)?,

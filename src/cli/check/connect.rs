@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::central;
 use crate::config::Config;
-use crate::route::foreseen;
+use crate::route::static_destinations;
 use crate::sink::probe::probe;
 
 /// What answered, or what failed.
@@ -50,7 +50,7 @@ pub(super) async fn try_all(config: &Config) -> Result<(), Error> {
 /// Begins all of them.
 fn begin(config: &Config) -> Vec<(String, JoinHandle<Answer>)> {
     let sinks = config.sinks.iter().map(|(name, sink)| {
-        let (sink, destinations) = (sink.clone(), foreseen(config, name));
+        let (sink, destinations) = (sink.clone(), static_destinations(config, name));
         let answer = tokio::spawn(async move { probe(&sink, &destinations).await });
         (format!("sink {name}"), answer)
     });

@@ -58,7 +58,7 @@ fn config(route: &str) -> Config {
 fn preparer(route: &str) -> Preparer {
     let plan = Plan::new(&config(route)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let (_, plans) = watch::channel(Arc::new(plan));
-    Preparer::new(plans, "lake", Alphabet::KafkaTopic)
+    Preparer::new(plans, "lake", DestinationCharset::KafkaTopic)
 }
 
 fn batch(stream: &Stream, frame: Vec<u8>) -> Batch {

@@ -1,6 +1,6 @@
 //! What is wrong with a frame, and in which field.
 
-use crate::wire::{Fault, Problem, path_to};
+use crate::wire::{Problem, WireError, path_to};
 
 /// Why a frame could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +87,7 @@ const TIMESTAMP: Names = Names {
 impl EnvelopeError {
     /// An error within `frame`, an envelope whose fields have these names.
     #[cold]
-    pub(super) fn of(names: &'static Names, frame: &[u8], fault: &Fault) -> Self {
+    pub(super) fn of(names: &'static Names, frame: &[u8], fault: &WireError) -> Self {
         let path = path_to(fault, frame, names, |message, _, tag| {
             let mut fields = message.fields.iter();
             let (_, name, below) = fields.find(|(number, ..)| *number == tag.number)?;
@@ -101,7 +101,7 @@ impl EnvelopeError {
     }
 
     /// An error within an event of our own, which has no fields.
-    pub(super) fn of_own(event_type: &str, fault: &Fault) -> Self {
+    pub(super) fn of_own(event_type: &str, fault: &WireError) -> Self {
         Self::Malformed {
             problem: fault.problem,
             offset: fault.at,

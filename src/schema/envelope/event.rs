@@ -1,7 +1,7 @@
 //! The attributes of a `cloudevents.v1.CloudEvent`.
 
 use super::{Instant, text};
-use crate::wire::{DEPTH_LIMIT, Fault, Reader, Wire};
+use crate::wire::{DEPTH_LIMIT, Wire, WireError, WireReader};
 
 /// The attributes of a `CloudEvent` that have no place in [`Envelope`](super::Envelope); empty where
 /// absent.
@@ -39,7 +39,7 @@ impl<'a> Event<'a> {
 
     /// The extension attributes, in the order of the frame.
     pub fn attributes(&self) -> impl Iterator<Item = (&'a str, AttributeValue<'a>)> {
-        let mut reader = Reader::new(self.frame);
+        let mut reader = WireReader::new(self.frame);
         std::iter::from_fn(move || {
             // Nothing is malformed: the frame could not have been opened.
             loop {
@@ -59,8 +59,8 @@ impl<'a> Event<'a> {
 
 /// Reads an entry of the attributes; `None` where it has no value.
 pub(super) fn attribute(
-    mut reader: Reader<'_>,
-) -> Result<Option<(&str, AttributeValue<'_>)>, Box<Fault>> {
+    mut reader: WireReader<'_>,
+) -> Result<Option<(&str, AttributeValue<'_>)>, Box<WireError>> {
     let (mut name, mut value) = ("", None);
     while let Some(tag) = reader.tag()? {
         match (tag.number, tag.wire) {
@@ -75,7 +75,9 @@ pub(super) fn attribute(
     Ok(value.map(|value| (name, value)))
 }
 
-fn attribute_value(mut reader: Reader<'_>) -> Result<Option<AttributeValue<'_>>, Box<Fault>> {
+fn attribute_value(
+    mut reader: WireReader<'_>,
+) -> Result<Option<AttributeValue<'_>>, Box<WireError>> {
     let mut value = None;
     while let Some(tag) = reader.tag()? {
         value = Some(match (tag.number, tag.wire) {

@@ -1,7 +1,7 @@
 //! When something happened, as envelopes say it.
 
 use crate::rfc3339::Rfc3339;
-use crate::wire::{DEPTH_LIMIT, Fault, Reader, Wire};
+use crate::wire::{DEPTH_LIMIT, Wire, WireError, WireReader};
 
 /// Digits of a second that times of an envelope have at least.
 const FRACTION_DIGITS: usize = 3;
@@ -48,7 +48,7 @@ impl Instant {
     }
 
     /// Reads a Timestamp over what came before.
-    pub(super) fn read(reader: &mut Reader, before: Self) -> Result<Self, Box<Fault>> {
+    pub(super) fn read(reader: &mut WireReader, before: Self) -> Result<Self, Box<WireError>> {
         let mut instant = before;
         let range = reader.delimited()?;
         let mut reader = reader.part(range);

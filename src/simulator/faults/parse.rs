@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use super::{Fault, Kind};
+use super::{Fault, FaultKind};
 
-/// Why a text is no fault.
+/// Why a text is not a fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum InvalidFault {
     #[error(
         "there is no fault {0:?}; there are {names}",
         names = NAMES.map(|(name, _)| name).join(", ")
@@ -33,7 +33,7 @@ pub enum Unreadable {
     Condition(String),
 }
 
-/// Every fault, and what its value is; empty where there is none.
+/// The name of every fault, and of its value; empty if it takes none.
 const NAMES: [(&str, &str); 15] = [
     ("refuse", "STATUS"),
     ("unsubscribed-topic", ""),
@@ -53,9 +53,9 @@ const NAMES: [(&str, &str); 15] = [
 ];
 
 impl FromStr for Fault {
-    type Err = Unreadable;
+    type Err = InvalidFault;
 
-    fn from_str(text: &str) -> Result<Self, Unreadable> {
+    fn from_str(text: &str) -> Result<Self, InvalidFault> {
         let mut parts = text.trim().split(',');
         let what = parts.next().unwrap_or_default();
         let mut fault = Self {
@@ -67,7 +67,7 @@ impl FromStr for Fault {
         for condition in parts {
             fault
                 .restrict(condition)
-                .ok_or_else(|| Unreadable::Condition(condition.to_owned()))?;
+                .ok_or_else(|| InvalidFault::Condition(condition.to_owned()))?;
         }
         Ok(fault)
     }
@@ -86,53 +86,53 @@ impl Fault {
     }
 }
 
-fn kind(text: &str) -> Result<Kind, Unreadable> {
+fn kind(text: &str) -> Result<FaultKind, InvalidFault> {
     let (given, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
     };
     let known = NAMES.into_iter().find(|(name, _)| *name == given);
-    let (name, hint) = known.ok_or_else(|| Unreadable::Name(given.to_owned()))?;
+    let (name, hint) = known.ok_or_else(|| InvalidFault::Name(given.to_owned()))?;
     let Some(value) = value else {
-        return without_value(name).ok_or(Unreadable::Missing { name, hint });
+        return without_value(name).ok_or(InvalidFault::Missing { name, hint });
     };
     if hint.is_empty() {
-        return Err(Unreadable::Surplus(name));
+        return Err(InvalidFault::Surplus(name));
     }
-    with_value(name, value).ok_or_else(|| Unreadable::Value {
+    with_value(name, value).ok_or_else(|| InvalidFault::Value {
         name,
         hint,
         value: value.to_owned(),
     })
 }
 
-fn without_value(name: &str) -> Option<Kind> {
+fn without_value(name: &str) -> Option<FaultKind> {
     Some(match name {
-        "unsubscribed-topic" => Kind::UnsubscribedTopic,
-        "expired-key" => Kind::ExpiredKey,
-        "drop" => Kind::Drop,
-        "half-open" => Kind::HalfOpen,
-        "truncated-frame" => Kind::TruncatedFrame,
-        "text-frame" => Kind::TextFrame,
-        "garbage-frame" => Kind::GarbageFrame,
-        "unknown-frame" => Kind::UnknownFrame,
+        "unsubscribed-topic" => FaultKind::UnsubscribedTopic,
+        "expired-key" => FaultKind::ExpiredKey,
+        "drop" => FaultKind::Drop,
+        "half-open" => FaultKind::HalfOpen,
+        "truncated-frame" => FaultKind::TruncatedFrame,
+        "text-frame" => FaultKind::TextFrame,
+        "garbage-frame" => FaultKind::GarbageFrame,
+        "unknown-frame" => FaultKind::UnknownFrame,
         _ => return None,
     })
 }
 
-fn with_value(name: &str, value: &str) -> Option<Kind> {
+fn with_value(name: &str, value: &str) -> Option<FaultKind> {
     let status = || {
         let status = StatusCode::from_bytes(value.as_bytes()).ok();
         status.filter(|status| status.is_client_error() || status.is_server_error())
     };
     Some(match name {
-        "refuse" => Kind::Refuse(status()?),
-        "refuse-renewal" => Kind::RefuseRenewal(status()?),
-        "close" => Kind::Close(value.parse().ok()?),
-        "slow" => Kind::Slow(Duration::from_millis(value.parse().ok()?)),
-        "oversized-frame" => Kind::OversizedFrame(value.parse().ok()?),
-        "duplicate" => Kind::Duplicate(value.parse().ok()?),
-        "burst" => Kind::Burst(value.parse().ok()?),
+        "refuse" => FaultKind::Refuse(status()?),
+        "refuse-renewal" => FaultKind::RefuseRenewal(status()?),
+        "close" => FaultKind::Close(value.parse().ok()?),
+        "slow" => FaultKind::Slow(Duration::from_millis(value.parse().ok()?)),
+        "oversized-frame" => FaultKind::OversizedFrame(value.parse().ok()?),
+        "duplicate" => FaultKind::Duplicate(value.parse().ok()?),
+        "burst" => FaultKind::Burst(value.parse().ok()?),
         _ => return None,
     })
 }
@@ -154,7 +154,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refuse(status) => write!(f, "refuse={}", status.as_u16()),

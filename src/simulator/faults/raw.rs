@@ -1,14 +1,14 @@
-//! Frames byte by byte, for what the library would not send.
+//! Frames byte by byte, for what the WebSocket library would not send.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 const LAST_BINARY: u8 = 0x82;
 
 /// The whole frame of an opcode that is reserved (RFC 6455, section 5.2), without a payload.
-pub(in super::super) const RESERVED_OPCODE: [u8; 2] = [0x83, 0];
+pub(crate) const RESERVED_OPCODE: [u8; 2] = [0x83, 0];
 
 /// What comes before the payload of a binary frame of this length. A server masks nothing.
-pub(in super::super) fn begin_frame(length: u64) -> BytesMut {
+pub(crate) fn begin_frame(length: u64) -> BytesMut {
     let mut frame = BytesMut::with_capacity(10);
     frame.put_u8(LAST_BINARY);
     match length {
@@ -25,7 +25,7 @@ pub(in super::super) fn begin_frame(length: u64) -> BytesMut {
     frame
 }
 
-pub(in super::super) fn whole_frame(payload: &[u8]) -> Bytes {
+pub(crate) fn whole_frame(payload: &[u8]) -> Bytes {
     let mut frame = begin_frame(payload.len() as u64);
     frame.extend_from_slice(payload);
     frame.freeze()
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_takes_as_many_bytes_as_it_must() {
+    fn a_length_is_encoded_in_as_few_bytes_as_possible() {
         assert_eq!(begin_frame(125)[..], [0x82, 125]);
         assert_eq!(begin_frame(126)[..], [0x82, 126, 0, 126]);
         assert_eq!(begin_frame(0xffff)[..], [0x82, 126, 0xff, 0xff]);

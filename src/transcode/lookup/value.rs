@@ -1,4 +1,4 @@
-//! What is found at the end of a path.
+//! Values at the end of a path.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::transcode::float_text;
-use crate::transcode::tables::{Field, Form};
-use crate::wire::{Fault, Problem};
+use crate::transcode::tables::{Field, ValueKind};
+use crate::wire::{Problem, WireError};
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub enum Value<'a> {
     Integer(i128),
     Float(f64),
     Text(Cow<'a, str>),
-    /// A value that the schema does not know has no name.
+    /// A number that the descriptors do not know has no name.
     Enum {
         number: i32,
         name: Option<&'a str>,
@@ -25,11 +25,11 @@ pub enum Value<'a> {
     Message,
 }
 
-/// What stands at the end of a path.
+/// A value at the end of a path.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found<'a> {
+pub struct FieldValue<'a> {
     pub value: Value<'a>,
-    /// Whether it shows in JSON: the default of a field that does not tell it from absence does not.
+    /// Whether JSON shows it. It does not show the default of a field without presence.
     pub is_shown: bool,
 }
 
@@ -50,7 +50,7 @@ impl Value<'_> {
     }
 
     /// Whether it is what an absent field of its type reads as.
-    pub(super) fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         match self {
             Self::Bool(value) => !value,
             Self::Integer(value) => *value == 0,
@@ -62,23 +62,23 @@ impl Value<'_> {
     }
 }
 
-/// The number that the shortest text of a float stands for, which is what people compare with.
-pub(super) fn as_shown(value: f32) -> f64 {
+/// The number that the shortest text of a float stands for: people compare with what they see.
+pub(crate) fn as_shown(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// A string as it is, and bytes as the readable style shows them.
-pub(super) fn text<'a>(
+pub(crate) fn text<'a>(
     field: &Field,
     bytes: &'a [u8],
     range: Range<usize>,
-) -> Result<Value<'a>, Box<Fault>> {
+) -> Result<Value<'a>, Box<WireError>> {
     let start = range.start;
     let value = &bytes[range];
-    if field.kind != Form::Bytes {
+    if field.kind != ValueKind::Bytes {
         match std::str::from_utf8(value) {
             Ok(text) => return Ok(Value::Text(text.into())),
-            Err(error) if field.kind == Form::String => {
+            Err(error) if field.kind == ValueKind::String => {
                 return Err(Problem::Utf8.at(start + error.valid_up_to()));
             }
             Err(_) => {}

@@ -1,24 +1,24 @@
-//! The way along a path, through wire bytes.
+//! Walks along a path through wire bytes.
 
 use std::ops::Range;
 
-use super::value::{Found, Value, as_shown, text};
+use super::value::{FieldValue, Value, as_shown, text};
 use super::{field_at, shape_of};
-use crate::transcode::disorder::Joined;
-use crate::transcode::tables::{Field, FieldShape, Form, MessageId, Shape, Tables};
-use crate::transcode::write::accepts;
+use crate::transcode::tables::{Field, FieldShape, MessageId, MessageShape, Tables, ValueKind};
+use crate::transcode::writer::accepts;
+use crate::transcode::writer::joined::JoinedPieces;
 use crate::transcode::{JsonStyle, write_json};
-use crate::wire::{DEPTH_LIMIT, Fault, Reader, Tag};
+use crate::wire::{DEPTH_LIMIT, Tag, WireError, WireReader};
 
-/// The places of a message's bytes: one, unless it came in pieces.
+/// The ranges of a message's bytes: one, unless the message came in pieces.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     first: Option<Range<usize>>,
     others: Vec<Range<usize>>,
 }
 
 impl Pieces {
-    pub(super) fn one(range: Range<usize>) -> Self {
+    pub(crate) fn one(range: Range<usize>) -> Self {
         Self {
             first: Some(range),
             others: Vec::new(),
@@ -41,19 +41,19 @@ impl Pieces {
     }
 }
 
-pub(super) struct Walk<'a, 's> {
-    pub(super) tables: &'a Tables,
-    pub(super) bytes: &'a [u8],
-    pub(super) see: &'s mut dyn FnMut(Found<'a>) -> bool,
+pub(crate) struct Walk<'a, 's> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) see: &'s mut dyn FnMut(FieldValue<'a>) -> bool,
 }
 
 impl<'a> Walk<'a, '_> {
-    /// Takes the first of the steps in the message at `pieces`; `false` once enough is seen.
-    pub(super) fn step(
+    /// Takes the first of the steps in the message at `pieces`. `false` once `see` has returned `false`.
+    pub(crate) fn step(
         &mut self,
         steps: &[(u32, u32)],
         pieces: &Pieces,
-    ) -> Result<bool, Box<Fault>> {
+    ) -> Result<bool, Box<WireError>> {
         let Some((&first, rest)) = steps.split_first() else {
             return Ok(true);
         };
@@ -71,15 +71,15 @@ impl<'a> Walk<'a, '_> {
         field: &'a Field,
         rest: &[(u32, u32)],
         pieces: &Pieces,
-    ) -> Result<bool, Box<Fault>> {
+    ) -> Result<bool, Box<WireError>> {
         for piece in pieces.iter() {
-            let mut reader = Reader::new(self.bytes).part(piece);
+            let mut reader = WireReader::new(self.bytes).part(piece);
             while let Some((other, tag)) = self.next_field(message, &mut reader)? {
                 if other.number() != field.number() {
                     reader.skip(tag, DEPTH_LIMIT)?;
                 } else if field.is_message() {
                     let range = Self::range(field, &mut reader)?;
-                    if !self.behind(field, rest, &Pieces::one(range))? {
+                    if !self.enter(field, rest, &Pieces::one(range))? {
                         return Ok(false);
                     }
                 } else if !self.elements(field, tag, &mut reader)? {
@@ -90,19 +90,19 @@ impl<'a> Walk<'a, '_> {
         Ok(true)
     }
 
-    /// Goes on with what a field that is no list says in the end.
+    /// Goes on with the value of a field that is no list: the last one, or the merged pieces.
     fn single(
         &mut self,
         message: u32,
         field: &'a Field,
         rest: &[(u32, u32)],
         pieces: &Pieces,
-    ) -> Result<bool, Box<Fault>> {
+    ) -> Result<bool, Box<WireError>> {
         let mut found = Pieces::default();
         let mut last = None;
         for piece in pieces.iter() {
             let end = piece.end;
-            let mut reader = Reader::new(self.bytes).part(piece);
+            let mut reader = WireReader::new(self.bytes).part(piece);
             while let Some((other, tag)) = self.next_field(message, &mut reader)? {
                 if other.number() == field.number() {
                     last = Some(reader.at..end);
@@ -118,25 +118,25 @@ impl<'a> Walk<'a, '_> {
             }
         }
         match last {
-            Some(_) if field.is_message() => self.behind(field, rest, &found),
+            Some(_) if field.is_message() => self.enter(field, rest, &found),
             Some(place) => {
-                let mut reader = Reader::new(self.bytes).part(place);
+                let mut reader = WireReader::new(self.bytes).part(place);
                 self.show(field, &mut reader)
             }
-            // As absent as its default, which is its value.
+            // An absent field without presence has its default as its value.
             None if field.shape == FieldShape::Implicit => {
-                self.show(field, &mut Reader::new(&[0; 8]))
+                self.show(field, &mut WireReader::new(&[0; 8]))
             }
             None => Ok(true),
         }
     }
 
-    /// The next field that the schema knows, the reader behind its tag.
+    /// The next field that the tables know; the reader is then after its tag.
     fn next_field(
         &self,
         message: u32,
-        reader: &mut Reader,
-    ) -> Result<Option<(&'a Field, Tag)>, Box<Fault>> {
+        reader: &mut WireReader,
+    ) -> Result<Option<(&'a Field, Tag)>, Box<WireError>> {
         let message = &self.tables.messages(JsonStyle::Readable)[message as usize];
         while let Some(tag) = reader.tag()? {
             match message.field(tag.number) {
@@ -147,38 +147,38 @@ impl<'a> Walk<'a, '_> {
         Ok(None)
     }
 
-    /// The place of a message's fields.
-    fn range(field: &Field, reader: &mut Reader) -> Result<Range<usize>, Box<Fault>> {
+    /// The bytes of a message's fields.
+    fn range(field: &Field, reader: &mut WireReader) -> Result<Range<usize>, Box<WireError>> {
         match field.kind {
-            Form::Group => reader.group(field.number(), DEPTH_LIMIT),
+            ValueKind::Group => reader.group(field.number(), DEPTH_LIMIT),
             _ => reader.delimited(),
         }
     }
 
-    /// Goes on in a message, or shows it where the path ends.
-    fn behind(
+    /// Goes on in a message, or shows it if the path ends here.
+    fn enter(
         &mut self,
         field: &'a Field,
         rest: &[(u32, u32)],
         pieces: &Pieces,
-    ) -> Result<bool, Box<Fault>> {
+    ) -> Result<bool, Box<WireError>> {
         if !rest.is_empty() {
             return self.step(rest, pieces);
         }
         let value = match shape_of(self.tables, field) {
-            Shape::Object => Value::Message,
+            MessageShape::Object => Value::Message,
             _ if field.shape == FieldShape::Map => Value::Message,
             _ => self.one_value(field, pieces)?,
         };
-        Ok((self.see)(Found {
+        Ok((self.see)(FieldValue {
             value,
             is_shown: true,
         }))
     }
 
-    /// The value of a message that is one, as an address or a time.
-    fn one_value(&self, field: &Field, pieces: &Pieces) -> Result<Value<'a>, Box<Fault>> {
-        let joined = Joined::of(pieces.iter(), self.bytes)?;
+    /// The value of a message that stands for one value, such as an address or a time.
+    fn one_value(&self, field: &Field, pieces: &Pieces) -> Result<Value<'a>, Box<WireError>> {
+        let joined = JoinedPieces::of(pieces.iter(), self.bytes)?;
         let mut json = Vec::new();
         let id = MessageId(field.target);
         write_json(
@@ -205,8 +205,8 @@ impl<'a> Walk<'a, '_> {
         &mut self,
         field: &'a Field,
         tag: Tag,
-        reader: &mut Reader<'a>,
-    ) -> Result<bool, Box<Fault>> {
+        reader: &mut WireReader<'a>,
+    ) -> Result<bool, Box<WireError>> {
         if tag.wire == field.wire() {
             return self.show(field, reader);
         }
@@ -220,37 +220,45 @@ impl<'a> Walk<'a, '_> {
         Ok(true)
     }
 
-    fn show(&mut self, field: &'a Field, reader: &mut Reader<'a>) -> Result<bool, Box<Fault>> {
+    fn show(
+        &mut self,
+        field: &'a Field,
+        reader: &mut WireReader<'a>,
+    ) -> Result<bool, Box<WireError>> {
         let value = self.scalar(field, reader)?;
         let is_shown = field.shape != FieldShape::Implicit || !value.is_default();
-        Ok((self.see)(Found { value, is_shown }))
+        Ok((self.see)(FieldValue { value, is_shown }))
     }
 
-    fn scalar(&self, field: &'a Field, reader: &mut Reader<'a>) -> Result<Value<'a>, Box<Fault>> {
+    fn scalar(
+        &self,
+        field: &'a Field,
+        reader: &mut WireReader<'a>,
+    ) -> Result<Value<'a>, Box<WireError>> {
         Ok(match field.kind {
-            Form::Bool => Value::Bool(reader.bool()?),
-            Form::Int32 => Value::Integer(reader.int32()?.into()),
-            Form::Uint32 => Value::Integer(reader.uint32()?.into()),
-            Form::Sint32 => Value::Integer(reader.sint32()?.into()),
-            Form::Fixed32 => Value::Integer(reader.fixed32()?.into()),
-            Form::Sfixed32 => Value::Integer(reader.sfixed32()?.into()),
-            Form::Int64 => Value::Integer(reader.int64()?.into()),
-            Form::Uint64 => Value::Integer(reader.varint()?.into()),
-            Form::Sint64 => Value::Integer(reader.sint64()?.into()),
-            Form::Fixed64 => Value::Integer(reader.fixed64()?.into()),
-            Form::Sfixed64 => Value::Integer(reader.sfixed64()?.into()),
-            Form::Float => Value::Float(as_shown(f32::from_bits(reader.fixed32()?))),
-            Form::Double => Value::Float(f64::from_bits(reader.fixed64()?)),
-            Form::String | Form::Text | Form::Bytes => {
+            ValueKind::Bool => Value::Bool(reader.bool()?),
+            ValueKind::Int32 => Value::Integer(reader.int32()?.into()),
+            ValueKind::Uint32 => Value::Integer(reader.uint32()?.into()),
+            ValueKind::Sint32 => Value::Integer(reader.sint32()?.into()),
+            ValueKind::Fixed32 => Value::Integer(reader.fixed32()?.into()),
+            ValueKind::Sfixed32 => Value::Integer(reader.sfixed32()?.into()),
+            ValueKind::Int64 => Value::Integer(reader.int64()?.into()),
+            ValueKind::Uint64 => Value::Integer(reader.varint()?.into()),
+            ValueKind::Sint64 => Value::Integer(reader.sint64()?.into()),
+            ValueKind::Fixed64 => Value::Integer(reader.fixed64()?.into()),
+            ValueKind::Sfixed64 => Value::Integer(reader.sfixed64()?.into()),
+            ValueKind::Float => Value::Float(as_shown(f32::from_bits(reader.fixed32()?))),
+            ValueKind::Double => Value::Float(f64::from_bits(reader.fixed64()?)),
+            ValueKind::String | ValueKind::Text | ValueKind::Bytes => {
                 let range = reader.delimited()?;
                 text(field, reader.bytes, range)?
             }
-            Form::Enum | Form::ClosedEnum => {
+            ValueKind::Enum | ValueKind::ClosedEnum => {
                 let number = reader.int32()?;
                 let name = self.tables.enum_name(field.target, number);
                 Value::Enum { number, name }
             }
-            Form::Null | Form::Message | Form::Group => Value::Message,
+            ValueKind::Null | ValueKind::Message | ValueKind::Group => Value::Message,
         })
     }
 }
