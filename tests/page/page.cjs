@@ -152,7 +152,7 @@ sink = "archive"
 
   daemon.removeAllListeners("exit");
   daemon.kill("SIGKILL");
-  await says(page, "#offline", "No word from the forwarder");
+  await says(page, "#offline", "No data from the forwarder");
   assert.equal(await page.locator("#offline").isVisible(), true);
   await page.close();
 });

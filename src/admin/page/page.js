@@ -1,4 +1,4 @@
-// The page: what /api/events tells, shown. First comes the whole status, then each second what differs.
+// Shows what /api/events sends: first the whole status, then each second what has changed.
 "use strict";
 
 const SIGNS = { connected: "●", connecting: "◌", backing_off: "▲", refused: "✕", stopped: "■" };
@@ -10,8 +10,8 @@ const WORDS = {
 const ORDER = ["connected", "connecting", "stopped", "backing_off", "refused"];
 
 const SAMPLES = 120; // seconds that a curve shows
-const STEADY = 5; // seconds over which a rate is told
-const SILENCE = 5000; // milliseconds without a word, after which the page says so
+const STEADY = 5; // seconds over which a rate is averaged
+const SILENCE = 5000; // milliseconds without data, after which the page says so
 const TRY_AGAIN = 10000; // milliseconds until a stream that was refused is asked for again
 const OPEN_ACCOUNTS = 4; // so many are shown with all their topics
 const LISTED = 30; // lines in the list of what needs attention
@@ -30,7 +30,7 @@ function putState(element, state, words) {
   put($(".text", element), words ?? WORDS[state]);
 }
 
-// Numbers as people read them.
+// Numbers for people.
 
 const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
@@ -65,7 +65,7 @@ function ago(time, now) {
   return seconds < 1.5 ? "now" : `${span(seconds)} ago`;
 }
 
-// A counter, and how fast it goes.
+// A counter, and how fast it increases.
 class Speed {
   samples = [];
   last = null;
@@ -103,10 +103,10 @@ function draw(svg, samples) {
   area.setAttribute("d", line && `${line}L${SAMPLES - 1} 20L${x(0)} 20Z`);
 }
 
-// What is known.
+// The state.
 
 let status = null;
-let heard = 0;
+let updatedAt = 0;
 const subscriptions = new Map(); // by account/topic
 const sinks = new Map();
 const total = { in: new Speed(), out: new Speed() };
@@ -114,7 +114,7 @@ let measured = null; // the status's time when rates were taken last
 
 const nameOf = (it) => `${it.account}/${it.topic}`;
 
-function learn(news, whole) {
+function update(news, whole) {
   if (whole) {
     const named = new Set(news.subscriptions.map(nameOf));
     for (const name of subscriptions.keys()) if (!named.has(name)) subscriptions.delete(name);
@@ -134,7 +134,7 @@ function learn(news, whole) {
     else sinks.set(it.name, { is: it, speed: new Speed() });
   }
   status = news;
-  heard = Date.now();
+  updatedAt = Date.now();
   measure();
   show();
 }
@@ -157,7 +157,7 @@ function measure() {
   total.out.add(records, seconds);
 }
 
-// What is shown.
+// The views.
 
 function show() {
   showHeader();
@@ -202,7 +202,7 @@ function showHeader() {
   }
 }
 
-// Who needs attention, and why. One cause stops many subscriptions, and is said once.
+// Who needs attention, and why. A cause that many subscriptions share is listed once.
 function troubles() {
   const byCause = new Map();
   for (const it of status.not_ready) {
@@ -221,7 +221,7 @@ function troubles() {
   }
   const reload = status.config.last_reload;
   if (reload && !reload.succeeded) {
-    found.push(["config", `not reloaded, the old one is in effect: ${reload.remarks.join("; ")}`]);
+    found.push(["config", `the reload failed, the old config is in effect: ${reload.remarks.join("; ")}`]);
   }
   return found;
 }
@@ -343,7 +343,7 @@ function keyText(key) {
   if (key?.issued_at) words.push(`key ${span(between(key.issued_at, status.now))} old`);
   if (key?.expires_at) {
     const left = between(status.now, key.expires_at);
-    words.push(left > 0 ? `${span(left)} left` : "has ended");
+    words.push(left > 0 ? `${span(left)} left` : "expired");
   }
   return words.join(", ");
 }
@@ -397,8 +397,8 @@ function showGaps() {
 
 function listen() {
   const events = new EventSource("/api/events");
-  events.addEventListener("status", (event) => learn(JSON.parse(event.data), true));
-  events.addEventListener("changes", (event) => learn(JSON.parse(event.data), false));
+  events.addEventListener("status", (event) => update(JSON.parse(event.data), true));
+  events.addEventListener("changes", (event) => update(JSON.parse(event.data), false));
   events.addEventListener("error", () => {
     // A browser tries again by itself, but for an answer that is not a stream.
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, TRY_AGAIN);
@@ -406,10 +406,10 @@ function listen() {
 }
 
 setInterval(() => {
-  const silent = Date.now() - heard;
+  const silent = Date.now() - updatedAt;
   const offline = $("#offline");
-  offline.hidden = heard === 0 || silent < SILENCE;
-  if (!offline.hidden) put(offline, `No word from the forwarder for ${span(silent / 1000)}: what stands below is old.`);
+  offline.hidden = updatedAt === 0 || silent < SILENCE;
+  if (!offline.hidden) put(offline, `No data from the forwarder for ${span(silent / 1000)}: what is shown below is out of date.`);
 }, 1000);
 
 filter.addEventListener("input", () => status && showAccounts());
