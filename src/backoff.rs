@@ -1,22 +1,22 @@
-//! How long to wait before the next try: exponential with full jitter and a cap.
+//! How long to wait before the next try: exponential backoff with full jitter and a cap.
 //!
-//! Pure: the caller brings the random numbers and does the waiting.
+//! Pure: the caller supplies the random numbers and does the waiting.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt as _};
 
-/// The longest wait that a server may ask for: a mistake on its side must not silence us for days.
-const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
+/// The longest wait that a server may ask for: its mistake must not stop the forwarder for days.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The shape of a backoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Curve {
     /// The upper bound of the first wait; it doubles with each failure.
     pub first: Duration,
-    /// No wait of our own choice is longer.
+    /// No wait is longer, unless the server asks for it.
     pub cap: Duration,
-    /// What held at least this long counts as healthy: the next wait is a first one again.
+    /// After something worked for this long, the next wait is a first one again.
     pub stable_after: Duration,
 }
 
@@ -33,27 +33,27 @@ impl Backoff {
         Self { curve, failures: 0 }
     }
 
-    /// What is tried has worked for so long; after [`Curve::stable_after`] its failures are forgotten.
+    /// What is tried has worked for so long: after [`Curve::stable_after`] its failures are forgotten.
     pub fn worked(&mut self, held: Duration) {
         if held >= self.curve.stable_after {
             self.failures = 0;
         }
     }
 
-    /// What is tried has got something done, however short it held: its failures are forgotten.
-    pub fn got_on(&mut self) {
+    /// What is tried has made progress, however short it worked: its failures are forgotten.
+    pub fn made_progress(&mut self) {
         self.failures = 0;
     }
 
     /// The wait after one more failure.
     ///
-    /// `asked` is what the server wants (`Retry-After`); it wins over the curve, with up to
-    /// [`Curve::first`] on top so that many clients that were told the same do not come back at once.
-    pub fn pause(&mut self, asked: Option<Duration>, rng: &mut impl Rng) -> Duration {
+    /// `retry_after` is what the server asks for; it wins over the curve, with up to [`Curve::first`] on
+    /// top, so that many clients with the same answer do not come back at once.
+    pub fn pause(&mut self, retry_after: Option<Duration>, rng: &mut impl Rng) -> Duration {
         let bound = self.bound();
         self.failures = self.failures.saturating_add(1);
-        match asked {
-            Some(asked) => asked.min(LONGEST_ASKED) + jitter(self.curve.first, rng),
+        match retry_after {
+            Some(retry_after) => retry_after.min(MAX_RETRY_AFTER) + jitter(self.curve.first, rng),
             None => jitter(bound, rng),
         }
     }
@@ -129,12 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn what_got_on_begins_anew() {
+    fn after_progress_it_begins_again() {
         let mut backoff = Backoff::new(CURVE);
         for _ in 0..5 {
             backoff.pause(None, &mut rng());
         }
-        backoff.got_on();
+        backoff.made_progress();
         assert!(backoff.pause(None, &mut rng()) <= CURVE.first);
     }
 
@@ -153,7 +153,7 @@ mod tests {
             let wait = backoff.pause(asked.map(Duration::from_secs),
                 &mut SmallRng::seed_from_u64(seed),
             );
-            let bound = if asked.is_some() { LONGEST_ASKED + CURVE.first } else { CURVE.cap };
+            let bound = if asked.is_some() { MAX_RETRY_AFTER + CURVE.first } else { CURVE.cap };
             prop_assert!(wait <= bound);
         }
     }

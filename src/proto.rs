@@ -1,7 +1,7 @@
 //! Central's messages as Rust types, generated from `proto/` by `build.rs`.
 //!
-//! The daemon reads messages through [`crate::transcode`], which needs no types; these are for what
-//! builds messages: the simulator, the tests.
+//! The daemon reads messages with [`crate::transcode`], which needs no types. These are for the
+//! simulator and the tests, which build messages.
 #![allow(
     unreachable_pub,
     clippy::all,

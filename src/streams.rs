@@ -1,12 +1,12 @@
-//! The streams of both generations that are known, and which message their payloads are. Others of
-//! New Central are written out in the config.
+//! The streams of both generations that are known, with the message type of their payloads. The config
+//! can name further events of New Central in full.
 
 use crate::frame::Stream;
 
-/// The payloads of `location`, unless they are geofence notices.
+/// The message type of `location`, unless the payload is a geofence notice.
 pub const LOCATION: &str = "Location.stream_location";
 
-/// A topic or path, and the message of its payloads where they do not name it themselves.
+/// A topic or path, and the message type of payloads that do not name it themselves.
 type Known = (&'static str, Option<&'static str>);
 
 /// Topics of Classic Central (documented by HPE), and their payloads (seen in clients).
@@ -22,8 +22,8 @@ pub const CLASSIC: [Known; 6] = [
 /// The names of [`CLASSIC`].
 pub const CLASSIC_TOPICS: [&str; CLASSIC.len()] = names(&CLASSIC);
 
-/// Events of New Central, as SERVICE/VERSION/EVENT, and their payloads (seen in clients of HPE). Of
-/// `ap-events` every message has a type of its own, so that nothing can be said without a name.
+/// Events of New Central, as SERVICE/VERSION/EVENT, and their payloads (seen in clients of HPE). The
+/// messages of `ap-events` have many types, and always name them.
 pub const NEW: [Known; 8] = [
     (
         "network-services/v1alpha1/audit-trail-events",

@@ -7,11 +7,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use super::App;
 use crate::daemon::{ReloadError, View};
 use crate::journal::{Inspector, RewindTo};
+use crate::supervise::blocking;
 
 /// `POST /api/reload`: the same as SIGHUP, with an answer.
 pub(super) async fn reload(State(app): State<App>) -> Response {
@@ -28,7 +28,7 @@ pub(super) async fn reload(State(app): State<App>) -> Response {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
                 ReloadError::Ending => StatusCode::SERVICE_UNAVAILABLE,
-                ReloadError::Bug(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                ReloadError::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             let mistakes: Vec<_> = error.to_string().lines().map(str::to_owned).collect();
             let why = json!({ "error": "nothing has changed", "mistakes": mistakes });
@@ -78,9 +78,9 @@ async fn rewind_to(view: &View, asked: Rewind) -> Result<u64, String> {
             let folder = view.config.state_dir.as_ref();
             let folder = folder.ok_or("without a state_dir only an offset can be given")?;
             let folder = folder.join("journal");
-            let looked = spawn_blocking(move || Inspector::open(&folder)?.offset_at(time)).await;
-            let looked = looked.map_err(|bug| bug.to_string())?;
-            looked.map_err(|error| error.to_string())?
+            let found = blocking(move || Inspector::open(&folder)?.offset_at(time)).await;
+            let found = found.map_err(|panic| panic.to_string())?;
+            found.map_err(|error| error.to_string())?
         }
     };
     let rewound = delivery.rewind(offset);

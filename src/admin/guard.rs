@@ -1,9 +1,9 @@
-//! Who may ask for what.
+//! Which requests are allowed.
 //!
-//! Nothing changes without the token, except from this machine. And a browser on this machine does
-//! what any page tells it to, so that it takes more than an address to be from here: the page's
-//! `Origin` must be ours, and `Host` must name this machine, or else a name of somebody else's was
-//! made to point here (DNS rebinding).
+//! Without the token, only this machine may change anything. A browser on this machine does what any
+//! web page tells it to, so that a local address alone is not enough: the page's `Origin` must be the
+//! forwarder's own, and `Host` must name this machine. Otherwise a foreign name was made to point here
+//! (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::config::secret::Secret;
 
-/// What whoever watches over the process needs, and what says nothing about it but whether it works.
+/// Paths that a supervisor of the process asks for; they say only whether it works.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The other end of a connection.
@@ -32,7 +32,7 @@ pub(super) struct Guard {
     pub(super) token: Option<Secret>,
 }
 
-/// Why something is not done.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     NoToken,
@@ -41,7 +41,7 @@ enum Refusal {
     ForeignOrigin,
 }
 
-/// Answers those who may not ask.
+/// Passes allowed requests on, and answers the others.
 pub(super) async fn guard(
     State(guard): State<Guard>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -64,7 +64,7 @@ impl Guard {
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
         let is_local = peer.to_canonical().is_loopback() && !is_forwarded(headers);
-        let has_token = self.is_shown(headers);
+        let has_token = self.has_token(headers);
         let changes = !matches!(*method, Method::GET | Method::HEAD);
         if changes && !is_from_our_page(headers) {
             return Err(Refusal::ForeignOrigin);
@@ -86,8 +86,8 @@ impl Guard {
         }
     }
 
-    /// As a bearer token, or as the password of anybody, which a browser asks for.
-    fn is_shown(&self, headers: &HeaderMap) -> bool {
+    /// The token may come as a bearer token or, as browsers send it, as a password with any user name.
+    fn has_token(&self, headers: &HeaderMap) -> bool {
         let (Some(token), Some(given)) = (&self.token, text(headers, AUTHORIZATION)) else {
             return false;
         };
@@ -107,14 +107,15 @@ impl Guard {
     }
 }
 
-/// A proxy on this machine speaks for somebody else.
+/// Whether a proxy on this machine passes on a request from elsewhere.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.contains_key(FORWARDED)
         || headers.contains_key("x-forwarded-for")
         || headers.contains_key("x-real-ip")
 }
 
-/// Programs that are not browsers send neither header.
+/// Whether the request comes from the forwarder's own page, or from a program that is no browser: those
+/// send neither header.
 fn is_from_our_page(headers: &HeaderMap) -> bool {
     let site = text(headers, "sec-fetch-site");
     if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {

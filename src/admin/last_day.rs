@@ -1,12 +1,12 @@
-//! What went wrong in the last 24 hours, from counters that only know their sum since the start, and
-//! begin anew when a reload changes what they belong to.
+//! What went wrong in the last 24 hours, from counters that count since the start, and begin at 0 again
+//! when a reload replaces what they belong to.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::status::{Status, Time, Totals};
 
-/// Seconds between two marks; the day is exact to one of these.
-const APART: f64 = 600.0;
+/// Seconds between two marks, to which the length of the day is exact.
+const MARK_INTERVAL: f64 = 600.0;
 pub(super) const DAY: f64 = 24.0 * 3600.0;
 
 #[derive(Debug, Default)]
@@ -14,20 +14,20 @@ pub(super) struct LastDay {
     gaps: Tally,
     dead_letters: Tally,
     skipped_frames: Tally,
-    /// What the sums were, the oldest a day ago.
+    /// Earlier sums, the oldest of a day ago.
     marks: VecDeque<(Time, Totals)>,
 }
 
 impl LastDay {
-    /// Takes in how things are now, and gives back what came in the last day.
-    pub(super) fn until(&mut self, status: &Status) -> Totals {
+    /// Adds the counters of `status`, and returns what came in the last day.
+    pub(super) fn update(&mut self, status: &Status) -> Totals {
         for it in &status.sinks {
-            self.dead_letters.take(&it.name, it.dead_letters());
-            self.skipped_frames.take(&it.name, it.skipped);
+            self.dead_letters.add(&it.name, it.dead_letters());
+            self.skipped_frames.add(&it.name, it.skipped);
         }
         for it in &status.subscriptions {
             self.gaps
-                .take(&format!("{}/{}", it.account, it.topic), it.gaps);
+                .add(&format!("{}/{}", it.account, it.topic), it.gaps);
         }
         let sums = Totals {
             gaps: self.gaps.sum,
@@ -41,7 +41,7 @@ impl LastDay {
         if self
             .marks
             .back()
-            .is_some_and(|(at, _)| at.age(now) >= APART)
+            .is_some_and(|(at, _)| at.age(now) >= MARK_INTERVAL)
         {
             self.marks.push_back((now, sums));
         }
@@ -52,7 +52,7 @@ impl LastDay {
     }
 }
 
-/// The sum of counters by name, of which each may begin anew.
+/// The sum of named counters, each of which may begin at 0 again.
 #[derive(Debug, Default)]
 struct Tally {
     last: BTreeMap<String, u64>,
@@ -60,7 +60,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn take(&mut self, name: &str, count: u64) {
+    fn add(&mut self, name: &str, count: u64) {
         let last = self.last.get_mut(name);
         let before = last.as_ref().map_or(0, |last| **last);
         self.sum += count.checked_sub(before).unwrap_or(count);

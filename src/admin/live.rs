@@ -1,6 +1,6 @@
-//! The status as a stream of server-sent events: first all of it, then each second what differs.
+//! The status as a stream of server-sent events: first all of it, then each second what has changed.
 //!
-//! It is made once for all who watch, and only while somebody does.
+//! Each change is made once for all watchers, and only while there are any.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,55 +20,55 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::App;
 use super::status::Status;
 
-/// Who may watch at a time; the next is told to come back later.
+/// Watchers at a time; one more is asked to try again later.
 const MAX_WATCHERS: usize = 16;
 
-/// Between two looks.
+/// Between two events.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Ticks between two looks while nobody watches: the last day is to be known all the same.
-const TICKS_ALONE: u32 = 60;
+/// Ticks between two snapshots while nobody watches: the totals of the last day need them.
+const TICKS_UNWATCHED: u32 = 60;
 
-/// Ticks that a watcher may be behind; one that is slower gets all of the status anew.
-const BEHIND: usize = 4;
+/// Events that a watcher may be behind; one that is slower gets the whole status again.
+const MAX_BEHIND: usize = 4;
 
 /// Seconds after which a browser that could not watch tries again.
-const COME_BACK: &str = "10";
+const RETRY_AFTER_SECONDS: &str = "10";
 
 #[derive(Debug)]
 pub(super) struct Live {
     changes: broadcast::Sender<Arc<str>>,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Live {
     pub(super) fn new() -> Self {
         Self {
-            changes: broadcast::Sender::new(BEHIND),
-            seats: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            changes: broadcast::Sender::new(MAX_BEHIND),
+            permits: Arc::new(Semaphore::new(MAX_WATCHERS)),
         }
     }
 
-    /// Tells the watchers what differs, for ever.
-    pub(super) async fn run(&self, look: impl Fn() -> Status) -> Infallible {
+    /// Sends the watchers what has changed, for ever.
+    pub(super) async fn run(&self, status: impl Fn() -> Status) -> Infallible {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut known = Known::default();
-        let mut alone: u32 = 0;
+        let mut sent = Sent::default();
+        let mut unwatched: u32 = 0;
         loop {
             ticks.tick().await;
             if self.changes.receiver_count() > 0 {
-                alone = 0;
-                let text = known.changes(&whole(&look()));
-                // An error means that the last watcher has just left.
+                unwatched = 0;
+                let text = sent.changes(&whole(&status()));
+                // An error means that the last watcher has just gone.
                 let _ = self.changes.send(text.to_string().into());
                 continue;
             }
-            known = Known::default();
-            if alone.is_multiple_of(TICKS_ALONE) {
-                look();
+            sent = Sent::default();
+            if unwatched.is_multiple_of(TICKS_UNWATCHED) {
+                status();
             }
-            alone = alone.wrapping_add(1);
+            unwatched = unwatched.wrapping_add(1);
         }
     }
 }
@@ -82,37 +82,37 @@ pub(super) fn whole(status: &Status) -> Value {
 
 /// `GET /api/events`
 pub(super) async fn events(State(app): State<App>) -> Response {
-    let Ok(seat) = Arc::clone(&app.live.seats).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&app.live.permits).try_acquire_owned() else {
         let why = json!({ "error": format!("{MAX_WATCHERS} are watching already") });
-        let headers = [(RETRY_AFTER, COME_BACK)];
+        let headers = [(RETRY_AFTER, RETRY_AFTER_SECONDS)];
         return (StatusCode::SERVICE_UNAVAILABLE, headers, axum::Json(why)).into_response();
     };
-    Sse::new(watch(app, seat))
+    Sse::new(watch(app, permit))
         .keep_alive(KeepAlive::default())
         .into_response()
 }
 
 fn watch(
     app: App,
-    seat: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     struct Watcher {
         app: App,
         changes: broadcast::Receiver<Arc<str>>,
-        needs_all: bool,
-        _seat: OwnedSemaphorePermit,
+        needs_whole: bool,
+        _permit: OwnedSemaphorePermit,
     }
     let watcher = Watcher {
         changes: app.live.changes.subscribe(),
         app,
-        needs_all: true,
-        _seat: seat,
+        needs_whole: true,
+        _permit: permit,
     };
     stream::unfold(watcher, async |mut watcher| {
         loop {
-            if watcher.needs_all {
-                watcher.needs_all = false;
-                let all = whole(&watcher.app.look()).to_string();
+            if watcher.needs_whole {
+                watcher.needs_whole = false;
+                let all = whole(&watcher.app.status()).to_string();
                 return Some((Ok(Event::default().event("status").data(all)), watcher));
             }
             match watcher.changes.recv().await {
@@ -120,23 +120,23 @@ fn watch(
                     let event = Event::default().event("changes").data(&*text);
                     return Some((Ok(event), watcher));
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => watcher.needs_all = true,
+                Err(broadcast::error::RecvError::Lagged(_)) => watcher.needs_whole = true,
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
     })
 }
 
-/// The subscriptions as they were told last: there may be thousands, and most of them are silent.
-/// All else is short, and told each time.
+/// The subscriptions as they were sent last: there may be thousands, and most of them are silent.
+/// Everything else is short, and is sent each time.
 #[derive(Debug, Default)]
-struct Known {
+struct Sent {
     subscriptions: BTreeMap<String, Value>,
 }
 
-impl Known {
-    /// The status with those subscriptions alone that are not as they were, and the names of those
-    /// that are gone.
+impl Sent {
+    /// The status with only those subscriptions that have changed, and the names of those that were
+    /// removed.
     fn changes(&mut self, status: &Value) -> Value {
         let now: BTreeMap<_, _> = status["subscriptions"]
             .as_array()
@@ -145,13 +145,13 @@ impl Known {
             .map(|it| (name(it), it.clone()))
             .collect();
         let before = std::mem::replace(&mut self.subscriptions, now);
-        let differ = self.subscriptions.iter();
-        let differ = differ.filter(|(name, it)| before.get(*name) != Some(it));
-        let gone = before.keys();
-        let gone = gone.filter(|name| !self.subscriptions.contains_key(*name));
+        let updated = self.subscriptions.iter();
+        let updated = updated.filter(|(name, it)| before.get(*name) != Some(it));
+        let removed = before.keys();
+        let removed = removed.filter(|name| !self.subscriptions.contains_key(*name));
         let mut changes = status.clone();
-        changes["gone"] = gone.cloned().collect();
-        changes["subscriptions"] = differ.map(|(_, it)| it.clone()).collect();
+        changes["gone"] = removed.cloned().collect();
+        changes["subscriptions"] = updated.map(|(_, it)| it.clone()).collect();
         changes
     }
 }
@@ -166,22 +166,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_differs_is_told() {
+    fn only_what_has_changed_is_sent() {
         let status = |names: &[(&str, u64)]| {
             let subscription = |(topic, frames): &(&str, u64)| json!({ "account": "a", "topic": topic, "frames": frames });
             json!({ "version": "1", "subscriptions": names.iter().map(subscription).collect::<Vec<_>>() })
         };
-        let mut known = Known::default();
-        let first = known.changes(&status(&[("x", 1), ("y", 1)]));
+        let mut sent = Sent::default();
+        let first = sent.changes(&status(&[("x", 1), ("y", 1)]));
         assert_eq!(first["subscriptions"].as_array().unwrap().len(), 2);
-        let second = known.changes(&status(&[("x", 1), ("z", 7)]));
+        let second = sent.changes(&status(&[("x", 1), ("z", 7)]));
         assert_eq!(
             second["subscriptions"],
             json!([{ "account": "a", "topic": "z", "frames": 7 }])
         );
         assert_eq!(second["gone"], json!(["a/y"]));
         assert_eq!(second["version"], "1");
-        let third = known.changes(&status(&[("x", 1), ("z", 7)]));
+        let third = sent.changes(&status(&[("x", 1), ("z", 7)]));
         assert_eq!(third["subscriptions"], json!([]));
         assert_eq!(third["gone"], json!([]));
     }

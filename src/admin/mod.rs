@@ -1,22 +1,22 @@
 //! What an operator and a monitoring system see of the daemon, over HTTP.
 //!
 //! ```text
-//! daemon::Handle ──look──▶ Status ─┬─▶ /api/status, /api/events, and the page that shows them
-//!                                  ├─▶ /metrics   (families: one row a metric)
-//!                                  └─▶ /readyz    (what is in the way)
+//! daemon::Handle ──snapshot──▶ Status ─┬─▶ /api/status, /api/events, and the page that shows them
+//!                                      ├─▶ /metrics   (families: one row a metric)
+//!                                      └─▶ /readyz    (what is not ready, and why)
 //! ```
 //!
-//! Everything is read from the handles' snapshots when somebody asks; nothing is counted here, and no
-//! part of the daemon knows that it is looked at.
+//! Everything is read from the handles when somebody asks. Nothing is counted here, and no part of the
+//! daemon knows who reads it.
 
 mod actions;
 pub mod families;
 mod guard;
 mod last_day;
 mod live;
-mod look;
 pub mod metrics;
 mod server;
+mod snapshot;
 pub mod status;
 
 use std::sync::{Arc, Mutex};
@@ -38,10 +38,11 @@ struct App {
 }
 
 impl App {
-    fn look(&self) -> Status {
-        let mut status = look::look(&self.daemon);
+    /// Everything that is known at this moment.
+    fn status(&self) -> Status {
+        let mut status = snapshot::of(&self.daemon);
         let mut last_day = lock(&self.last_day);
-        status.last_day = last_day.until(&status);
+        status.last_day = last_day.update(&status);
         status
     }
 }

@@ -32,6 +32,7 @@ use super::live::{self, Live};
 use super::{App, actions, metrics};
 use crate::config;
 use crate::daemon;
+use crate::supervise::Panic;
 
 /// Connections at a time; the next is closed at once and logged. Watchers keep theirs, and are
 /// bounded below this.
@@ -75,14 +76,14 @@ const HEADERS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// The endpoint's address, taken.
+/// The endpoint, which listens and does not answer yet.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     guard: Guard,
 }
 
-/// Nobody could look at a daemon whose endpoint is not there: so it does not start.
+/// The daemon does not start without its endpoint: nobody could see what it does.
 #[derive(Debug, thiserror::Error)]
 #[error("the admin endpoint cannot listen on {address}: {source} (set admin.listen)")]
 pub struct BindError {
@@ -92,7 +93,7 @@ pub struct BindError {
 
 impl Bound {
     /// # Errors
-    /// The address is not to be had.
+    /// The address cannot be used.
     pub async fn new(admin: &config::Admin) -> Result<Self, BindError> {
         let address = admin.listen;
         let listener = TcpListener::bind(address).await;
@@ -116,7 +117,7 @@ impl Bound {
         let router = router(app.clone(), self.guard);
         tokio::select! {
             never = accept(&self.listener, &router) => never,
-            never = app.live.run(|| app.look()) => never,
+            never = app.live.run(|| app.status()) => never,
         }
     }
 }
@@ -126,8 +127,13 @@ async fn accept(listener: &TcpListener, router: &Router) -> Infallible {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // A panic in one of them was its own, and tokio has reported it.
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    let panic = Panic::from(error);
+                    tracing::error!("a connection to the admin endpoint has ended: {panic}");
+                }
+                continue;
+            }
         };
         match accepted {
             Ok((_, peer)) if connections.len() >= MAX_CONNECTIONS => {
@@ -192,7 +198,7 @@ fn router(app: App, guarded: Guard) -> Router {
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
-                Json(json!({ "error": "there is nothing here" })),
+                Json(json!({ "error": "there is no such page" })),
             )
         })
         .with_state(app)
@@ -207,7 +213,7 @@ fn asset(content_type: &'static str, text: &'static str) -> Response {
 }
 
 async fn readiness(State(app): State<App>) -> Response {
-    let not_ready = app.look().not_ready();
+    let not_ready = app.status().not_ready();
     let code = if not_ready.is_empty() {
         StatusCode::OK
     } else {
@@ -219,16 +225,17 @@ async fn readiness(State(app): State<App>) -> Response {
 
 async fn scrape(State(app): State<App>) -> Response {
     let headers = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (headers, metrics::text(app.look())).into_response()
+    (headers, metrics::text(app.status())).into_response()
 }
 
 async fn status(State(app): State<App>) -> Response {
-    Json(live::whole(&app.look())).into_response()
+    Json(live::whole(&app.status())).into_response()
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
     let Ok(response) = timeout(ANSWER_TIMEOUT, next.run(request)).await else {
-        let why = json!({ "error": "it took too long: see the log for how it ended" });
+        let why =
+            json!({ "error": "there was no answer in time; the log says how the request ended" });
         return (StatusCode::GATEWAY_TIMEOUT, Json(why)).into_response();
     };
     response

@@ -1,5 +1,5 @@
-//! All that is known of the daemon at one moment: what `/api/status` says, what the page shows, what
-//! `/metrics` is made of and what `/readyz` decides by. No secret is in it.
+//! What is known of the daemon at one moment: `/api/status` shows it, and the page, `/metrics` and
+//! `/readyz` are made from it. It holds no secret.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::sink::kafka;
 pub struct Time(pub Timestamp);
 
 impl Time {
-    /// Seconds from then to `now`; none if it is in the future.
+    /// Seconds from then to `now`; 0 if it is in the future.
     #[must_use]
     pub fn age(self, now: Self) -> f64 {
         seconds(now.0.0.saturating_sub(self.0.0).max(0))
@@ -54,7 +54,7 @@ pub struct Status {
     pub version: &'static str,
     pub now: Time,
     pub started_at: Time,
-    /// The daemon was asked to end and delivers what it still can.
+    /// The daemon was asked to end, and delivers what it still can.
     pub draining: bool,
     pub config: Config,
     /// In the order of their names.
@@ -81,8 +81,7 @@ pub struct Config {
 pub struct Reload {
     pub at: Time,
     pub succeeded: bool,
-    /// What is wrong with the config that was not taken; or, of one that was, what waits for a
-    /// restart.
+    /// If it failed, what is wrong with the config; otherwise what takes effect after a restart only.
     pub remarks: Vec<String>,
 }
 
@@ -96,15 +95,15 @@ pub struct Gap {
     pub why: String,
 }
 
-/// How a connection fares, to Central or to a broker.
+/// The state of a connection, to Central or to a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Connecting,
     Connected,
-    /// The next try is awaited.
+    /// It waits for the next try.
     BackingOff,
-    /// Central refuses us: an operator must act.
+    /// Likewise, and an operator must act: Central refuses the subscription.
     Refused,
     Stopped,
 }
@@ -112,11 +111,11 @@ pub enum State {
 #[derive(Clone, Debug, Serialize)]
 pub struct Connection {
     pub state: State,
-    /// Of the connection that is up.
+    /// Since when it is up.
     pub since: Option<Time>,
     /// When it is tried again.
     pub retry_at: Option<Time>,
-    /// Why there is none.
+    /// Why it is not up.
     pub reason: Option<String>,
 }
 
@@ -124,10 +123,11 @@ pub struct Connection {
 #[derive(Clone, Debug, Serialize)]
 pub struct Account {
     pub name: String,
-    /// `None` where it cannot be known; so below.
+    /// `None` if it is not known.
     pub issued_at: Option<Time>,
+    /// `None` if it is not known.
     pub expires_at: Option<Time>,
-    /// Why it could not be renewed when that was tried last.
+    /// Why the last renewal failed.
     pub renewal_failed: Option<String>,
 }
 
@@ -137,7 +137,7 @@ pub struct Subscription {
     pub topic: String,
     #[serde(flatten)]
     pub connection: Connection,
-    /// Frames that the journal took.
+    /// Frames that were appended to the journal.
     pub frames: u64,
     pub bytes: u64,
     pub text_frames: u64,
@@ -146,9 +146,9 @@ pub struct Subscription {
     pub last_frame: Option<Time>,
     /// Frames that came twice and were stored once.
     pub duplicates: u64,
-    /// Connections that ended or did not come about, by cause.
+    /// Connections that ended or could not be made, by cause.
     pub failures: BTreeMap<&'static str, u64>,
-    /// Times in which nobody was connected, and that are over.
+    /// Times without a connection that are over.
     pub gaps: u64,
     pub gap_seconds: f64,
 }
@@ -168,24 +168,24 @@ pub struct Sink {
     pub confirmed: u64,
     /// Of those sent, the ones that had been sent before.
     pub resent: u64,
-    /// Tries that ended, by cause.
+    /// Connections or sends that failed, by cause.
     pub retried: BTreeMap<&'static str, u64>,
     /// Dead letters, by cause.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Frames in the journal that are not settled.
+    /// Frames in the journal that are not resolved.
     pub lag_frames: u64,
     pub lag_bytes: u64,
     /// The age of the oldest of them.
     pub lag_seconds: f64,
-    /// Beyond so much it skips, or stops all reading.
+    /// If it lags further behind, it skips frames or stops all reading from Central.
     pub max_backlog_bytes: u64,
-    /// Frames that were passed over because the sink lagged too far behind.
+    /// Frames that were skipped because the sink lagged too far behind.
     pub skipped: u64,
-    /// Frames that the disk did not give back as they were.
+    /// Frames that the disk did not return as they were written.
     pub damaged: u64,
-    /// How often its task failed by a bug of ours, and was begun anew.
+    /// How often its task panicked, and started again.
     pub panics: u64,
-    /// What librdkafka says of itself; only of a Kafka sink.
+    /// librdkafka's own statistics; only of a Kafka sink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka: Option<kafka::Statistics>,
     /// From the socket to the confirmation.
@@ -204,16 +204,16 @@ pub struct Latency {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Journal {
-    /// Nothing outlives the process.
+    /// Without a `state_dir`: it ends with the process.
     pub in_memory: bool,
     pub bytes: u64,
-    /// `None`: only the sinks' own limits hold.
+    /// `None`: there is no limit but those of the sinks.
     pub max_bytes: Option<u64>,
     pub segments: u64,
     pub oldest: Option<Time>,
     pub appended_frames: u64,
     pub appended_bytes: u64,
-    /// Frames that a loss of power would take.
+    /// Frames that a power failure would lose.
     pub unsynced_frames: u64,
     pub queued_bytes: u64,
     pub append_wait_seconds: f64,
@@ -268,7 +268,7 @@ impl Status {
             found.push(NotReady {
                 what: "daemon",
                 name: "central-forwarder".to_owned(),
-                why: "it is ending".to_owned(),
+                why: "it is shutting down".to_owned(),
             });
         }
         let waiting = self.subscriptions.iter().filter_map(|subscription| {
@@ -279,7 +279,7 @@ impl Status {
             })
         });
         found.extend(waiting);
-        let ending = self.accounts.iter().filter_map(|account| {
+        let expiring = self.accounts.iter().filter_map(|account| {
             Some(NotReady {
                 what: "account",
                 name: account.name.clone(),
@@ -289,7 +289,7 @@ impl Status {
                 ),
             })
         });
-        found.extend(ending);
+        found.extend(expiring);
         let unreached = self.sinks.iter().filter(|sink| !sink.reached);
         found.extend(unreached.map(|sink| {
             NotReady {
@@ -313,7 +313,7 @@ impl Status {
 }
 
 impl Sink {
-    /// All of them, whatever the cause.
+    /// Dead letters of all causes.
     #[must_use]
     pub fn dead_letters(&self) -> u64 {
         self.refused.values().sum()
@@ -326,7 +326,7 @@ impl Connection {
         let state = match self.state {
             State::Connected => return None,
             State::Connecting => "connecting",
-            State::BackingOff => "waiting for the next try",
+            State::BackingOff => "waiting to retry",
             State::Refused => "refused",
             State::Stopped => "stopped",
         };

@@ -29,8 +29,8 @@ impl BackoffPolicy {
 
     /// It has succeeded: its failures are forgotten.
     pub(crate) fn succeeded(&mut self) {
-        self.ordinary.got_on();
-        self.refused.got_on();
+        self.ordinary.made_progress();
+        self.refused.made_progress();
     }
 
     /// The wait after one more failure.

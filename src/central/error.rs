@@ -1,8 +1,9 @@
 //! Why there is no connection, by what the subscription does about it.
 
-use std::any::Any;
 use std::fmt;
 use std::time::Duration;
+
+use crate::supervise::Panic;
 
 /// Why a connection could not be opened, or ended. No message holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,17 +37,6 @@ impl Error {
         }
     }
 
-    /// `what` failed with the payload of a panic.
-    pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let text = text.unwrap_or("no message");
-        Self::broken(
-            Cause::Panicked,
-            format!("{what} failed by a mistake in central-forwarder: {text}"),
-        )
-    }
-
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self {
@@ -54,6 +44,12 @@ impl Error {
             Self::Later { .. } => Cause::Later,
             Self::Broken { cause, .. } => *cause,
         }
+    }
+}
+
+impl From<Panic> for Error {
+    fn from(panic: Panic) -> Self {
+        Self::broken(Cause::Panicked, panic.to_string())
     }
 }
 

@@ -9,22 +9,11 @@ use super::counters::{Counters, Counts};
 use super::error::Error;
 use super::source::Source;
 use super::stop::{Leave, Stop};
-use crate::frame::{SubscriptionId, Timestamp};
+use crate::connection::ConnectionState;
+use crate::frame::SubscriptionId;
 
-/// What a subscription is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Connecting,
-    Connected {
-        since: Timestamp,
-    },
-    /// The last try failed, or the last connection ended.
-    BackingOff {
-        until: Timestamp,
-        why: Error,
-    },
-    Stopped,
-}
+/// The connection of a subscription to Central.
+pub type State = ConnectionState<Error>;
 
 impl State {
     /// Why Central refuses the subscription, if an operator must act.

@@ -4,11 +4,9 @@
 //! its state. Any failure, even a panic, is logged, counted and tried again: only a stop, or the end
 //! of the journal, ends the task.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -24,8 +22,9 @@ use super::shared::Central;
 use super::source::{Connection, Source};
 use super::stop::Stop;
 use crate::config::Topic;
-use crate::frame::{SubscriptionId, Timestamp};
+use crate::frame::SubscriptionId;
 use crate::journal::Appender;
+use crate::supervise::catch;
 
 pub use super::auth::credential::CredentialStatus;
 pub use super::counters::Counts;
@@ -127,10 +126,8 @@ impl Task {
 
     /// One connection. A panic ends it, and not the task.
     async fn attempt(&mut self) -> SessionEnd {
-        let attempt = AssertUnwindSafe(self.connect_and_read()).catch_unwind();
-        attempt.await.unwrap_or_else(|panic| {
-            SessionEnd::Failed(Error::panicked("this subscription", &*panic))
-        })
+        let attempt = catch(self.connect_and_read()).await;
+        attempt.unwrap_or_else(|panic| SessionEnd::Failed(panic.into()))
     }
 
     async fn connect_and_read(&mut self) -> SessionEnd {
@@ -147,9 +144,7 @@ impl Task {
         if self.ingest.report_gap(gap).await.is_err() {
             return SessionEnd::JournalClosed;
         }
-        self.state.send_replace(State::Connected {
-            since: Timestamp::now(),
-        });
+        self.state.send_replace(State::connected());
         tracing::info!(subscription = %self.ingest.id(), "connected");
         self.read(*connection).await
     }
@@ -193,7 +188,7 @@ impl Task {
     }
 
     fn is_connected(&self) -> bool {
-        matches!(*self.state.borrow(), State::Connected { .. })
+        self.state.borrow().is_connected()
     }
 
     fn report_failure(&self, why: &Error, wait: Duration) {
@@ -205,11 +200,8 @@ impl Task {
         } else {
             tracing::warn!(%subscription, %cause, ?wait, "{why}");
         }
-        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        self.state.send_replace(State::BackingOff {
-            until: Timestamp(Timestamp::now().0.saturating_add(micros)),
-            why: why.clone(),
-        });
+        self.state
+            .send_replace(State::backing_off(wait, why.clone()));
     }
 
     async fn report_last_gap(&mut self) {

@@ -1,4 +1,4 @@
-//! `dead-letters`: what sinks refused for good and what could not be decoded.
+//! `dead-letters`: records that brokers refused for good, and frames that could not be decoded.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -6,22 +6,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Failure;
-use super::stored::{StateArgs, printed};
+use super::state_dir::{StateArgs, printed};
 use crate::event::{describe, time};
 use crate::journal::{
     self, Appender, Entry, Inspector, Journal, Location, OpenError, Options, RewindError, Start,
 };
 
-/// Look into the dead letters: what sinks refused for good, and what could not be decoded
+/// Look into the dead letters: records that brokers refused for good, and frames that could not be decoded
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// A line for each letter: when, sink, account and topic, bytes, how often, why
+    /// A line for each dead letter: when, sink, account and topic, bytes, how often, why
     List(Args),
-    /// A JSON object for each letter, its frame in base64
+    /// A JSON object for each dead letter, its frame in base64
     Dump(Args),
-    /// Give the letters to the sinks that refused them once more, and to these alone; the daemon
-    /// must be down, and sends them when it is started. Where several routes lead to one sink it gets
-    /// the records of all of them
+    /// Send the dead letters again, each only to the sink that refused it; the daemon must be down, and
+    /// sends them when it is started. A sink with several routes gets the records of all of them
     Retry(Args),
 }
 
@@ -29,13 +28,12 @@ pub enum Command {
 pub struct Args {
     #[command(flatten)]
     state: StateArgs,
-    /// Only this sink's
+    /// Only the dead letters of this sink
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
 }
 
-/// How many letters are read before they are dealt with is bounded by the bytes of this journal's
-/// segments; those of the main one do not matter to an append.
+/// The size of new segments of the main journal, to which dead letters are appended again.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +53,7 @@ enum Error {
 }
 
 /// # Errors
-/// The state is not to be had; for `retry` also that the daemon runs.
+/// The state folder cannot be read; for `retry` also that the daemon runs.
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::List(args) => print(&args, |out, letter| writeln!(out, "{}", line(letter))),
@@ -67,7 +65,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
             let plural = if count == 1 { "" } else { "s" };
             printed(writeln!(
                 io::stdout(),
-                "{count} letter{plural} to be sent again"
+                "{count} dead letter{plural} to be sent again"
             ))
         }
     }
@@ -77,8 +75,8 @@ fn print(
     args: &Args,
     mut write: impl FnMut(&mut dyn Write, &Entry) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let mut letters =
-        Letters::open(&args.state.folder()?, args.sink.clone()).map_err(Failure::at_run_time)?;
+    let mut letters = DeadLetterReader::open(&args.state.folder()?, args.sink.clone())
+        .map_err(Failure::at_run_time)?;
     let mut out = BufWriter::new(io::stdout().lock());
     while let Some(batch) = letters.read().map_err(Failure::at_run_time)? {
         for letter in &batch {
@@ -103,15 +101,15 @@ fn line(letter: &Entry) -> String {
     )
 }
 
-/// The letters that were not dealt with yet.
-struct Letters {
+/// Reads the dead letters that were not sent again yet.
+struct DeadLetterReader {
     inspector: Inspector,
-    /// For each sink, where they begin.
+    /// Where each sink's dead letters begin.
     from: BTreeMap<String, u64>,
     only: Option<String>,
 }
 
-impl Letters {
+impl DeadLetterReader {
     fn open(state: &Path, only: Option<String>) -> io::Result<Self> {
         let inspector = Inspector::open(&folder(state))?;
         let cursors = inspector.cursors()?.into_iter();
@@ -123,7 +121,7 @@ impl Letters {
         })
     }
 
-    /// The next few; `None` at the end.
+    /// The next batch; `None` at the end.
     fn read(&mut self) -> io::Result<Option<Vec<Entry>>> {
         let Some(batch) = self.inspector.read()? else {
             return Ok(None);
@@ -143,8 +141,8 @@ fn folder(state: &Path) -> std::path::PathBuf {
     state.join("dead-letters")
 }
 
-/// Appends the letters to the main journal, and moves the cursors of their sinks over them once they
-/// are safe there. A crash in between costs repeats. Tells how many there were.
+/// Appends the dead letters to the main journal, and moves the cursors of their sinks over them once
+/// they are safe there. After a crash in between, some are sent twice. Returns how many there were.
 async fn retry(state: &Path, only: Option<&str>) -> Result<u64, Error> {
     let main = state.join("journal");
     let cursors = Inspector::open(&main)?.cursors()?;
@@ -160,9 +158,9 @@ async fn retry(state: &Path, only: Option<&str>) -> Result<u64, Error> {
         retain: Duration::ZERO,
     };
     let starts: Vec<_> = names.iter().map(|name| (*name, Start::Oldest)).collect();
-    // The cursors are taken up with it, so that closing it removes nothing that they need.
+    // Open cursors keep the journal from dropping segments when it is closed.
     let (journal, _cursors) = Journal::open(&options, &starts)?;
-    let mut letters = Letters::open(state, only.map(str::to_owned))?;
+    let mut letters = DeadLetterReader::open(state, only.map(str::to_owned))?;
     let end = letters.inspector.end();
     let count = append(&mut letters, &names, &journal.appender()).await?;
     journal.close().await?;
@@ -175,7 +173,11 @@ async fn retry(state: &Path, only: Option<&str>) -> Result<u64, Error> {
     Ok(count)
 }
 
-async fn append(letters: &mut Letters, sinks: &[&str], journal: &Appender) -> Result<u64, Error> {
+async fn append(
+    letters: &mut DeadLetterReader,
+    sinks: &[&str],
+    journal: &Appender,
+) -> Result<u64, Error> {
     let mut count = 0;
     while let Some(batch) = letters.read()? {
         for letter in batch {

@@ -17,7 +17,7 @@ use crate::route;
 use crate::schema::{self, Descriptors, Envelope};
 use crate::transcode::{JsonStyle, Tables};
 
-/// Frames were captured by tools that disagree about padding.
+/// Tools that capture frames disagree about padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -33,23 +33,23 @@ pub struct Args {
     /// SERVICE/VERSION/EVENT
     #[arg(long)]
     pub topic: String,
-    /// How the data is written
+    /// How payloads are written as JSON
     #[arg(long, value_enum, default_value = "readable")]
     pub json: Style,
-    /// How the frames are held: a line of base64 each, each behind its length as a varint, or one
-    /// frame and nothing else
+    /// How the input holds frames: one a line in base64, each after its length as a varint, or a
+    /// single frame as it is
     #[arg(long, value_enum, default_value = "base64")]
     pub encoding: Encoding,
-    /// Files of your own over the built-in schemas: .proto files, descriptor sets, or folders of them
+    /// .proto files, descriptor sets, or folders of them, that replace or extend the built-in schemas
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub schema: Vec<PathBuf>,
     /// Print a record for each element of the payload's repeated messages
     #[arg(long)]
     pub split: bool,
-    /// Keep these repeated messages only
+    /// Keep only these repeated messages
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub elements: Vec<String>,
-    /// Where the frames are; left out or `-`: standard input
+    /// The file with the frames; `-` or none: standard input
     pub file: Option<PathBuf>,
 }
 
@@ -81,8 +81,8 @@ impl From<Style> for JsonStyle {
     }
 }
 
-/// Runs the command: 0 where every frame could be decoded, 1 where one could not, or input or
-/// output failed, 2 for a topic that no stream can have.
+/// Runs the command. Exit code 0: every frame was decoded; 1: one could not be, or input or output
+/// failed; 2: no stream can have this topic.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let Some(stream) = stream(args.generation, &args.topic) else {
@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> ExitCode {
     let output = BufWriter::new(io::stdout().lock());
     match decoder.run(input, args.encoding, output, io::stderr().lock()) {
         Ok(0) => ExitCode::SUCCESS,
-        // Who reads the output has seen enough.
+        // A reader that has closed standard output has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -128,7 +128,7 @@ pub(super) fn stream(generation: Generation, topic: &str) -> Option<Stream> {
         Generation::Classic => Stream::parse(&format!("classic/{topic}")),
         Generation::New if topic.contains('/') => Stream::parse(&format!("new/{topic}")),
         Generation::New => schema::known_event(topic)
-            // Its messages may still name their types themselves.
+            // Messages of an unknown event may name their types themselves.
             .or_else(|| Stream::parse(&format!("new/unknown/unknown/{topic}"))),
     }
 }
@@ -149,7 +149,7 @@ impl Decoder {
         Self::of(Descriptors::built_in(), stream, style)
     }
 
-    /// Decodes all elements with a schema that is loaded.
+    /// Decodes whole payloads with a schema that is loaded already.
     pub(super) fn of(schema: Descriptors, stream: Stream, style: JsonStyle) -> Self {
         Self {
             tables: Tables::compile(schema.pool()),
@@ -160,7 +160,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes as the options say.
+    /// Decodes as the arguments say.
     ///
     /// # Errors
     /// A schema that cannot be loaded, or an element that no payload of the stream has.
@@ -251,8 +251,8 @@ impl Decoder {
     }
 }
 
-/// Reads the next frame into `frame`; `None` at the end of the input, and an inner error for what
-/// is no frame.
+/// Reads the next frame into `frame`; `None` at the end of the input, and an inner error for bytes
+/// that are no frame.
 fn next_frame(
     input: &mut impl BufRead,
     encoding: Encoding,
@@ -314,7 +314,7 @@ fn length_delimited(
             }));
         }
     }
-    // What follows cannot be told apart any more.
+    // Where the next frame begins cannot be known any more.
     io::copy(input, &mut io::sink())?;
     Ok(Some(Err("a length of more than 10 bytes".to_owned())))
 }

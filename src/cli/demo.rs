@@ -31,7 +31,7 @@ use crate::streams::{new_events, of_path};
 const PARTITIONS: i32 = 3;
 
 /// How long the last records may take from the simulator to the consumer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Records that are printed each second; the others are only counted.
 const LINES_A_SECOND: usize = 7;
@@ -39,7 +39,7 @@ const LINES_A_SECOND: usize = 7;
 /// Characters of a record that are printed.
 const LINE: usize = 120;
 
-/// How often the end is looked for.
+/// How often the consumer checks whether it is to end.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The whole job with nothing installed: simulated Central, forwarder, embedded Kafka, consumer
@@ -53,7 +53,7 @@ pub struct Args {
     rate: u32,
 }
 
-/// Why the demo did not show what it should.
+/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the embedded Kafka: {0}")]
@@ -93,19 +93,19 @@ pub async fn run(args: Args) -> Result<(), Error> {
     })
     .await?;
     let config = config(&simulator, broker.bootstrap_servers())?;
-    let reader = Reader::start(&broker.bootstrap_servers())?;
+    let consumer = Consumer::start(&broker.bootstrap_servers())?;
 
     let expected = count as usize * kafka_topics().count();
-    let limit = Duration::from_secs(args.seconds.into()) + PATIENCE;
+    let limit = Duration::from_secs(args.seconds.into()) + TIMEOUT;
     let (daemon, handle) = Daemon::start(config, Loader::none())?;
     let until_found = async {
-        reader.until(expected, limit).await;
+        consumer.until(expected, limit).await;
         handle.drain();
     };
     let (report, ()) = tokio::join!(daemon.run(), until_found);
     let report = report?;
 
-    let read_back = reader.stop()?;
+    let read_back = consumer.stop()?;
     let sent: u64 = simulator.sent().values().map(|topic| topic.frames).sum();
     simulator.stop().await;
     let forwarded: u64 = report.sinks.values().map(|sink| sink.confirmed).sum();
@@ -122,7 +122,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// By account and topic: both generations have a `location`.
+/// A topic for each account and topic of Central: both generations have a `location`.
 fn kafka_topics() -> impl Iterator<Item = String> {
     let classic = TOPICS
         .into_iter()
@@ -154,7 +154,7 @@ fn config(simulator: &Simulator, brokers: String) -> Result<Config, Error> {
         client_secret: Secret::literal("simulated-secret"),
         token_url: Url::parse(&simulator.token_url())?,
         tenant_token_url: None,
-        // There is no state_dir to keep it, and nobody to share events with.
+        // There is no state_dir to keep it in, and no other subscriber to share events with.
         subscriber_id: Some(Uuid::new_v4().to_string()),
     }));
     let streams = EVENTS.into_iter().filter_map(of_path);
@@ -180,7 +180,7 @@ fn config(simulator: &Simulator, brokers: String) -> Result<Config, Error> {
         log: Log::default(),
         journal: Journal::default(),
         admin: None,
-        shutdown_timeout: PATIENCE,
+        shutdown_timeout: TIMEOUT,
         accounts: BTreeMap::from([("classic".to_owned(), classic), ("new".to_owned(), new)]),
         sinks: BTreeMap::from([("kafka".to_owned(), sink)]),
         backlogs: BTreeMap::new(),
@@ -190,14 +190,14 @@ fn config(simulator: &Simulator, brokers: String) -> Result<Config, Error> {
     })
 }
 
-/// A consumer on a thread of its own, which knows nothing of the forwarder.
-struct Reader {
+/// A Kafka consumer on a thread of its own, independent of the forwarder.
+struct Consumer {
     found: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<io::Result<()>>,
 }
 
-impl Reader {
+impl Consumer {
     fn start(brokers: &str) -> Result<Self, KafkaError> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
@@ -223,7 +223,7 @@ impl Reader {
         })
     }
 
-    /// Ready when `expected` different records were read, or when the time is over.
+    /// Waits until `expected` different records were read, at most for `limit`.
     async fn until(&self, expected: usize, limit: Duration) {
         let all_found = async {
             let mut ticks = interval(TICK);
@@ -235,7 +235,7 @@ impl Reader {
         let _ = timeout(limit, all_found).await;
     }
 
-    /// How many different records were read.
+    /// Ends the thread, and returns how many different records it has read.
     fn stop(self) -> io::Result<usize> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread

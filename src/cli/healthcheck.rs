@@ -16,14 +16,14 @@ use tokio::time::timeout;
 use super::Failure;
 use crate::config;
 
-/// Where a container says what `admin.listen` is.
+/// The environment variable that overrides `admin.listen`, in containers above all.
 const LISTEN_VARIABLE: &str = "CENTRAL_FORWARDER__ADMIN__LISTEN";
 
 /// Exit 0 if the daemon's admin endpoint answers, and 1 if not; the config is not read, so that a
-/// mistake in it makes nothing look unhealthy that runs
+/// daemon that runs does not look unhealthy because of a mistake in the file
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// What `admin.listen` is [default: as the environment overrides it, or else 127.0.0.1:9600]
+    /// The value of `admin.listen` [default: from the environment, or else 127.0.0.1:9600]
     #[arg(long, value_name = "IP:PORT")]
     address: Option<SocketAddr>,
     /// How long an answer may take, in seconds
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// # Errors
-/// There is no answer in time, or another one than that all is well.
+/// There is no answer in time, or it is not 200.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let address = reachable(args.address()?);
     let unhealthy = |why: &dyn std::fmt::Display| {
@@ -61,7 +61,7 @@ impl Args {
     }
 }
 
-/// What listens on every address answers on this one.
+/// The loopback address, if `listen` means every address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -18,13 +18,13 @@ pub struct Args {
     /// `{"customers": {NAME: {"username", "wsskey", "topic"}}}`
     #[arg(value_name = "INPUT.json")]
     input: PathBuf,
-    /// Central's host, as that client has it
+    /// Central's host, as in the sample client's `--hostname`
     #[arg(long, value_name = "HOST", value_parser = host)]
     hostname: String,
 }
 
 /// # Errors
-/// The file is not such a file, or the output cannot be written.
+/// The file has another format, or the output cannot be written.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let customers = Customer::all(&args.input).map_err(Failure::usage)?;
     if customers.is_empty() {
@@ -72,7 +72,7 @@ customer = {customer}
     }
     text.push_str(
         "
-# In the place of `--decode_data`. Others: kafka, amqp, mqtt, file.
+# Prints records, as `--decode_data` did. Other types: kafka, amqp, mqtt, file.
 [sinks.screen]
 type = \"stdout\"
 

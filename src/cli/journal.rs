@@ -1,24 +1,24 @@
-//! `journal`: what is stored, and whether it is whole.
+//! `journal`: what is stored, and whether it is undamaged.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::Failure;
-use super::stored::{StateArgs, printed};
+use super::state_dir::{StateArgs, printed};
 use crate::event::{describe, time};
 use crate::journal::{self, CursorInfo, Inspector, SegmentSummary};
 
-/// Look into the journal, also while the daemon runs, and into a copy
+/// Look into the journal or a copy of it, also while the daemon runs
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// The segments, and how far each sink has come
     List(Args),
     /// A JSON object for each record, its frame in base64
     Dump(DumpArgs),
-    /// Read everything; exit code 1 if something is damaged
+    /// Read every record; exit code 1 if one is damaged
     Verify(Args),
-    /// Forget how far a sink has come that is no longer in the config
+    /// Remove the cursor of a sink that is no longer in the config
     Forget(ForgetArgs),
 }
 
@@ -41,19 +41,19 @@ pub struct Args {
 pub struct DumpArgs {
     #[command(flatten)]
     state: StateArgs,
-    /// Begin at this record; left out: at the oldest
+    /// Begin at this record [default: the oldest]
     #[arg(long, value_name = "OFFSET")]
     from: Option<u64>,
-    /// Print no more than so many
+    /// Print at most N records
     #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
     count: u64,
 }
 
-/// Prints something of a journal; `false` if the journal is not whole.
+/// Prints something of a journal; `false` if the journal is damaged.
 type Show<'a> = dyn Fn(&mut Inspector, &mut dyn Write) -> io::Result<bool> + 'a;
 
 /// # Errors
-/// The state is not to be had.
+/// The state folder cannot be read.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     let (state, show): (_, &Show<'_>) = match command {
         Command::List(args) => (&args.state, &list),
@@ -64,11 +64,11 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     let folder = state.folder()?.join("journal");
     let mut journal = open(&folder)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let shown = show(&mut journal, &mut out).and_then(|whole| out.flush().map(|()| whole));
-    let whole = matches!(shown, Ok(true));
+    let shown = show(&mut journal, &mut out).and_then(|undamaged| out.flush().map(|()| undamaged));
+    let undamaged = matches!(shown, Ok(true));
     let broken_pipe = matches!(&shown, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
     printed(shown.map(drop))?;
-    Ok(if whole || broken_pipe {
+    Ok(if undamaged || broken_pipe {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

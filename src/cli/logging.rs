@@ -19,8 +19,8 @@ pub(super) fn install(log: &Log) {
     }
 }
 
-/// lapin logs whole messages when they come back, and the password when its frames are traced; what
-/// fails, its errors tell us.
+/// lapin logs whole messages when they are returned, and the password when its frames are traced. Its
+/// errors say what fails.
 fn without_lapin() -> Directive {
     "lapin=off".parse().expect("a directive as documented")
 }

@@ -12,7 +12,7 @@ pub mod rewind;
 pub mod run;
 pub mod schema;
 pub mod simulate;
-mod stored;
+mod state_dir;
 pub mod tail;
 
 use std::fmt;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Loaded, Mistakes};
-use crate::scheduling;
+use crate::process::scheduling::set_batch_scheduling;
 use crate::sink::kafka;
 
 /// The exit code for bad usage and bad config.
@@ -34,7 +34,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// What central-forwarder can be asked to do.
+/// The subcommands.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     Run(run::Args),
@@ -54,7 +54,7 @@ pub enum Command {
     Healthcheck(healthcheck::Args),
 }
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -62,7 +62,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// It was asked for something that cannot be.
+    /// The arguments or the config are wrong.
     fn usage(error: impl fmt::Display) -> Self {
         Self {
             message: error.to_string(),
@@ -70,7 +70,7 @@ impl Failure {
         }
     }
 
-    /// It failed while it ran.
+    /// It failed at run time.
     fn at_run_time(error: impl fmt::Display) -> Self {
         Self {
             message: format!("central-forwarder: {error}"),
@@ -102,7 +102,7 @@ impl fmt::Display for Failure {
 /// Carries a command out.
 ///
 /// # Errors
-/// What stood in the way, and the exit code that says so.
+/// What went wrong, and the exit code for it.
 pub fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Decode(args) => return Ok(decode::run(&args)),
@@ -114,7 +114,7 @@ pub fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Rewind(args) => rewind::run(&args),
         Command::DeadLetters(command) => block_on(dead_letters::run(command))?,
         Command::Run(args) => {
-            scheduling::take_turns();
+            set_batch_scheduling();
             block_on(run::run(args))?.map_err(Failure::of_the_daemon)
         }
         Command::Healthcheck(args) => block_on(healthcheck::run(args))?,
@@ -147,7 +147,7 @@ impl ConfigArgs {
     /// # Errors
     /// Every mistake in them.
     pub fn load(&self) -> Result<Loaded, Mistakes> {
-        // Names and values that are not UTF-8 cannot be meant for the config.
+        // Variables that are not UTF-8 cannot be meant for the config.
         let env = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });

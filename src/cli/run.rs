@@ -11,9 +11,10 @@ use super::{ConfigArgs, logging};
 use crate::admin;
 use crate::config::Mistakes;
 use crate::daemon::{self, Daemon, Handle, Loader};
-use crate::signals::{Listener, Signal};
+use crate::process::signals::{Listener, Signal};
+use crate::supervise::Panic;
 
-/// The daemon: subscribe, journal, deliver; SIGTERM or SIGINT ends it in good order
+/// Run the daemon: subscribe, store, deliver; SIGTERM or SIGINT ends it in good order
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -63,27 +64,31 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (daemon, handle) = Daemon::start(first.config, loader)?;
     tokio::select! {
         ended = daemon.run() => ended?,
-        never = heed(signals, &handle) => match never {},
+        never = handle_signals(signals, &handle) => match never {},
         never = serve(endpoint, handle.clone()) => match never {},
     };
     Ok(())
 }
 
-/// On a task of its own, which ends with this future.
+/// Serves the admin endpoint on a task of its own, which ends with this future. Without it the daemon
+/// goes on.
 async fn serve(endpoint: Option<admin::Bound>, daemon: Handle) -> Infallible {
     if let Some(endpoint) = endpoint {
         let task = AbortOnDropHandle::new(tokio::spawn(endpoint.serve(daemon)));
         match task.await {
             Ok(never) => match never {},
-            Err(panic) => tracing::error!("a bug: the admin endpoint has ended: {panic}"),
+            Err(error) => {
+                let panic = Panic::from(error);
+                tracing::error!("the admin endpoint has ended: {panic}");
+            }
         }
     }
     pending().await
 }
 
-/// The first SIGTERM or SIGINT asks for a drain, the second cuts it short, and a third ends the
-/// process whatever it is about.
-async fn heed(mut signals: Listener, daemon: &Handle) -> Infallible {
+/// The first SIGTERM or SIGINT starts the drain, the second cuts it short, and the third ends the
+/// process at once.
+async fn handle_signals(mut signals: Listener, daemon: &Handle) -> Infallible {
     let mut ends = 0;
     loop {
         match signals.next().await {

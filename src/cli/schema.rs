@@ -1,14 +1,14 @@
-//! `config`: what is known about the config itself.
+//! `config`: what the config may contain.
 
 use std::io::{self, Write as _};
 
 use super::Failure;
 use crate::config;
 
-/// What is known about the config itself
+/// Describe what the config may contain
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Its JSON Schema, for editors
+    /// Print the JSON Schema of the config, for editors
     Schema,
 }
 

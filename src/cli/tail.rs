@@ -20,6 +20,7 @@ use crate::config::{
 use crate::frame::Stream;
 use crate::journal::{Batch, Cursor, Journal, Location, Options, Start};
 use crate::schema::Descriptors;
+use crate::supervise::Panic;
 
 /// Frames that wait for the terminal.
 const MEMORY_BYTES: u64 = 64 << 20;
@@ -27,7 +28,7 @@ const READ_BYTES: usize = 1 << 20;
 
 /// Subscribe to one topic and print its records, until it is interrupted
 ///
-/// A forwarder that runs misses nothing by it: Central sends a copy of its own to each subscriber.
+/// A running forwarder misses nothing: Central sends each subscriber a copy of its own.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// `wss://HOST/streaming/api`; for New Central `wss://HOST`
@@ -70,10 +71,10 @@ pub struct Args {
     /// account has one only
     #[arg(long, required_unless_present = "account")]
     topic: Option<String>,
-    /// An authority of your own (PEM)
+    /// A PEM file of certificate authorities that are trusted beside the system's
     #[arg(long, value_name = "FILE", requires = "endpoint")]
     ca_file: Option<PathBuf>,
-    /// Do not verify Central's certificate: whoever answers gets the key
+    /// Do not verify Central's certificate: any server that answers gets the key
     #[arg(long, requires = "endpoint")]
     no_verify: bool,
     #[command(flatten)]
@@ -81,10 +82,10 @@ pub struct Args {
     /// Take all of this from this account of the config
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// How the data is written
+    /// How payloads are written as JSON
     #[arg(long, value_enum, default_value = "readable")]
     json: Style,
-    /// End after so many frames
+    /// End after N frames
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 }
@@ -94,7 +95,7 @@ pub struct Args {
 /// # Errors
 /// Bad usage, or Central's refusal.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let (name, account, schemas) = subject(&args)?;
+    let (name, account, schemas) = select(&args)?;
     let topic = account.topics.first().cloned();
     let topic = topic.ok_or_else(|| Failure::usage("there is no topic"))?;
     let schema = Descriptors::load(&schemas).map_err(Failure::usage)?;
@@ -103,18 +104,23 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let source = Source::new(&central, &name, &account).map_err(Failure::usage)?;
     let (journal, cursor) = memory().map_err(Failure::at_run_time)?;
     let (handle, task) = subscription::new(&name, topic, Arc::new(source), journal.appender());
-    let task = tokio::spawn(task.run());
+    let mut task = tokio::spawn(task.run());
     let ended = tokio::select! {
-        refused = narrate(handle.state()) => Err(Failure::at_run_time(refused)),
+        ended = &mut task => {
+            let why = ended.map_or_else(|error| Panic::from(error).to_string(), |_| "by itself".to_owned());
+            return Err(Failure::at_run_time(format!("the subscription has ended: {why}")));
+        }
+        refused = report_state(handle.state()) => Err(Failure::at_run_time(refused)),
         printed = print(&decoder, cursor, args.count) => printed.map_err(Failure::at_run_time),
     };
     handle.stop(Leave::ForGood);
-    task.await.map_err(Failure::at_run_time)?;
+    task.await
+        .map_err(|error| Failure::at_run_time(Panic::from(error)))?;
     ended
 }
 
-/// Whose topic it is, and with which schemas it is decoded.
-fn subject(args: &Args) -> Result<(String, Account, Schemas), Failure> {
+/// The account with the one topic, its name, and the schemas to decode with.
+fn select(args: &Args) -> Result<(String, Account, Schemas), Failure> {
     let Some(name) = &args.account else {
         return Ok(("tail".to_owned(), of_arguments(args)?, Schemas::default()));
     };
@@ -217,8 +223,8 @@ fn memory() -> Result<(Journal, Cursor), String> {
     Ok((journal, cursor))
 }
 
-/// Says on standard error how the connection fares; ready when Central refuses.
-async fn narrate(mut state: watch::Receiver<State>) -> String {
+/// Reports the connection's state on standard error; returns when Central refuses.
+async fn report_state(mut state: watch::Receiver<State>) -> String {
     loop {
         let now = state.borrow_and_update().clone();
         match &now {
@@ -251,7 +257,7 @@ async fn print(decoder: &Decoder, mut cursor: Cursor, count: Option<u64>) -> io:
         }
         let mut out = io::stdout().lock();
         match out.write_all(&lines).and_then(|()| out.flush()) {
-            // Who reads the output has seen enough.
+            // A reader that has closed standard output has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             other => other?,
         }

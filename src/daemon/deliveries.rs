@@ -1,4 +1,4 @@
-//! A delivery for each sink.
+//! The deliveries: one for each sink.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -6,19 +6,21 @@ use std::future::pending;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::Error;
+use super::error::Error;
 use crate::config::{Backlog, Sink};
-use crate::delivery::{self, Ends, Handle, Plans, Preparer, Summary};
+use crate::delivery::{self, Handle, Plans, Preparer, SinkContext, Summary};
 use crate::route::DestinationCharset;
 use crate::sink::amqp::AmqpSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::mqtt::MqttSink;
 use crate::sink::stream::{StreamSink, Target};
+use crate::supervise::Panic;
 
-/// A delivery that is asked to stop is at most in the middle of handing over a burst of records.
+/// A delivery that is asked to stop needs at most the time to hand over a burst of records.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -30,10 +32,10 @@ pub(super) struct Deliveries {
 
 /// One sink's delivery.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub(super) handle: Handle,
-    pub(super) task: JoinHandle<Summary>,
-    ends: Ends,
+struct Running {
+    handle: Handle,
+    task: JoinHandle<Summary>,
+    context: SinkContext,
     kafka: Option<kafka::Target>,
 }
 
@@ -46,41 +48,47 @@ impl Deliveries {
     }
 
     /// Starts a sink's delivery where its cursor is.
-    pub(super) fn begin(&mut self, name: &str, sink: &Sink, ends: Ends, backlog: Backlog) {
-        ends.committer().limit(backlog);
+    pub(super) fn begin(
+        &mut self,
+        name: &str,
+        sink: &Sink,
+        context: SinkContext,
+        backlog: Backlog,
+    ) {
+        context.committer().limit(backlog);
         let preparer = Preparer::new(self.plans.clone(), name, DestinationCharset::of(sink));
-        let (handle, task, kafka) = spawn(name.to_owned(), sink, preparer, ends.clone());
+        let (handle, task, kafka) = spawn(name.to_owned(), sink, preparer, context.clone());
         let running = Running {
             handle,
             task,
-            ends,
+            context,
             kafka,
         };
         self.running.insert(name.to_owned(), running);
     }
 
-    /// Says how far a sink may lag behind from now on.
+    /// Changes how far a sink may lag behind.
     pub(super) fn limit(&self, name: &str, backlog: Backlog) {
         if let Some(running) = self.running.get(name) {
-            running.ends.committer().limit(backlog);
+            running.context.committer().limit(backlog);
         }
     }
 
-    /// Ends these deliveries, and gives back where each was: what it sent and was not confirmed is
-    /// sent again by the next one.
-    pub(super) async fn stop(&mut self, names: &[&String]) -> BTreeMap<String, Ends> {
+    /// Stops these deliveries, and returns the context of each for the next one, which sends again what
+    /// was in flight.
+    pub(super) async fn stop(&mut self, names: &[&String]) -> BTreeMap<String, SinkContext> {
         for name in names {
             if let Some(running) = self.running.get(*name) {
                 running.handle.stop();
             }
         }
-        let mut ends = BTreeMap::new();
+        let mut contexts = BTreeMap::new();
         for name in names {
             if let Some(running) = self.running.remove(*name) {
-                ends.insert((*name).clone(), running.stopped().await);
+                contexts.insert((*name).clone(), running.stopped().await);
             }
         }
-        ends
+        contexts
     }
 
     pub(super) fn handles(&self) -> Vec<Handle> {
@@ -96,12 +104,28 @@ impl Deliveries {
             .collect()
     }
 
-    /// Gives all of them up, to be ended.
-    pub(super) fn take(&mut self) -> BTreeMap<String, Running> {
-        std::mem::take(&mut self.running)
+    /// Lets all of them deliver what lies before the offset `end`, until the deadline or until `stop`.
+    /// Returns what each did.
+    pub(super) async fn drain(
+        self,
+        end: u64,
+        deadline: Instant,
+        stop: &CancellationToken,
+    ) -> BTreeMap<String, Summary> {
+        for running in self.running.values() {
+            running.handle.drain_to(end);
+        }
+        let mut summaries = BTreeMap::new();
+        for (name, running) in self.running {
+            if let Some(summary) = running.drained(deadline, stop).await {
+                log_summary(&name, &summary, end);
+                summaries.insert(name, summary);
+            }
+        }
+        summaries
     }
 
-    /// Waits until one ends that nobody asked to: they keep themselves going.
+    /// Waits until a delivery ends that was not asked to, which none does without a bug.
     pub(super) async fn watch(&mut self) -> Result<Infallible, Error> {
         if self.running.is_empty() {
             return pending().await;
@@ -113,7 +137,7 @@ impl Deliveries {
         self.running.remove(&sink);
         let why = match ended {
             Ok(_) => "by itself".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => Panic::from(error).to_string(),
         };
         Err(Error::DeliveryEnded { sink, why })
     }
@@ -121,43 +145,87 @@ impl Deliveries {
 
 impl Running {
     /// Waits for the end that was asked for.
-    async fn stopped(mut self) -> Ends {
+    async fn stopped(mut self) -> SinkContext {
         let sink = self.handle.sink();
         match timeout(STOP_GRACE, &mut self.task).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(sink, "a bug: the delivery failed: {error}"),
+            Ok(Err(error)) => log_failure(sink, error),
             Err(_) => {
-                tracing::error!(sink, "a bug: the delivery does not stop; it is broken off");
+                tracing::error!(
+                    sink,
+                    "the delivery does not stop (a bug in central-forwarder); it is aborted"
+                );
                 self.task.abort();
                 let _ = self.task.await;
             }
         }
-        self.ends
+        self.context
     }
+
+    /// Waits until it has drained. At the deadline, or at `stop`, it is stopped.
+    async fn drained(mut self, deadline: Instant, stop: &CancellationToken) -> Option<Summary> {
+        let too_late = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep_until(deadline) => {}
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = &mut self.task => ended,
+            () = too_late => {
+                self.handle.stop();
+                self.task.await
+            }
+        };
+        ended
+            .map_err(|error| log_failure(self.handle.sink(), error))
+            .ok()
+    }
+}
+
+fn log_failure(sink: &str, error: JoinError) {
+    tracing::error!(sink, "the delivery failed: {}", Panic::from(error));
+}
+
+fn log_summary(sink: &str, summary: &Summary, end: u64) {
+    let millis = |latency: Duration| (latency.as_secs_f64() * 10_000.0).round() / 10.0;
+    tracing::info!(
+        sink,
+        confirmed = summary.confirmed,
+        refused = summary.refused,
+        undecodable = summary.undecodable,
+        resent = summary.resent,
+        left_in_journal = end.saturating_sub(summary.resolved_to),
+        p50_ms = millis(summary.latency_p50),
+        p99_ms = millis(summary.latency_p99),
+        "drained"
+    );
 }
 
 fn spawn(
     name: String,
     sink: &Sink,
     preparer: Preparer,
-    ends: Ends,
+    context: SinkContext,
 ) -> (Handle, JoinHandle<Summary>, Option<kafka::Target>) {
     let (handle, task) = match sink {
         Sink::Kafka(kafka) => {
             let target = kafka::Target::new(&name, (**kafka).clone());
-            let (handle, task) = delivery::spawn::<KafkaSink>(name, target.clone(), preparer, ends);
+            let (handle, task) =
+                delivery::spawn::<KafkaSink>(name, target.clone(), preparer, context);
             return (handle, task, Some(target));
         }
         Sink::Mqtt(mqtt) => {
-            delivery::spawn::<MqttSink>(name, (**mqtt).clone().into(), preparer, ends)
+            delivery::spawn::<MqttSink>(name, (**mqtt).clone().into(), preparer, context)
         }
         Sink::Amqp(amqp) => {
-            delivery::spawn::<AmqpSink>(name, (**amqp).clone().into(), preparer, ends)
+            delivery::spawn::<AmqpSink>(name, (**amqp).clone().into(), preparer, context)
         }
-        Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, ends),
+        Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, context),
         Sink::File(file) => {
             let target = Target::File(file.clone());
-            delivery::spawn::<StreamSink>(name, target, preparer, ends)
+            delivery::spawn::<StreamSink>(name, target, preparer, context)
         }
     };
     (handle, task, None)

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::error::ReloadError;
 use super::view::{Reloaded, View};
-use super::{Error, Request};
-use crate::config::Mistakes;
 
 /// What others may ask of the daemon. Cheap to clone; dropping it does not stop the daemon.
 #[derive(Clone, Debug)]
@@ -18,18 +17,10 @@ pub struct Handle {
     stop: CancellationToken,
 }
 
-/// Why a reload changed nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    #[error("{0}")]
-    Mistakes(#[from] Mistakes),
-    /// It reads well, and cannot be put into effect.
-    #[error(transparent)]
-    Unusable(#[from] Error),
-    #[error("the daemon is ending")]
-    Ending,
-    #[error("a bug: {0}")]
-    Bug(String),
+/// What a [`Handle`] asks the daemon for.
+#[derive(Debug)]
+pub(super) enum Request {
+    Reload(Option<oneshot::Sender<Result<Reloaded, ReloadError>>>),
 }
 
 impl Handle {
@@ -59,7 +50,7 @@ impl Handle {
         self.view.clone()
     }
 
-    /// Reads the config anew and puts what differs into effect; waits until that is done.
+    /// Reads the config again and puts what differs into effect; waits until that is done.
     ///
     /// # Errors
     /// The config has mistakes, or the daemon is ending: nothing has changed.
@@ -70,9 +61,9 @@ impl Handle {
         outcome.await.unwrap_or(Err(ReloadError::Ending))
     }
 
-    /// The same without waiting. The log and the [`View`] say how it went.
+    /// The same without waiting. The log and the [`View`] say what came of it.
     pub fn ask_for_reload(&self) {
-        // If there is no room, then reloads that are asked for will read the same config.
+        // Without room, the reloads that wait already will read the same config.
         let _ = self.requests.try_send(Request::Reload(None));
     }
 

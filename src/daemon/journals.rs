@@ -1,17 +1,17 @@
-//! The two journals: frames, and dead letters.
+//! The two journals: of frames, and of dead letters.
 
 use std::time::Duration;
 
-use super::Error;
+use super::error::Error;
 use crate::config::{Config, SinkStart};
-use crate::delivery::Ends;
+use crate::delivery::SinkContext;
 use crate::frame::Timestamp;
 use crate::journal::{
     self, Appender, CloseError, Cursor, Journal, Location, Observer, OpenError, Start,
 };
 
-/// Without a `state_dir` dead letters are for the log and the count alone: they are kept no longer
-/// than the process.
+/// The dead letters kept in memory without a `state_dir`. They end with the process; only the log and
+/// the counts outlive a dead letter.
 const DEAD_LETTERS_IN_MEMORY: u64 = 8 << 20;
 
 #[derive(Debug)]
@@ -48,23 +48,23 @@ impl Journals {
         self.frames.appender()
     }
 
-    /// When the newest frame was received that the run before has left.
+    /// When the newest frame of the previous run was received.
     pub(super) fn last_received(&self) -> Option<Timestamp> {
         self.frames.recovery().last_received
     }
 
-    pub(super) fn ends(&self, cursor: Cursor) -> Ends {
-        Ends::new(cursor, &self.frames, &self.dead_letters)
+    pub(super) fn context(&self, cursor: Cursor) -> SinkContext {
+        SinkContext::new(cursor, &self.frames, &self.dead_letters)
     }
 
-    /// Cursors for one more sink, while the journals run.
-    pub(super) fn register(&self, config: &Config, sink: &str) -> Result<Ends, OpenError> {
+    /// Makes cursors for one more sink, while the journals are in use.
+    pub(super) fn register(&self, config: &Config, sink: &str) -> Result<SinkContext, OpenError> {
         self.dead_letters.register(sink, Start::Oldest)?;
         let cursor = self.frames.register(sink, start_of(config, sink))?;
-        Ok(self.ends(cursor))
+        Ok(self.context(cursor))
     }
 
-    /// Keeps nothing for a sink any longer.
+    /// Keeps no more frames and dead letters for a sink.
     pub(super) fn unregister(&self, sink: &str) {
         self.frames.unregister(sink);
         self.dead_letters.unregister(sink);
@@ -117,7 +117,7 @@ fn options(config: &Config) -> journal::Options {
     }
 }
 
-/// With a cursor for each sink, so that its letters are kept until it has been dealt with them.
+/// With a cursor for each sink, so that its dead letters are kept until they are sent again.
 fn open_dead_letters(config: &Config) -> Result<Journal, OpenError> {
     let location = match &config.state_dir {
         Some(folder) => Location::Directory(folder.join("dead-letters")),

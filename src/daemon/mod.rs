@@ -1,18 +1,19 @@
-//! Starts, reloads and drains: owns every task, and looks at how each ended.
+//! Starts, reloads and drains: owns every task, and checks how each ended.
 //!
 //! A [`Daemon`] is the task, a [`Handle`] is what others may ask of it: a [`View`] of what runs, a
-//! reload, the end.
+//! reload, the end. The [`pipeline`] is what carries frames.
 //!
 //! ```text
 //! start      journals, then a delivery for each sink, then a subscription for each topic
 //! reload     the new config is read and tried out as a whole; then only what differs is touched
-//! drain      subscriptions end, deliveries settle what is in the journal, the journals are closed
+//! drain      subscriptions end, deliveries send what is in the journal, the journals are closed
 //! ```
 
 mod deliveries;
-mod drain;
+mod error;
 mod handle;
 mod journals;
+mod pipeline;
 mod reload;
 mod service;
 mod status;
@@ -20,101 +21,45 @@ mod subscriptions;
 mod view;
 mod watchdog;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::handle::{Handle, ReloadError};
+pub use self::error::{Error, ReloadError};
+pub use self::handle::Handle;
+pub use self::pipeline::Report;
 pub use self::reload::Loader;
 pub use self::view::{LastReload, Reloaded, View};
 
-use self::deliveries::Deliveries;
-use self::journals::Journals;
+use self::handle::Request;
+use self::pipeline::Pipeline;
 use self::service::{Service, first_tries};
-use self::subscriptions::Subscriptions;
-use crate::central::{self, Central, Settings};
-use crate::config::{Config, Mistakes, Qos, Route, Sink};
-use crate::delivery::{Plan, Summary};
-use crate::frame::Timestamp;
-use crate::journal;
+use crate::central::{Central, Settings};
+use crate::config::{Config, Diff, Qos, Route, Sink};
+use crate::delivery::Plan;
+use crate::process::notify;
 
-/// Reloads that may be asked for at a time; those who ask beyond wait.
-const REQUESTS: usize = 8;
+/// Reloads that may be waiting at a time; beyond, [`Handle::reload`] waits for room.
+const MAX_REQUESTS: usize = 8;
 
-/// Why the daemon could not start or end as it should.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("{0}")]
-    Config(#[from] Mistakes),
-    #[error("state_dir {}: {cause}", folder.display())]
-    StateDir {
-        folder: PathBuf,
-        cause: journal::OpenError,
-    },
-    #[error(transparent)]
-    Journal(#[from] journal::OpenError),
-    #[error(transparent)]
-    Close(#[from] journal::CloseError),
-    #[error("account {account}: {cause}")]
-    Account {
-        account: String,
-        cause: central::Unusable,
-    },
-    #[error("the journal's writer has ended, and no frame can be kept any more (see the log)")]
-    WriterEnded,
-    #[error("a bug: the delivery to {sink} has ended: {why}")]
-    DeliveryEnded { sink: String, why: String },
-}
-
-impl Error {
-    /// Whether it could not even start, and will not until an operator has changed something.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Config(_) | Self::StateDir { .. } | Self::Account { .. }
-        )
-    }
-}
-
-/// What happened between start and end.
-#[derive(Debug)]
-pub struct Report {
-    /// Frames that the journal took.
-    pub frames: u64,
-    /// For each sink, what its delivery did.
-    pub sinks: BTreeMap<String, Summary>,
-}
-
-/// All that is under way.
+/// The daemon's task.
 #[derive(Debug)]
 pub struct Daemon {
     loader: Loader,
-    plans: watch::Sender<Arc<Plan>>,
-    journals: Journals,
-    subscriptions: Subscriptions,
-    deliveries: Deliveries,
+    pipeline: Pipeline,
     view: watch::Sender<Arc<View>>,
     requests: mpsc::Receiver<Request>,
     service: Service,
-    /// Drain, and then end.
+    /// Asks for the end in good order.
     drain: CancellationToken,
-    /// End without waiting for what is not sent yet.
+    /// Asks for the end without waiting for what is not sent yet.
     stop: CancellationToken,
 }
 
-/// What a [`Handle`] asks for.
-#[derive(Debug)]
-enum Request {
-    Reload(Option<oneshot::Sender<Result<Reloaded, ReloadError>>>),
-}
-
-/// Tries out what a start and a reload try out first, and touches nothing: `check` gives their
-/// verdict. Must be called within a runtime.
+/// Tries out what a start and a reload try out first, and touches nothing: `check` reports the
+/// result. Must be called within a runtime.
 ///
 /// # Errors
 /// Every mistake that shows only where config and schema meet, or else the first account that
@@ -129,50 +74,21 @@ pub fn try_out(config: &Config) -> Result<(), Error> {
 }
 
 impl Daemon {
-    /// Begins all that the config names. `loader` reads the config anew for a reload.
+    /// Starts everything that the config names. `loader` reads the config again for a reload.
     ///
     /// # Errors
     /// A mistake that shows only where the config meets schemas, certificates or the disk. A broker
-    /// or Central that is away is no error.
+    /// or Central that cannot be reached is no error.
     pub fn start(config: Config, loader: Loader) -> Result<(Self, Handle), Error> {
         log_start(&config);
-        let plans = watch::Sender::new(Arc::new(Plan::new(&config)?));
-        let (journals, cursors) = Journals::open(&config)?;
-        let mut deliveries = Deliveries::new(plans.subscribe());
-        for ((name, sink), cursor) in config.sinks.iter().zip(cursors) {
-            deliveries.begin(name, sink, journals.ends(cursor), config.backlog(name));
-        }
+        let pipeline = Pipeline::start(&config)?;
+        let view = watch::Sender::new(Arc::new(pipeline.view(config)));
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let central = Central::new(
-            config.state_dir.as_deref(),
-            journals.last_received(),
-            Settings::default(),
-        );
-        let mut subscriptions = Subscriptions::new(central, journals.appender());
-        for (name, account) in &config.accounts {
-            let source = subscriptions.source(name, account)?;
-            subscriptions.begin(name, account, source);
-        }
-
-        let view = watch::Sender::new(Arc::new(View {
-            config: Arc::new(config),
-            started_at: Timestamp::now(),
-            generation: 1,
-            last_reload: None,
-            subscriptions: subscriptions.handles(),
-            deliveries: deliveries.handles(),
-            kafka: deliveries.kafka(),
-            journal: journals.frames(),
-            dead_letters: journals.dead_letters(),
-        }));
-        let (sender, requests) = mpsc::channel(REQUESTS);
+        let (sender, requests) = mpsc::channel(MAX_REQUESTS);
         let handle = Handle::new(view.subscribe(), sender, drain.clone(), stop.clone());
         let daemon = Self {
             loader,
-            plans,
-            journals,
-            subscriptions,
-            deliveries,
+            pipeline,
             view,
             requests,
             service: Service::new(),
@@ -185,7 +101,7 @@ impl Daemon {
     /// Runs until [`Handle::drain`] or [`Handle::stop`] is called, then drains.
     ///
     /// # Errors
-    /// The journal cannot be closed cleanly, or a part that all depends on has ended by itself.
+    /// The journal cannot be closed cleanly, or a part that everything depends on ended by itself.
     pub async fn run(mut self) -> Result<Report, Error> {
         let watched = self.watch().await;
         self.drain.cancel();
@@ -193,22 +109,19 @@ impl Daemon {
         watched.map(|()| report)
     }
 
-    /// Until the end is asked for, or something ends that must not.
+    /// Runs until the end is asked for, or a part ends that must not.
     async fn watch(&mut self) -> Result<(), Error> {
-        let mut writer_ended = pin!(self.journals.ended());
         let mut first_tries = pin!(first_tries(self.view()));
         loop {
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return Ok(()),
-                () = &mut writer_ended => return Err(Error::WriterEnded),
-                never = self.subscriptions.watch() => match never {},
-                ended = self.deliveries.watch() => match ended? {},
+                ended = self.pipeline.watch() => match ended? {},
                 Some(request) = self.requests.recv() => self.answer(request).await,
                 () = &mut first_tries, if !self.service.is_ready() => {
                     self.service.ready(&self.view());
                 }
-                () = self.service.time_to_look() => self.service.look(&self.view()),
+                () = self.service.next_tick() => self.service.tick(&self.view()),
             }
         }
     }
@@ -220,18 +133,62 @@ impl Daemon {
                 let outcome = self.reload().await;
                 self.service.reloaded(&self.view());
                 if let Some(reply) = reply {
-                    // Who asked may have gone meanwhile; the log has it too.
+                    // The receiver may be dropped; the log has the outcome too.
                     let _ = reply.send(outcome);
                 }
             }
         }
     }
 
+    /// Reads the config again and puts what differs into effect. On any mistake nothing changes.
+    async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
+        let outcome = self.load_and_apply().await;
+        reload::log(&outcome);
+        self.view.send_modify(|view| {
+            let view = Arc::make_mut(view);
+            view.last_reload = Some(LastReload::now(&outcome));
+            self.pipeline.update(view);
+        });
+        outcome
+    }
+
+    async fn load_and_apply(&mut self) -> Result<Reloaded, ReloadError> {
+        let (loaded, plan) = tokio::select! {
+            biased;
+            () = self.drain.cancelled() => return Err(ReloadError::Ending),
+            loaded = self.loader.load() => loaded?,
+        };
+        let running = self.config();
+        let diff = Diff::between(&running, &loaded.config);
+        let changes = self.pipeline.prepare(plan, &diff, &loaded.config)?;
+        self.pipeline.apply(changes).await;
+        self.view.send_modify(|view| {
+            let view = Arc::make_mut(view);
+            view.config = Arc::new(reload::in_effect(loaded.config, &running));
+            view.generation += 1;
+        });
+        Ok(Reloaded {
+            changed: diff.changes(),
+            after_restart: diff.after_restart,
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Stops reading, lets the sinks take what is in the journal, and says what is left.
+    async fn end(self) -> Result<Report, Error> {
+        let limit = self.config().shutdown_timeout;
+        let status =
+            format!("stops reading, and delivers what is in the journal for up to {limit:.0?}");
+        notify::stopping(&status);
+        tracing::info!("ending: {status}");
+        self.pipeline.drain(limit, &self.stop).await
+    }
+
     fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.borrow())
     }
 
-    /// What is in effect.
+    /// The config in effect.
     fn config(&self) -> Arc<Config> {
         Arc::clone(&self.view.borrow().config)
     }

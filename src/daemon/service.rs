@@ -1,28 +1,29 @@
-//! What the service manager is told: ready, reloading, stopping, how it goes, and that all moves.
+//! Keeps the service manager informed: ready, reloading, the status line, the sign of life.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
+use super::status;
+use super::view::View;
 use super::watchdog::Watchdog;
-use super::{View, status};
-use crate::central::subscription::State;
-use crate::notify;
+use crate::connection::ConnectionState;
+use crate::process::notify;
 
-/// How often the status line is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the status line is updated.
+const TICK: Duration = Duration::from_secs(5);
 
-/// The start is over at the latest after so long: a Central that answers slowly to a thousand
-/// subscriptions is no reason to be taken for one that cannot start.
+/// The start counts as done after so long at the latest: if Central answers a thousand subscriptions
+/// slowly, the service manager must not take the forwarder for one that cannot start.
 const FIRST_TRIES: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub(super) struct Service {
     ready: bool,
-    /// The status line that it has.
-    said: String,
-    looks: Interval,
+    /// The status line that the service manager has.
+    line: String,
+    ticks: Interval,
     watchdog: Watchdog,
     stuck: Vec<String>,
 }
@@ -30,13 +31,13 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new() -> Self {
         // Twice as often as it has to be, and a little more.
-        let every = notify::watchdog().map_or(LOOK, |watchdog| LOOK.min(watchdog / 3));
-        let mut looks = interval(every.max(Duration::from_millis(1)));
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let every = notify::watchdog().map_or(TICK, |watchdog| TICK.min(watchdog / 3));
+        let mut ticks = interval(every.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             ready: false,
-            said: String::new(),
-            looks,
+            line: String::new(),
+            ticks,
             watchdog: Watchdog::default(),
             stuck: Vec::new(),
         }
@@ -48,9 +49,9 @@ impl Service {
 
     pub(super) fn ready(&mut self, view: &View) {
         self.ready = true;
-        self.said = status::line(view);
-        notify::ready(&self.said);
-        tracing::info!("ready: {}", self.said);
+        self.line = status::line(view);
+        notify::ready(&self.line);
+        tracing::info!("ready: {}", self.line);
     }
 
     pub(super) fn reloading(&self) {
@@ -59,27 +60,26 @@ impl Service {
         }
     }
 
-    /// However it went.
+    /// Whether or not the reload succeeded.
     pub(super) fn reloaded(&mut self, view: &View) {
         if self.ready {
-            self.said = status::line(view);
-            notify::ready(&self.said);
+            self.line = status::line(view);
+            notify::ready(&self.line);
         }
     }
 
-    /// Waits until it is time to look.
-    pub(super) async fn time_to_look(&mut self) {
-        self.looks.tick().await;
+    pub(super) async fn next_tick(&mut self) {
+        self.ticks.tick().await;
     }
 
-    /// Tells how it goes, if that is news, and that all moves, if it does.
-    pub(super) fn look(&mut self, view: &View) {
+    /// Sends the status line if it has changed, and the watchdog's sign of life if everything moves.
+    pub(super) fn tick(&mut self, view: &View) {
         let line = status::line(view);
-        if line != self.said {
+        if line != self.line {
             notify::status(&line);
-            self.said = line;
+            self.line = line;
         }
-        let stuck = self.watchdog.look(view, Instant::now().into_std());
+        let stuck = self.watchdog.stuck_parts(view, Instant::now().into_std());
         if stuck.is_empty() {
             notify::alive();
         } else if stuck != self.stuck {
@@ -94,8 +94,10 @@ pub(super) async fn first_tries(view: Arc<View>) {
     let tries = async {
         for subscription in &view.subscriptions {
             let mut state = subscription.state();
-            // An error: its task has ended.
-            let _ = state.wait_for(|state| *state != State::Connecting).await;
+            // An error means that its task has ended.
+            let _ = state
+                .wait_for(|state| *state != ConnectionState::Connecting)
+                .await;
         }
         for delivery in &view.deliveries {
             delivery.first_try().await;

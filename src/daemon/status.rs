@@ -1,8 +1,7 @@
-//! How it goes, in one line for people.
+//! The status line: what the daemon does, in one line for people.
 
-use super::View;
-use crate::central::subscription::State;
-use crate::delivery::Connection;
+use super::view::View;
+use crate::connection::ConnectionState;
 use crate::journal::Stats;
 
 /// Such as `5 of 6 subscriptions connected; sink work is 12034 frames behind`.
@@ -30,7 +29,7 @@ pub(super) fn line(view: &View) -> String {
 fn connected(view: &View) -> String {
     let subscriptions = view.subscriptions.iter();
     let connected = subscriptions
-        .filter(|one| matches!(*one.state().borrow(), State::Connected { .. }))
+        .filter(|one| one.state().borrow().is_connected())
         .count();
     format!(
         "{connected} of {} subscriptions connected",
@@ -54,7 +53,7 @@ fn behind(view: &View, journal: &Stats) -> Option<String> {
     let name = &furthest.name;
     let delivery = view.deliveries.iter().find(|one| one.sink() == name);
     let why = match delivery.map(|delivery| delivery.status().connection) {
-        Some(Connection::BackingOff { why, .. }) => format!(" ({why})"),
+        Some(ConnectionState::BackingOff { why, .. }) => format!(" ({why})"),
         _ => String::new(),
     };
     match furthest.lag {

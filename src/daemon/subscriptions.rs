@@ -1,4 +1,4 @@
-//! A subscription for each topic of each account.
+//! The subscriptions: one for each topic of each account.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tokio::task::{Id, JoinSet};
 
-use super::Error;
+use super::error::Error;
 use crate::central::subscription::{self, Ended, Handle, Leave};
 use crate::central::{Central, Source};
 use crate::config::{Account, Topic};
 use crate::frame::SubscriptionId;
 use crate::journal::Appender;
+use crate::supervise::Panic;
 
 #[derive(Debug)]
 pub(super) struct Subscriptions {
@@ -21,7 +22,7 @@ pub(super) struct Subscriptions {
     sources: BTreeMap<String, Arc<Source>>,
     running: BTreeMap<SubscriptionId, Running>,
     tasks: JoinSet<Ended>,
-    /// Whose task it is.
+    /// Which subscription each task is.
     ids: HashMap<Id, SubscriptionId>,
 }
 
@@ -60,8 +61,8 @@ impl Subscriptions {
         source(&self.central, name, account)
     }
 
-    /// Subscribes to all topics of an account. Those that it had under this name are entered anew,
-    /// each by a connection that is up before the old one is closed.
+    /// Subscribes to all topics of an account. Those that run already get a new connection, which
+    /// is up before the old one is closed.
     pub(super) fn begin(&mut self, name: &str, account: &Account, source: Arc<Source>) {
         for (id, running) in &self.running {
             if id.account() == name && account.topics.contains(&running.topic) {
@@ -72,7 +73,7 @@ impl Subscriptions {
         self.change_topics(name, account);
     }
 
-    /// Subscribes to the topics that are new, and leaves those that are gone.
+    /// Subscribes to the topics that were added, and ends the subscriptions of those that were removed.
     pub(super) fn change_topics(&mut self, name: &str, account: &Account) {
         self.keep_only(name, &account.topics);
         for topic in &account.topics {
@@ -83,7 +84,7 @@ impl Subscriptions {
         }
     }
 
-    /// Leaves all topics of an account for good.
+    /// Ends all subscriptions of an account for good.
     pub(super) fn remove(&mut self, name: &str) {
         self.keep_only(name, &BTreeSet::new());
         self.sources.remove(name);
@@ -120,9 +121,9 @@ impl Subscriptions {
         running.map(|running| running.handle.clone()).collect()
     }
 
-    /// Looks at each task that ends; never ready.
+    /// Looks at the end of each task; never ready.
     pub(super) async fn watch(&mut self) -> std::convert::Infallible {
-        while self.look_at_next_end().await {}
+        while self.join_next().await {}
         pending().await
     }
 
@@ -131,17 +132,17 @@ impl Subscriptions {
         for running in self.running.values() {
             running.handle.stop(Leave::ForNow);
         }
-        while self.look_at_next_end().await {}
+        while self.join_next().await {}
     }
 
-    /// They end now, whatever they are about.
+    /// Ends all of them now.
     pub(super) async fn abort(&mut self) {
         self.tasks.abort_all();
-        while self.look_at_next_end().await {}
+        while self.join_next().await {}
     }
 
-    /// `false` if none is left.
-    async fn look_at_next_end(&mut self) -> bool {
+    /// Waits for the next task that ends; `false` if none is left.
+    async fn join_next(&mut self) -> bool {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return false;
         };
@@ -150,12 +151,14 @@ impl Subscriptions {
                 self.ids.remove(&task);
                 tracing::debug!(?ended, "a subscription's task has ended");
             }
+            // One that was aborted is no news.
+            Err(error) if error.is_cancelled() => {
+                self.ids.remove(&error.id());
+            }
             Err(error) => {
-                let id = self.ids.remove(&error.id());
-                let subscription = id.map(|id| id.to_string());
-                if error.is_panic() {
-                    tracing::error!(subscription, "a bug: the subscription failed: {error}");
-                }
+                let subscription = self.ids.remove(&error.id()).map(|id| id.to_string());
+                let panic = Panic::from(error);
+                tracing::error!(subscription, "the subscription has ended: {panic}");
             }
         }
         true

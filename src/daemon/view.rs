@@ -1,8 +1,9 @@
-//! What runs, for those who only look: metrics, status, the page, systemd's status line.
+//! What runs, for everything that only reads: metrics, status, the page, systemd's status line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::error::ReloadError;
 use crate::central::subscription;
 use crate::config::Config;
 use crate::delivery;
@@ -13,7 +14,7 @@ use crate::sink::kafka;
 /// What runs at one moment. Its handles stay live: only a reload makes a new view.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// What is in effect.
+    /// The config in effect.
     pub config: Arc<Config>,
     pub started_at: Timestamp,
     /// 1 at the start, one more with each reload that succeeded.
@@ -34,14 +35,26 @@ pub struct View {
 #[derive(Clone, Debug)]
 pub struct LastReload {
     pub at: Timestamp,
-    /// Or everything that was wrong, a line each; then nothing has changed.
+    /// An error is everything that was wrong, a line each; then nothing has changed.
     pub outcome: Result<Reloaded, Vec<String>>,
+}
+
+impl LastReload {
+    pub(super) fn now(outcome: &Result<Reloaded, ReloadError>) -> Self {
+        Self {
+            at: Timestamp::now(),
+            outcome: match outcome {
+                Ok(reloaded) => Ok(reloaded.clone()),
+                Err(error) => Err(error.to_string().lines().map(str::to_owned).collect()),
+            },
+        }
+    }
 }
 
 /// What a reload did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// The key paths of what is new, changed or gone, such as `sinks.lake (changed)`.
+    /// The key paths of what was added, changed or removed, such as `sinks.lake (changed)`.
     pub changed: Vec<String>,
     /// The key paths of what differs and takes effect after a restart only.
     pub after_restart: Vec<String>,

@@ -1,16 +1,17 @@
-//! Sees whether the others move. Each part shows a pulse while it has something to do; one that
-//! shows the same for too long is stuck, and only a restart helps.
+//! Finds parts of the daemon that are stuck. Each part shows a pulse while it has something to do; if
+//! the pulse does not change for too long, the part is stuck, and only a restart helps.
 //!
-//! A broker or Central that is away is no reason: then the parts wait for the next try, which is
-//! a pulse too.
+//! A part that waits to retry a broker or Central is not stuck: it has nothing to do until the next
+//! try is due.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::View;
-use crate::central::subscription::{self, State};
+use super::view::View;
+use crate::central::subscription;
 use crate::config::{Config, OnFull};
-use crate::delivery::{self, Connection};
+use crate::connection::ConnectionState;
+use crate::delivery;
 use crate::frame::Timestamp;
 use crate::journal::Stats;
 
@@ -28,8 +29,8 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// The parts that are stuck.
-    pub(super) fn look(&mut self, view: &View, now: Instant) -> Vec<String> {
+    /// The names of the parts that are stuck.
+    pub(super) fn stuck_parts(&mut self, view: &View, now: Instant) -> Vec<String> {
         let journal = view.journal.stats();
         let mut parts = vec![("the journal".to_owned(), writer(&journal, &view.config))];
         for subscription in &view.subscriptions {
@@ -77,13 +78,13 @@ fn writer(journal: &Stats, config: &Config) -> Option<Pulse> {
 
 fn reader(subscription: &subscription::Handle) -> Option<Pulse> {
     match *subscription.state().borrow() {
-        State::Connected { since } => {
+        ConnectionState::Connected { since } => {
             let since = u64::try_from(since.0).unwrap_or_default();
             subscription.progress().map(|progress| [since, progress, 0])
         }
-        State::BackingOff { until, .. } => overdue(until),
+        ConnectionState::BackingOff { until, .. } => overdue(until),
         // Each step of a try has its deadline.
-        State::Connecting | State::Stopped => None,
+        ConnectionState::Connecting | ConnectionState::Stopped => None,
     }
 }
 
@@ -92,7 +93,7 @@ fn reader(subscription: &subscription::Handle) -> Option<Pulse> {
 fn sender(delivery: &delivery::Handle, journal: &Stats) -> Option<Pulse> {
     let status = delivery.status();
     match status.connection {
-        Connection::Connected { since } => {
+        ConnectionState::Connected { since } => {
             let cursor = journal
                 .cursors
                 .iter()
@@ -101,8 +102,8 @@ fn sender(delivery: &delivery::Handle, journal: &Stats) -> Option<Pulse> {
             let busy = cursor.lag > 0 && status.in_flight_records == 0;
             busy.then_some([since, status.sent, cursor.committed])
         }
-        Connection::BackingOff { until, .. } => overdue(until),
-        Connection::Connecting | Connection::Ended => None,
+        ConnectionState::BackingOff { until, .. } => overdue(until),
+        ConnectionState::Connecting | ConnectionState::Stopped => None,
     }
 }
 

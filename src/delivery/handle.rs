@@ -1,25 +1,20 @@
-//! What others may ask of a running delivery, and what it says at its end.
+//! What others may ask of a running delivery, and what it reports at its end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use tokio::sync::watch;
 
 use super::status::{Counters, Status};
 use crate::journal::{Committer, OffsetOutOfRange};
 
-/// Latencies are kept from a microsecond to a day, to two digits; a longer one counts as a day.
-const LONGEST_LATENCY: Duration = Duration::from_secs(24 * 60 * 60);
-const LATENCY_DIGITS: u8 = 2;
-
-/// How a delivery is to go on.
+/// What a delivery is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Run,
-    /// Settle everything before this offset, then end.
+    /// Resolve everything before this offset, then end.
     Drain(u64),
-    /// End now; what is unsettled is sent again after the next start.
+    /// End now; what is in flight is sent again after the next start.
     Stop,
 }
 
@@ -28,7 +23,7 @@ pub(super) enum Mode {
 pub struct Handle {
     pub(super) sink: String,
     pub(super) mode: watch::Sender<Mode>,
-    /// Whether a first try to reach the broker has come to its end.
+    /// Whether the first try to reach the broker is over.
     pub(super) tried: watch::Sender<bool>,
     pub(super) counters: Arc<Counters>,
     committer: Committer,
@@ -51,7 +46,7 @@ impl Handle {
         &self.sink
     }
 
-    /// Asks for an end as soon as everything before `end` is settled.
+    /// Asks for an end as soon as everything before `end` is resolved.
     pub fn drain_to(&self, end: u64) {
         self.mode.send_replace(Mode::Drain(end));
     }
@@ -61,19 +56,20 @@ impl Handle {
         self.mode.send_replace(Mode::Stop);
     }
 
-    /// Waits until a first try to reach the broker has come to its end, well or not.
+    /// Waits until the first try to reach the broker has succeeded or failed.
     pub async fn first_try(&self) {
-        // The sender is ours: it cannot be gone.
+        // This handle holds a sender, so that the channel cannot be closed.
         let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
     }
 
-    /// How often it failed by a bug of ours and was begun anew.
+    /// How often it panicked, and started again.
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.counters.panics()
     }
 
-    /// Has everything from `offset` on sent once more, or goes on there. What is in flight is given up.
+    /// Moves the cursor to `offset`, back or forward, and sends from there on. What is in flight may be
+    /// sent again.
     ///
     /// # Errors
     /// The journal does not hold that offset.
@@ -83,48 +79,46 @@ impl Handle {
         Ok(())
     }
 
-    /// How it is doing. Takes a few short locks, no disk work.
+    /// What it is doing. Takes a few short locks, and does no disk work.
     #[must_use]
     pub fn status(&self) -> Status {
-        let mode = *self.mode.borrow();
-        self.counters.status(mode, &self.committer)
+        let draining = matches!(*self.mode.borrow(), Mode::Drain(_));
+        self.counters.status(draining, &self.committer)
     }
 }
 
-/// What a delivery did while it ran.
+/// What a delivery has done since its counts began.
 #[derive(Debug)]
 pub struct Summary {
     pub confirmed: u64,
     pub refused: u64,
     pub undecodable: u64,
-    /// Records that were handed over again after a failure.
+    /// Records that were sent again after a failure.
     pub resent: u64,
-    /// From the socket to the confirmation, in microseconds.
-    pub latency: Histogram<u64>,
-    /// The first offset in the journal that is not settled.
-    pub settled_to: u64,
+    /// From the socket to the confirmation: half of the records took no longer.
+    pub latency_p50: Duration,
+    /// 99 % of the records took no longer.
+    pub latency_p99: Duration,
+    /// The first offset in the journal that is not resolved.
+    pub resolved_to: u64,
 }
 
 impl Summary {
-    pub(super) fn of(counters: &Counters, latency: Histogram<u64>, settled_to: u64) -> Self {
+    pub(super) fn of(counters: &Counters, resolved_to: u64) -> Self {
         let (refused, undecodable) = counters.refused_records();
         Self {
             confirmed: counters.confirmed_records(),
             refused: refused - undecodable,
             undecodable,
             resent: counters.resent_records(),
-            latency,
-            settled_to,
+            latency_p50: counters.latency_quantile(0.5),
+            latency_p99: counters.latency_quantile(0.99),
+            resolved_to,
         }
     }
 }
 
-pub(super) fn latencies() -> Histogram<u64> {
-    let longest = u64::try_from(LONGEST_LATENCY.as_micros()).unwrap_or(u64::MAX);
-    Histogram::new_with_max(longest, LATENCY_DIGITS).expect("the bounds are within its range")
-}
-
-/// Waits until the end is asked for, or nobody can ask any more.
+/// Waits until the end is asked for, or all handles are dropped.
 pub(super) async fn stopped(mode: &mut watch::Receiver<Mode>) {
     let _ = mode.wait_for(|mode| *mode == Mode::Stop).await;
 }

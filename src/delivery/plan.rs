@@ -1,4 +1,5 @@
-//! What becomes of frames: the schema and the routes, compiled; replaced as a whole by a reload.
+//! The plan: how frames become records. The schema and the routes, compiled; a reload replaces it as a
+//! whole.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::route::Routes;
 use crate::schema::Descriptors;
 use crate::transcode::Tables;
 
-/// The plan that holds now. Each batch of frames is prepared by one plan.
+/// The plan in effect. Each batch of frames is prepared by one plan.
 pub type Plans = watch::Receiver<Arc<Plan>>;
 
 /// How frames are decoded, and which records each sink wants of them.
@@ -20,7 +21,7 @@ pub struct Plan {
     pub(super) schema: Descriptors,
     pub(super) tables: Tables,
     routes: BTreeMap<String, Routes>,
-    /// Counts reloads: the same frame may become other records in another generation.
+    /// Counts reloads: in another generation, a frame may become other records.
     pub(super) generation: u64,
 }
 
@@ -41,13 +42,13 @@ impl Plan {
         })
     }
 
-    /// Puts this plan in the place of the one that holds.
+    /// Puts this plan into effect.
     pub fn replace(mut self, plans: &watch::Sender<Arc<Self>>) {
         self.generation = plans.borrow().generation + 1;
         plans.send_replace(Arc::new(self));
     }
 
-    /// Whether any route takes events of our own.
+    /// Whether any route takes the forwarder's own events of this topic.
     pub(super) fn wants(&self, topic: Internal) -> bool {
         self.routes.values().any(|routes| routes.want(topic))
     }

@@ -1,31 +1,31 @@
-//! How a delivery is doing, for those who only look: counted and noted where it happens, without
-//! waiting for anybody.
+//! The status of a delivery: counted where it happens, read without making the delivery wait.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::Mode;
-use super::window::Window;
+use super::window::SendWindow;
+use crate::connection::ConnectionState;
 use crate::frame::Timestamp;
 use crate::histogram::{Durations, Histogram};
 use crate::journal::Committer;
 use crate::sink::{Cause, Failure};
 use crate::sync::lock;
 
-/// A look at a delivery. Counts begin when its sink was taken into the config, or with the process.
+/// What a delivery was doing at one moment. Counts begin with the process, or when its sink was added
+/// to the config.
 #[derive(Clone, Debug)]
 pub struct Status {
     pub connection: Connection,
     /// It has been connected at least once.
     pub reached: bool,
-    /// Everything up to a certain record is to be settled, and then it ends.
+    /// Everything up to a certain record is to be resolved, and then it ends.
     pub draining: bool,
     pub last_confirmed: Option<Timestamp>,
     /// The last reason for a new try or a dead letter.
     pub last_error: Option<LastError>,
-    /// Records that were handed over and are not settled.
+    /// Records that were handed over and are not resolved.
     pub in_flight_records: u64,
     /// Their payloads.
     pub in_flight_bytes: u64,
@@ -43,17 +43,12 @@ pub struct Status {
     /// From the socket to the confirmation.
     pub latency: Durations,
     pub lag: Lag,
-    /// How often it failed by a bug of ours and was begun anew.
+    /// How often it panicked, and started again.
     pub panics: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Connection {
-    Connecting,
-    Connected { since: Timestamp },
-    BackingOff { until: Timestamp, why: String },
-    Ended,
-}
+/// The connection to the broker.
+pub type Connection = ConnectionState<Failure>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastError {
@@ -65,10 +60,10 @@ pub struct LastError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
     pub records: u64,
-    /// In the journal; perhaps a little more than what is not done.
+    /// In the journal; perhaps a little more than that of the frames that are not resolved.
     pub bytes: u64,
-    /// Since the first frame that is not done was received. Before that frame has been read, since
-    /// the newest was that is confirmed, or else the first one of its segment.
+    /// Since the first unresolved frame was received. Before that frame was read: since the newest
+    /// confirmed frame was received, or else the first one of its segment.
     pub time: Duration,
 }
 
@@ -125,48 +120,46 @@ impl Counters {
     }
 
     pub(super) fn connected(&self) {
-        let since = Timestamp::now();
-        self.first_connected.store(since.0, Relaxed);
-        self.set_connection(Connection::Connected { since });
+        self.first_connected.store(Timestamp::now().0, Relaxed);
+        self.set_connection(Connection::connected());
     }
 
     pub(super) fn ended(&self) {
-        self.set_connection(Connection::Ended);
+        self.set_connection(Connection::Stopped);
     }
 
-    /// A try has failed: what was in flight is sent again after the pause.
-    pub(super) fn retry(&self, failure: &Failure, unsettled: u64, pause: Duration) {
+    /// A connection or a send has failed: what was in flight is sent again after the pause.
+    pub(super) fn retry(&self, failure: &Failure, unresolved: u64, pause: Duration) {
         self.retried[failure.cause as usize].fetch_add(1, Relaxed);
-        self.resent.fetch_add(unsettled, Relaxed);
-        let now = Timestamp::now();
-        let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
-        self.set_connection(Connection::BackingOff {
-            until: Timestamp(now.0.saturating_add(pause)),
-            why: failure.why.clone(),
-        });
-        self.failed(now, &failure.why);
+        self.resent.fetch_add(unresolved, Relaxed);
+        self.set_connection(Connection::backing_off(pause, failure.clone()));
+        self.failed(&failure.why);
     }
 
     pub(super) fn refused(&self, failure: &Failure) {
         self.refused[failure.cause as usize].fetch_add(1, Relaxed);
-        self.failed(Timestamp::now(), &failure.why);
+        self.failed(&failure.why);
     }
 
     pub(super) fn sent(&self) {
         self.sent.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn confirmed(&self, received_at: Timestamp, now: Timestamp) -> u64 {
+    pub(super) fn confirmed(&self, received_at: Timestamp, now: Timestamp) {
         let micros = u64::try_from(now.0 - received_at.0).unwrap_or(0);
         self.confirmed.fetch_add(1, Relaxed);
         self.last_confirmed.store(now.0, Relaxed);
         self.newest_confirmed.fetch_max(received_at.0, Relaxed);
         self.latency.record(micros);
-        micros
+    }
+
+    /// From the socket to the confirmation.
+    pub(super) fn latency_quantile(&self, share: f64) -> Duration {
+        self.latency.quantile(share)
     }
 
     /// What is in flight now.
-    pub(super) fn in_flight(&self, window: &Window) {
+    pub(super) fn in_flight(&self, window: &SendWindow) {
         self.in_flight_records.store(window.len() as u64, Relaxed);
         self.in_flight_bytes.store(window.bytes() as u64, Relaxed);
         if let Some((offset, received_at)) = window.first() {
@@ -197,11 +190,11 @@ impl Counters {
         (all, self.refused[Cause::Undecodable as usize].load(Relaxed))
     }
 
-    pub(super) fn status(&self, mode: Mode, committer: &Committer) -> Status {
+    pub(super) fn status(&self, draining: bool, committer: &Committer) -> Status {
         Status {
             connection: lock(&self.connection).clone(),
             reached: self.first_connected.load(Relaxed) > 0,
-            draining: matches!(mode, Mode::Drain(_)),
+            draining,
             last_confirmed: Some(self.last_confirmed.load(Relaxed))
                 .filter(|at| *at > 0)
                 .map(Timestamp),
@@ -241,9 +234,11 @@ impl Counters {
         *lock(&self.connection) = connection;
     }
 
-    fn failed(&self, at: Timestamp, why: &str) {
-        let why = why.to_owned();
-        *lock(&self.last_error) = Some(LastError { at, why });
+    fn failed(&self, why: &str) {
+        *lock(&self.last_error) = Some(LastError {
+            at: Timestamp::now(),
+            why: why.to_owned(),
+        });
     }
 }
 

@@ -1,29 +1,33 @@
-//! Keeps one sink's delivery going: a bug that ends it costs repeats, not the sink.
+//! Keeps one sink's delivery going: a panic costs records that are sent again, not the sink.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::{Delivery, Ends, Handle, PAUSES, Preparer, Summary, latencies, stopped};
+use super::context::SinkContext;
+use super::handle::{Handle, Summary, stopped};
+use super::prepare::Preparer;
+use super::task::{BACKOFF, Delivery};
+
 use crate::backoff::Backoff;
 use crate::sink::Sink;
+use crate::supervise::catch;
 
 /// Starts the task that delivers to one sink.
 pub fn spawn<S: Sink>(
     sink: String,
     config: S::Config,
     preparer: Preparer,
-    ends: Ends,
+    context: SinkContext,
 ) -> (Handle, JoinHandle<Summary>) {
-    let handle = Handle::new(sink, ends.committer.clone());
+    let handle = Handle::new(sink, context.committer.clone());
     let supervisor = Supervisor::<S> {
         handle: handle.clone(),
         config,
         preparer: Arc::new(preparer),
-        ends,
+        context,
     };
     (handle, tokio::spawn(supervisor.run()))
 }
@@ -32,17 +36,16 @@ struct Supervisor<S: Sink> {
     handle: Handle,
     config: S::Config,
     preparer: Arc<Preparer>,
-    ends: Ends,
+    context: SinkContext,
 }
 
 impl<S: Sink> Supervisor<S> {
-    /// Until a delivery ends as it was asked to. One that panicked is begun anew at its cursor.
+    /// Runs until a delivery ends as it was asked to. After a panic, a new one starts at the cursor.
     async fn run(self) -> Summary {
-        let mut backoff = Backoff::new(PAUSES);
+        let mut backoff = Backoff::new(BACKOFF);
         loop {
             let began = Instant::now();
-            let task = tokio::spawn(self.delivery().run());
-            let panic = match AbortOnDropHandle::new(task).await {
+            let panic = match catch(self.delivery().run()).await {
                 Ok(summary) => return summary,
                 Err(panic) => panic,
             };
@@ -51,14 +54,14 @@ impl<S: Sink> Supervisor<S> {
             let pause = backoff.pause(None, &mut rand::rng());
             tracing::error!(
                 sink = self.handle.sink,
-                "a bug: the delivery failed: {panic}; it begins again at its cursor in {pause:.1?}"
+                "the delivery failed: {panic}; it starts again at its cursor in {pause:.1?}"
             );
             let mut mode = self.handle.mode.subscribe();
             tokio::select! {
                 () = sleep(pause) => {}
                 () = stopped(&mut mode) => {
-                    let settled_to = self.ends.committer.committed();
-                    return Summary::of(&self.handle.counters, latencies(), settled_to);
+                    let resolved_to = self.context.committer.committed();
+                    return Summary::of(&self.handle.counters, resolved_to);
                 }
             }
         }
@@ -69,7 +72,7 @@ impl<S: Sink> Supervisor<S> {
             self.handle.sink.clone(),
             self.config.clone(),
             Arc::clone(&self.preparer),
-            self.ends.clone(),
+            self.context.clone(),
             &self.handle,
         )
     }

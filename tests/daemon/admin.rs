@@ -92,10 +92,7 @@ async fn it_is_alive_at_once_and_ready_when_everything_is_connected() {
     assert_eq!((alive.code, alive.body.as_str()), (200, "ok\n"));
 
     eventually(A_WHILE, "it says why it is not ready", || {
-        stand
-            .get("/readyz")
-            .body
-            .contains("waiting for the next try")
+        stand.get("/readyz").body.contains("waiting to retry")
     });
     let waiting = stand.get("/readyz");
     assert_eq!(waiting.code, 503, "{}", waiting.body);

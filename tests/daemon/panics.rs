@@ -125,7 +125,7 @@ fn look_on(handle: &Handle, folder: &Path, trap: &Trap) {
     assert_eq!(said, TIMES as usize, "{log:?}");
     assert!(
         errors.all(|line| line.contains("cause=panicked")
-            && line.contains("a mistake in central-forwarder: the trap has sprung")
+            && line.contains("a bug in central-forwarder: the trap has sprung")
             && line.contains("wait=")),
         "{log:?}"
     );

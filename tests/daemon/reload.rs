@@ -151,7 +151,7 @@ async fn an_authority_that_was_replaced_in_its_file_is_believed_after_a_reload()
         .write(folder.path());
     let mut forwarder = Forwarder::run(&config);
     forwarder.wait_for_stderr(A_WHILE, "is not trusted");
-    reload(&mut forwarder, "reloaded: nothing differs");
+    reload(&mut forwarder, "reloaded: nothing has changed");
 
     fs::write(&ca_file, simulator.certificate().unwrap()).unwrap();
     reload(&mut forwarder, "reloaded: accounts.acme (changed)");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use central_forwarder::config::{self, Config};
-use central_forwarder::delivery::{self, Ends, Plan, Preparer};
+use central_forwarder::delivery::{self, Plan, Preparer, SinkContext};
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use central_forwarder::journal::{Entry, Journal, Location, Options, Refusal, Start};
 use central_forwarder::route::DestinationCharset;
@@ -97,10 +97,10 @@ async fn deliver(folder: &Path) -> (Vec<Entry>, u64) {
     let letters = options(&folder.join("dead-letters"));
     let names = [("test", Start::Oldest), ("lake", Start::Oldest)];
     let (dead_letters, mut read) = Journal::open(&letters, &names).unwrap();
-    let ends = Ends::new(cursors.remove(0), &journal, &dead_letters);
+    let context = SinkContext::new(cursors.remove(0), &journal, &dead_letters);
     let (_, plans) = watch::channel(Arc::new(Plan::new(&config(folder)).unwrap()));
     let preparer = Preparer::new(plans, "lake", DestinationCharset::Any);
-    let (delivery, task) = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, ends);
+    let (delivery, task) = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, context);
     delivery.drain_to(journal.end());
     let summary = timeout(A_WHILE, task).await.unwrap().unwrap();
     assert_eq!(dead_letters.progress().borrow().synced, dead_letters.end());
@@ -111,7 +111,7 @@ async fn deliver(folder: &Path) -> (Vec<Entry>, u64) {
     while let Ok(batch) = read[0].read(1 << 20).await {
         entries.extend(batch.entries);
     }
-    (entries, summary.settled_to)
+    (entries, summary.resolved_to)
 }
 
 async fn append(folder: &Path, frames: &[Frame]) {
@@ -138,8 +138,8 @@ async fn what_is_refused_or_undecodable_is_kept_with_its_reason_before_the_curso
     ];
     append(folder.path(), &frames).await;
 
-    let (letters, settled_to) = deliver(folder.path()).await;
-    assert_eq!(settled_to, 5);
+    let (letters, resolved_to) = deliver(folder.path()).await;
+    assert_eq!(resolved_to, 5);
     let kept: Vec<_> = letters.iter().map(|letter| &letter.frame).collect();
     assert_eq!(kept, [&frames[1], &frames[2], &frames[4]]);
     let refusals: Vec<&Refusal> = letters
@@ -182,8 +182,8 @@ async fn a_letter_in_the_main_journal_is_for_its_sink_alone_and_counts_its_refus
     }
     journal.close().await.unwrap();
 
-    let (letters, settled_to) = deliver(folder.path()).await;
-    assert_eq!((letters.len(), settled_to), (1, 2));
+    let (letters, resolved_to) = deliver(folder.path()).await;
+    assert_eq!((letters.len(), resolved_to), (1, 2));
     let refusal = letters[0].refusal.as_deref().unwrap();
     assert_eq!((refusal.sink.as_str(), refusal.times), ("lake", 3));
 }
@@ -225,12 +225,12 @@ async fn an_operator_lists_dumps_and_retries_letters() {
     let refused = dead_letters(folder.path(), &["retry", "--sink", "work"]);
     assert_eq!(refused.status.code(), Some(1));
     let retried = dead_letters(folder.path(), &["retry"]);
-    assert_eq!(stdout(&retried), "1 letter to be sent again\n");
+    assert_eq!(stdout(&retried), "1 dead letter to be sent again\n");
     let dealt_with = dead_letters(folder.path(), &["list"]);
     assert_eq!(stdout(&dealt_with), "");
 
-    let (letters, settled_to) = deliver(folder.path()).await;
-    assert_eq!(settled_to, 3);
+    let (letters, resolved_to) = deliver(folder.path()).await;
+    assert_eq!(resolved_to, 3);
     let times = letters
         .iter()
         .map(|letter| letter.refusal.as_ref().unwrap().times);

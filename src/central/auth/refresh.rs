@@ -4,10 +4,8 @@
 //! asks for another one because Central refused it. Requests that wait while a renewal is under way
 //! are all answered by it. A backoff keeps failed renewals apart.
 
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +16,7 @@ use super::token::TokenRenewer;
 use crate::central::backoff_policy::BackoffPolicy;
 use crate::central::error::Error;
 use crate::central::settings::Settings;
+use crate::supervise::catch;
 
 /// Requests that wait for the task; a subscription with another one waits until there is room.
 const MAX_REQUESTS: usize = 64;
@@ -174,8 +173,8 @@ impl RefreshTask {
     async fn renew(&mut self) -> Result<Credential, Error> {
         let current = self.snapshot.borrow().credential.clone();
         let renewal = self.renewer.renew(current.as_ref(), &self.settings);
-        let renewed = AssertUnwindSafe(renewal).catch_unwind().await;
-        match renewed.unwrap_or_else(|panic| Err(Error::panicked("the renewal", &*panic))) {
+        let renewed = catch(renewal).await;
+        match renewed.unwrap_or_else(|panic| Err(panic.into())) {
             Ok(renewed) => {
                 self.backoff.succeeded();
                 self.not_before = Some(Instant::now() + SHORTEST_PAUSE);

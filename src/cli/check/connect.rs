@@ -1,4 +1,4 @@
-//! Tries every account and every sink, side by side.
+//! Connects to every account and every sink, side by side.
 
 use std::io::{self, Write as _};
 
@@ -8,11 +8,12 @@ use crate::central;
 use crate::config::Config;
 use crate::route::static_destinations;
 use crate::sink::probe::probe;
+use crate::supervise::Panic;
 
 /// What answered, or what failed.
-type Answer = Result<String, String>;
+type ProbeResult = Result<String, String>;
 
-/// Why it does not end well.
+/// Why `check --connect` fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("{failed} of {tried} did not answer as they should")]
@@ -31,9 +32,9 @@ pub(super) async fn try_all(config: &Config) -> Result<(), Error> {
     for (name, answer) in begun {
         let answer = answer
             .await
-            .unwrap_or_else(|panic| Err(format!("the try itself failed: {panic}")));
+            .unwrap_or_else(|error| Err(Panic::from(error).to_string()));
         let line = match answer {
-            Ok(said) => format!("{name}: ok: {said}"),
+            Ok(answer) => format!("{name}: ok: {answer}"),
             Err(why) => {
                 failed += 1;
                 format!("{name}: failed: {why}")
@@ -48,7 +49,7 @@ pub(super) async fn try_all(config: &Config) -> Result<(), Error> {
 }
 
 /// Begins all of them.
-fn begin(config: &Config) -> Vec<(String, JoinHandle<Answer>)> {
+fn begin(config: &Config) -> Vec<(String, JoinHandle<ProbeResult>)> {
     let sinks = config.sinks.iter().map(|(name, sink)| {
         let (sink, destinations) = (sink.clone(), static_destinations(config, name));
         let answer = tokio::spawn(async move { probe(&sink, &destinations).await });

@@ -40,7 +40,7 @@ fn new_central(simulator: &Simulator, options: &Options) -> String {
     text
 }
 
-/// The certificate signs itself: nobody vouches for it.
+/// The certificate is self-signed.
 fn tls(options: &Options) -> &'static str {
     if options.tls {
         "tls = { verify = false } # or { ca_file = \"...\" }, with --tls-cert-out\n"

@@ -10,16 +10,18 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::*;
-use crate::config::Config;
-use crate::frame::{Internal, Stream, SubscriptionId};
+use crate::config::{self, Config};
+use crate::delivery::plan::Plan;
+use crate::frame::{Frame, Internal, Stream, SubscriptionId, Timestamp};
+use crate::journal::Entry;
 use crate::proto::monitoring::{Ap, MonitoringInformation};
 use crate::proto::stream_message::MsgProto;
-use crate::schema;
+use crate::{record, schema};
 
 /// A record, kept.
 #[derive(Debug)]
 struct Made {
-    then: Position,
+    next: Position,
     destination: String,
     key: Option<String>,
     payload: Vec<u8>,
@@ -78,16 +80,16 @@ fn batch(stream: &Stream, frame: Vec<u8>) -> Batch {
 }
 
 fn made_from(preparer: &Preparer, batch: &Batch, record: u32) -> Result<Vec<Made>, String> {
-    let from = Resume {
-        at: Position { offset: 7, record },
+    let from = ResumePoint {
+        position: Position { offset: 7, record },
         generation: 0,
     };
-    let mut batch = preparer.prepare(batch, from, Prepared::default());
+    let mut batch = preparer.prepare(batch, from, PreparedBatch::default());
     let mut all = Vec::new();
-    while let Some(item) = batch.next() {
+    while let Some(item) = batch.next_item() {
         match item {
-            Item::Record { then, record, .. } => all.push(Made {
-                then,
+            Item::Record { next, record, .. } => all.push(Made {
+                next,
                 destination: record.destination.to_owned(),
                 key: record
                     .key
@@ -98,8 +100,8 @@ fn made_from(preparer: &Preparer, batch: &Batch, record: u32) -> Result<Vec<Made
                     .collect(),
                 content_type: record.content_type,
             }),
-            Item::Undecodable { why, .. } => return Err(why.to_owned()),
-            Item::Nothing { then } => assert_eq!(then.offset, 8),
+            Item::Undecodable { reason, .. } => return Err(reason.to_owned()),
+            Item::NoRecord { next } => assert_eq!(next.offset, 8),
         }
     }
     Ok(all)
@@ -253,8 +255,8 @@ fn split_makes_a_record_of_each_element_with_what_they_have_in_common() {
     assert_eq!(second.attribute("id"), Some(&*format!("{frame_id}/aps/1")));
     assert_eq!(second.attribute("element"), Some("aps"));
     assert_eq!(second.attribute("messagetype"), Some("Monitoring.Ap"));
-    assert_eq!((first.then.offset, first.then.record), (7, 1));
-    assert_eq!((second.then.offset, second.then.record), (8, 0));
+    assert_eq!((first.next.offset, first.next.record), (7, 1));
+    assert_eq!((second.next.offset, second.next.record), (8, 0));
 }
 
 #[test]
@@ -262,8 +264,8 @@ fn sending_begins_again_in_the_midst_of_a_frame_only_by_the_same_plan() {
     let preparer = preparer("split = true");
     let batch = batch(&monitoring(), two_aps());
     assert_eq!(made_from(&preparer, &batch, 1).unwrap().len(), 1);
-    let older = Resume {
-        at: Position {
+    let older = ResumePoint {
+        position: Position {
             offset: 7,
             record: 1,
         },
@@ -271,8 +273,7 @@ fn sending_begins_again_in_the_midst_of_a_frame_only_by_the_same_plan() {
     };
     assert_eq!(
         preparer
-            .prepare(&batch, older, Prepared::default())
-            .steps
+            .prepare(&batch, older, PreparedBatch::default())
             .len(),
         2
     );

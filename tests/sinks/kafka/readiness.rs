@@ -87,7 +87,7 @@ async fn a_port_that_never_answers_is_no_cluster() {
     let lake = Sink::kafka(&silent.local_addr().unwrap().to_string());
     let (mut forwarder, at) = start(&stand, &lake, &[route(TOPIC, "t")]);
     eventually(A_WHILE, "it is given up", || {
-        in_the_way(at).is_some_and(|why| why.contains("waiting for the next try: kafka: "))
+        in_the_way(at).is_some_and(|why| why.contains("waiting to retry: kafka: "))
     });
     assert_eq!(sink(at)["reached"], false);
     forwarder.kill();

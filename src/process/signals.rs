@@ -1,4 +1,4 @@
-//! What the operator says by signal.
+//! The signals of an operator or service manager.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use signal_hook_tokio::Signals;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM or SIGINT: drain and end.
+    /// SIGTERM or SIGINT: drain, then end.
     End,
-    /// SIGHUP: read the config anew.
+    /// SIGHUP: read the config again.
     Reload,
 }
 
-/// The process's signals, from the moment on that this is made.
+/// Receives the process's signals from the moment on that it is made.
 pub struct Listener(Signals);
 
 impl std::fmt::Debug for Listener {

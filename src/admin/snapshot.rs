@@ -1,6 +1,7 @@
-//! From the daemon's handles to a [`Status`].
+//! Makes a [`Status`] from what the daemon's handles say.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::last_day::DAY;
 use super::status::{
@@ -8,15 +9,15 @@ use super::status::{
     Subscription, Time, Totals,
 };
 use crate::central::subscription;
+use crate::connection::ConnectionState;
 use crate::daemon::{self, LastReload, View};
-use crate::delivery;
 use crate::frame::Timestamp;
 use crate::histogram::{self, Durations};
 use crate::journal::{CursorStats, Stats};
 use crate::sink::{Cause, kafka};
 
-/// All that is known at this moment. Takes short locks, and no disk work.
-pub(super) fn look(daemon: &daemon::Handle) -> Status {
+/// Everything that is known at this moment. Takes short locks, and does no disk work.
+pub(super) fn of(daemon: &daemon::Handle) -> Status {
     let view = daemon.view();
     let now = Time(Timestamp::now());
     let stats = view.journal.stats();
@@ -77,7 +78,7 @@ fn subscriptions(view: &View) -> Vec<Subscription> {
         .iter()
         .map(|handle| {
             let id = handle.id();
-            // Two versions of one event have the same topic: then the whole name tells them apart.
+            // Two versions of one event have the same topic: only the whole name is unique then.
             let topic = match times.get(&(id.account(), id.topic())) {
                 Some(1) => id.topic().to_owned(),
                 _ => id.stream().to_string(),
@@ -95,7 +96,7 @@ fn subscription(handle: &subscription::Handle, topic: String) -> Subscription {
     Subscription {
         account: handle.id().account().to_owned(),
         topic,
-        connection: to_central(&handle.state().borrow()),
+        connection: connection_to_central(&handle.state().borrow()),
         frames: counts.frames,
         bytes: counts.bytes,
         text_frames: counts.text_frames,
@@ -110,7 +111,7 @@ fn subscription(handle: &subscription::Handle, topic: String) -> Subscription {
     }
 }
 
-/// How many gaps are told of.
+/// Gaps that a status lists at most.
 const MAX_GAPS: usize = 100;
 
 fn gaps(view: &View, now: Time) -> Vec<Gap> {
@@ -129,25 +130,6 @@ fn gaps(view: &View, now: Time) -> Vec<Gap> {
     gaps
 }
 
-fn to_central(state: &subscription::State) -> Connection {
-    match state {
-        subscription::State::Connecting => plain(State::Connecting),
-        subscription::State::Stopped => plain(State::Stopped),
-        subscription::State::Connected { since } => Connection {
-            since: Some(Time(*since)),
-            ..plain(State::Connected)
-        },
-        subscription::State::BackingOff { until, why } => Connection {
-            retry_at: Some(Time(*until)),
-            reason: Some(why.to_string()),
-            ..plain(match state.refusal() {
-                Some(_) => State::Refused,
-                None => State::BackingOff,
-            })
-        },
-    }
-}
-
 fn sinks(view: &View, stats: &Stats) -> Vec<Sink> {
     let none = CursorStats::default();
     view.deliveries
@@ -156,57 +138,58 @@ fn sinks(view: &View, stats: &Stats) -> Vec<Sink> {
             let name = handle.sink();
             let cursor = stats.cursors.iter().find(|cursor| cursor.name == name);
             let cursor = cursor.unwrap_or(&none);
-            let told = handle.status();
+            let delivery = handle.status();
             Sink {
                 name: name.to_owned(),
-                connection: to_broker(told.connection),
-                reached: told.reached,
-                last_error: told.last_error.map(|error| error.why),
-                last_confirmed: told.last_confirmed.map(Time),
-                in_flight_records: told.in_flight_records,
-                in_flight_bytes: told.in_flight_bytes,
-                sent: told.sent,
-                confirmed: told.confirmed,
-                resent: told.resent,
-                retried: by_cause(told.retried),
-                refused: by_cause(told.refused),
-                lag_frames: told.lag.records,
-                lag_bytes: told.lag.bytes,
-                lag_seconds: told.lag.time.as_secs_f64(),
+                connection: connection(&delivery.connection),
+                reached: delivery.reached,
+                last_error: delivery.last_error.map(|error| error.why),
+                last_confirmed: delivery.last_confirmed.map(Time),
+                in_flight_records: delivery.in_flight_records,
+                in_flight_bytes: delivery.in_flight_bytes,
+                sent: delivery.sent,
+                confirmed: delivery.confirmed,
+                resent: delivery.resent,
+                retried: by_cause(delivery.retried),
+                refused: by_cause(delivery.refused),
+                lag_frames: delivery.lag.records,
+                lag_bytes: delivery.lag.bytes,
+                lag_seconds: delivery.lag.time.as_secs_f64(),
                 max_backlog_bytes: view.config.backlog(name).max_bytes,
                 skipped: cursor.skipped,
                 damaged: cursor.damaged,
-                panics: told.panics,
+                panics: delivery.panics,
                 kafka: view.kafka.get(name).map(kafka::Target::statistics),
-                latency: latency(&told.latency),
+                latency: latency(&delivery.latency),
             }
         })
         .collect()
 }
 
-fn to_broker(connection: delivery::Connection) -> Connection {
-    match connection {
-        delivery::Connection::Connecting => plain(State::Connecting),
-        delivery::Connection::Ended => plain(State::Stopped),
-        delivery::Connection::Connected { since } => Connection {
-            since: Some(Time(since)),
-            ..plain(State::Connected)
-        },
-        delivery::Connection::BackingOff { until, why } => Connection {
-            retry_at: Some(Time(until)),
-            reason: Some(why),
-            ..plain(State::BackingOff)
-        },
+fn connection<F: fmt::Display>(state: &ConnectionState<F>) -> Connection {
+    let (state, since, retry_at, reason) = match state {
+        ConnectionState::Connecting => (State::Connecting, None, None, None),
+        ConnectionState::Connected { since } => (State::Connected, Some(*since), None, None),
+        ConnectionState::BackingOff { until, why } => {
+            (State::BackingOff, None, Some(*until), Some(why.to_string()))
+        }
+        ConnectionState::Stopped => (State::Stopped, None, None, None),
+    };
+    Connection {
+        state,
+        since: since.map(Time),
+        retry_at: retry_at.map(Time),
+        reason,
     }
 }
 
-fn plain(state: State) -> Connection {
-    Connection {
-        state,
-        since: None,
-        retry_at: None,
-        reason: None,
+/// Where Central refuses the subscription, that is its state.
+fn connection_to_central(state: &subscription::State) -> Connection {
+    let mut connection = connection(state);
+    if state.refusal().is_some() {
+        connection.state = State::Refused;
     }
+    connection
 }
 
 fn by_cause(counts: BTreeMap<Cause, u64>) -> BTreeMap<&'static str, u64> {

@@ -28,22 +28,22 @@ Faults: NAME[=VALUE][,topic=T][,after=N][,times=N|always]
   slow=MILLISECONDS      256 bytes at a time, with this time between them
   truncated-frame        a frame ends in its midst, as the connection does
   text-frame             a text frame
-  garbage-frame          a binary frame that is no message of Central's
+  garbage-frame          a binary frame that is not a message of Central's
   oversized-frame=BYTES  a binary frame of so many zeros
   unknown-frame          a frame of a kind that WebSocket does not know
   duplicate=TIMES        the next frame comes so many times more
   burst=FRAMES           so many frames more come at once
-A fault happens once, on the next connection or handshake, unless it is told otherwise: only on a
+A fault happens once, on the next connection or handshake, unless options say otherwise: only on a
 topic (of New Central, also a path), only on a connection that has sent N frames, N times or always.
 
-While it runs: /simulator/faults on the same address. GET says what was ordered and how often it has
-happened, POST orders one fault a line, DELETE withdraws all:
+While it runs, faults can be changed at /simulator/faults on the same address. GET lists them with how
+often each has happened, POST adds one fault a line, DELETE removes all:
   curl -d 'close=1012,topic=audit,times=3' http://127.0.0.1:9700/simulator/faults";
 
 /// Stands in for Central, both generations: streams made-up events of one site until SIGINT or
 /// SIGTERM. Prints what to put into a config for it.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_long_help = FAULTS_HELP, after_help = "--help says which faults there are.")]
+#[command(after_long_help = FAULTS_HELP, after_help = "--help lists the faults.")]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9700")]
@@ -65,7 +65,7 @@ pub struct Args {
     /// The same seed gives the same events
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// What to do wrong; may be given more than once, see below
+    /// A fault to inject; may be given more than once, see below
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `check`: every mistake of a config at once, and on request whether all that it names answers.
+//! `check`: every mistake of a config at once and, on request, whether everything that it names answers.
 
 mod connect;
 
@@ -13,12 +13,12 @@ use crate::daemon;
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also try every account and every sink, and say what answered
+    /// Also connect to every account and every sink, and print what answered
     #[arg(long)]
     connect: bool,
 }
 
-/// Says what there is, or what is wrong with it.
+/// Prints a summary of the config, or everything that is wrong with it.
 ///
 /// # Errors
 /// Every mistake in the config; with `--connect`, that something did not answer as it should.

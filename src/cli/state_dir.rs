@@ -1,16 +1,16 @@
-//! What the commands that look into a state folder have in common.
+//! What the commands that read a state folder have in common.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::{ConfigArgs, Failure};
 
-/// Where the state is: the daemon's, or a copy.
+/// Where the state is: the daemon's own folder, or a copy.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct StateArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The state's folder, or a copy of it; left out: the config's `state_dir`
+    /// The state folder, or a copy of it [default: the config's `state_dir`]
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
 }
@@ -23,13 +23,13 @@ impl StateArgs {
             return Ok(folder.clone());
         }
         let config = self.config.load().map_err(Failure::usage)?.config;
-        config.state_dir.ok_or_else(|| {
-            Failure::usage("the config has no state_dir: nothing outlives the daemon")
-        })
+        config
+            .state_dir
+            .ok_or_else(|| Failure::usage("the config has no state_dir, so that nothing is stored"))
     }
 }
 
-/// Nobody reads standard output any more: that is no failure.
+/// A reader that has closed standard output has seen enough: that is no failure.
 pub(super) fn printed(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::at_run_time(error)),

@@ -1,4 +1,9 @@
-//! The dead letters of one sink, on their way into their journal.
+//! Writes the dead letters of one sink to their journal.
+//!
+//! ```text
+//! RefusedRecord ──▶ its frame is read again ──▶ dead letter is appended ──▶ synced: the cursor may pass
+//!                                                └▶ event on @dead-letters
+//! ```
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -9,22 +14,23 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::prepare::Preparer;
-use super::window::Refused;
+use super::window::RefusedRecord;
 use crate::event;
 use crate::frame::{Internal, Timestamp};
 use crate::journal::{AppendError, Appender, Committer, Entry, Journal, Progress, Refusal};
+use crate::supervise::Panic;
 
-/// What is kept of a reason; brokers' own words are shorter.
-const REASON_BYTES: usize = 1024;
+/// Longer reasons are cut. What brokers say is shorter.
+const MAX_REASON_BYTES: usize = 1024;
 
-/// The journal of dead letters, as all deliveries use it.
+/// The journal of dead letters, which all deliveries share.
 #[derive(Clone, Debug)]
-pub(super) struct DeadLetters {
+pub(super) struct DeadLetterJournal {
     journal: Appender,
     progress: watch::Receiver<Progress>,
 }
 
-impl DeadLetters {
+impl DeadLetterJournal {
     pub(super) fn of(journal: &Journal) -> Self {
         Self {
             journal: journal.appender(),
@@ -33,68 +39,70 @@ impl DeadLetters {
     }
 }
 
-/// Where a letter is told of as an event of its own.
+/// Writes an event for each dead letter, if a route takes such events.
 #[derive(Debug)]
-pub(super) struct Events {
-    /// Knows whether a route takes such events.
+pub(super) struct EventWriter {
+    /// Knows whether a route takes them.
     pub(super) preparer: Arc<Preparer>,
-    /// That of the frames.
+    /// The journal of frames.
     pub(super) journal: Appender,
 }
 
+/// Takes refused records, and knows which of their dead letters are not safe yet.
 #[derive(Debug)]
-pub(super) struct Letters {
-    unsent: Unsent,
+pub(super) struct DeadLetterWriter {
+    queue: Queue,
     /// Appended, perhaps not synced.
-    unsynced: VecDeque<Sent>,
+    unsynced: VecDeque<Appended>,
     progress: watch::Receiver<Progress>,
 }
 
-/// Refused records whose letters are not appended yet.
+/// Refused records whose dead letters are not appended yet.
 #[derive(Debug)]
-struct Unsent {
+struct Queue {
     sink: String,
-    /// Where the frames are read again.
+    /// Where their frames are read again.
     frames: Committer,
     journal: Appender,
     /// In the order of their offsets.
-    refused: VecDeque<Refused>,
-    /// The first one's frame, while it is read.
+    refused: VecDeque<RefusedRecord>,
+    /// The frame of the first record, while it is read.
     reading: Option<JoinHandle<io::Result<Option<Entry>>>>,
-    /// The first one's letter, while it is appended.
-    letter: Option<Letter>,
-    events: Events,
+    /// The dead letter of the first record, while it is appended.
+    current: Option<DeadLetter>,
+    events: EventWriter,
 }
 
-/// The letter is appended, then its event.
+/// It is appended first, then its event.
 #[derive(Debug)]
-struct Letter {
+struct DeadLetter {
     /// With its refusal.
     entry: Entry,
-    sent: Option<Sent>,
+    appended: Option<Appended>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Sent {
+struct Appended {
     frame_offset: u64,
-    letter_offset: u64,
+    /// In the journal of dead letters.
+    offset: u64,
 }
 
-impl Letters {
+impl DeadLetterWriter {
     pub(super) fn new(
         sink: String,
         frames: Committer,
-        dead_letters: &DeadLetters,
-        events: Events,
+        dead_letters: &DeadLetterJournal,
+        events: EventWriter,
     ) -> Self {
         Self {
-            unsent: Unsent {
+            queue: Queue {
                 sink,
                 frames,
                 journal: dead_letters.journal.clone(),
                 refused: VecDeque::new(),
                 reading: None,
-                letter: None,
+                current: None,
                 events,
             },
             unsynced: VecDeque::new(),
@@ -102,51 +110,49 @@ impl Letters {
         }
     }
 
-    pub(super) fn push(&mut self, refused: Refused) {
-        self.unsent.refused.push_back(refused);
+    pub(super) fn push(&mut self, refused: RefusedRecord) {
+        self.queue.refused.push_back(refused);
     }
 
-    /// Letters that could be lost yet.
+    /// Dead letters that are not synced yet.
     pub(super) fn len(&self) -> usize {
-        self.unsent.refused.len() + self.unsynced.len()
+        self.queue.refused.len() + self.unsynced.len()
     }
 
-    /// The offset of the first frame whose letter could be lost yet.
-    pub(super) fn first_unsafe(&self) -> Option<u64> {
-        let sent = self.unsynced.front().map(|sent| sent.frame_offset);
-        sent.or_else(|| self.unsent.refused.front().map(|refused| refused.offset))
+    /// The offset of the first frame whose dead letter is not synced yet.
+    pub(super) fn first_unsynced(&self) -> Option<u64> {
+        let appended = self.unsynced.front().map(|letter| letter.frame_offset);
+        appended.or_else(|| self.queue.refused.front().map(|refused| refused.offset))
     }
 
-    /// Waits until one was appended, or some were synced; for ever if there is none. Dropping the
-    /// future before it is ready loses nothing.
+    /// Waits until a dead letter was appended, or some were synced; for ever if there is none.
+    /// Dropping the future before it is ready loses nothing.
     pub(super) async fn work(&mut self) {
         let first = self.unsynced.front().copied();
         tokio::select! {
             biased;
             synced = synced(&mut self.progress, first) => {
-                let safe = self.unsynced.partition_point(|sent| sent.letter_offset < synced);
+                let safe = self.unsynced.partition_point(|letter| letter.offset < synced);
                 self.unsynced.drain(..safe);
             }
-            sent = self.unsent.append() => self.unsynced.extend(sent),
+            appended = self.queue.append_first() => self.unsynced.extend(appended),
         }
     }
 }
 
-/// Waits until a letter is synced, and tells how far its journal is.
-async fn synced(progress: &mut watch::Receiver<Progress>, letter: Option<Sent>) -> u64 {
-    if let Some(Sent { letter_offset, .. }) = letter
-        && let Ok(progress) = progress
-            .wait_for(|progress| progress.synced > letter_offset)
-            .await
+/// Waits until this dead letter is synced, and returns the offset up to which its journal is.
+async fn synced(progress: &mut watch::Receiver<Progress>, letter: Option<Appended>) -> u64 {
+    if let Some(Appended { offset, .. }) = letter
+        && let Ok(progress) = progress.wait_for(|progress| progress.synced > offset).await
     {
         return progress.synced;
     }
     pending().await
 }
 
-impl Events {
-    /// The letter itself is in its own journal: that its event is not to be had is no loss of it.
-    async fn tell(&self, letter: &Entry) {
+impl EventWriter {
+    /// The dead letter itself is in its own journal: without the event it is not lost.
+    async fn write(&self, letter: &Entry) {
         if !self.preparer.wants(Internal::DeadLetters) {
             return;
         }
@@ -155,33 +161,33 @@ impl Events {
         {
             tracing::warn!(
                 offset = letter.offset,
-                "a dead letter is told by no event of its own: {error}"
+                "no event can be written for a dead letter: {error}"
             );
         }
     }
 }
 
-impl Unsent {
-    /// Appends the first letter; `None` if its frame is not to be had.
-    async fn append(&mut self) -> Option<Sent> {
+impl Queue {
+    /// Appends the dead letter of the first record; `None` if its frame cannot be read any more.
+    async fn append_first(&mut self) -> Option<Appended> {
         let Some(refused) = self.refused.front() else {
             return pending().await;
         };
         let frame_offset = refused.offset;
-        if self.letter.is_none() {
+        if self.current.is_none() {
             match self.read(frame_offset).await {
-                Ok(entry) => self.write(entry),
+                Ok(entry) => self.begin(entry),
                 Err(why) => return self.give_up(&why),
             }
         }
-        let letter = self.letter.as_mut()?;
-        if letter.sent.is_none() {
+        let letter = self.current.as_mut()?;
+        if letter.appended.is_none() {
             let (frame, refusal) = (&letter.entry.frame, letter.entry.refusal.as_deref()?);
             match self.journal.append_refused(frame, refusal).await {
-                Ok(letter_offset) => {
-                    letter.sent = Some(Sent {
+                Ok(offset) => {
+                    letter.appended = Some(Appended {
                         frame_offset,
-                        letter_offset,
+                        offset,
                     });
                 }
                 Err(error @ AppendError::TooLarge) => return self.give_up(&error.to_string()),
@@ -189,9 +195,9 @@ impl Unsent {
                 Err(AppendError::Closed) => return pending().await,
             }
         }
-        self.events.tell(&letter.entry).await;
+        self.events.write(&letter.entry).await;
         self.refused.pop_front();
-        self.letter.take()?.sent
+        self.current.take()?.appended
     }
 
     async fn read(&mut self, offset: u64) -> Result<Entry, String> {
@@ -201,20 +207,21 @@ impl Unsent {
         });
         let read = reading.await;
         self.reading = None;
-        let found = read.map_err(io::Error::other).flatten();
+        let found = read.map_err(|panic| Panic::from(panic).into()).flatten();
         let found = found.map_err(|error| format!("its frame cannot be read: {error}"))?;
         found.ok_or_else(|| "its frame was dropped from the journal".to_owned())
     }
 
-    fn write(&mut self, entry: Entry) {
+    /// Logs the refusal, and makes a dead letter of the frame.
+    fn begin(&mut self, entry: Entry) {
         let Some(refused) = self.refused.front_mut() else {
             return;
         };
         let mut reason = std::mem::take(&mut refused.reason);
-        while reason.len() > REASON_BYTES {
+        while reason.len() > MAX_REASON_BYTES {
             reason.pop();
         }
-        let before = entry.refusal.as_ref().map_or(0, |refusal| refusal.times);
+        let times_before = entry.refusal.as_ref().map_or(0, |refusal| refusal.times);
         tracing::error!(
             sink = self.sink,
             subscription = %entry.frame.subscription,
@@ -225,27 +232,26 @@ impl Unsent {
             sink: self.sink.clone(),
             reason,
             refused_at: Timestamp::now(),
-            times: before.saturating_add(1),
+            times: times_before.saturating_add(1),
         };
-        self.letter = Some(Letter {
+        self.current = Some(DeadLetter {
             entry: Entry {
                 refusal: Some(Box::new(refusal)),
                 ..entry
             },
-            sent: None,
+            appended: None,
         });
     }
 
-    fn give_up(&mut self, why: &str) -> Option<Sent> {
-        if let Some(refused) = self.refused.pop_front() {
-            let Refused { offset, reason } = refused;
+    fn give_up(&mut self, why: &str) -> Option<Appended> {
+        if let Some(RefusedRecord { offset, reason }) = self.refused.pop_front() {
             tracing::error!(
                 sink = self.sink,
                 offset,
-                "a dead letter is lost, {why}: {reason}"
+                "a dead letter is lost, because {why}: {reason}"
             );
         }
-        self.letter = None;
+        self.current = None;
         None
     }
 }

@@ -1,4 +1,4 @@
-//! What a sink will never have: said in the log, and as an event of its own in the journal.
+//! Reports the frames that a sink will never get: in the log, and as an event on `@gaps`.
 
 use std::future::pending;
 
@@ -7,15 +7,15 @@ use crate::frame::Frame;
 use crate::journal::{Appender, Loss, LossCause, Losses};
 
 #[derive(Debug)]
-pub(super) struct Gaps {
+pub(super) struct GapReporter {
     sink: String,
     losses: Losses,
     journal: Appender,
-    /// Said, and not appended yet.
+    /// The event of a loss that is in the log, and not in the journal yet.
     event: Option<Frame>,
 }
 
-impl Gaps {
+impl GapReporter {
     pub(super) fn new(sink: String, losses: Losses, journal: Appender) -> Self {
         Self {
             sink,
@@ -25,29 +25,29 @@ impl Gaps {
         }
     }
 
-    /// Waits for the next loss, and tells of it. Dropping the future before it is ready loses nothing.
+    /// Waits for the next loss, and reports it. Dropping the future before it is ready loses nothing.
     pub(super) async fn work(&mut self) {
         let event = match &mut self.event {
             Some(event) => event,
             none => {
                 let loss = self.losses.next().await;
-                say(&self.sink, &loss);
+                log(&self.sink, &loss);
                 none.insert(sink_gap(&self.sink, &loss))
             }
         };
         if let Err(error) = self.journal.append(event).await {
             tracing::warn!(
                 sink = self.sink,
-                "the gap is told by no event of its own: {error}"
+                "no event can be written for this gap: {error}"
             );
-            // Nothing is appended to a closed journal: there is nothing left to do.
+            // Nothing can be appended to a closed journal: there is nothing left to do.
             return pending().await;
         }
         self.event = None;
     }
 }
 
-fn say(sink: &str, loss: &Loss) {
+fn log(sink: &str, loss: &Loss) {
     let Loss {
         records,
         first,
@@ -67,7 +67,7 @@ fn say(sink: &str, loss: &Loss) {
             records,
             first,
             end,
-            "frames are damaged in the journal and are passed over"
+            "frames are damaged in the journal and are skipped"
         ),
     }
 }
