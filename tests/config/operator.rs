@@ -16,7 +16,7 @@ key = { env = "ACME_KEY" }
 topics = ["monitoring", "security"]
 
 [sinks.lake]
-pub(crate) type = "kafka"
+type = "kafka"
 brokers = ["kafka-1:9092"]
 
 [[routes]]
