@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Source ─┬─ auth: the key or token, taken anew for each connection and renewed before it ends
-//!         └─ connect: address, TLS, proxy, handshake
+//!         └─ net::dial ▶ connect: the handshake and its refusals
 //!                └─▶ session: liveness, handover, ingest ─▶ Appender
 //! ```
 
@@ -31,4 +31,4 @@ pub use self::probe::probe;
 pub use self::settings::Settings;
 pub use self::shared::Central;
 pub use self::source::Source;
-pub use crate::tls::Unusable;
+pub use crate::net::tls::InvalidConfig;

@@ -73,3 +73,39 @@ pub async fn probe(
     let failed = failed.map(|(why, topics)| format!("{}: {why}", topics.join(", ")));
     Err(failed.collect::<Vec<_>>().join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::secret::Secret;
+    use crate::config::{ClassicAccess, Proxy, Tls, Topic};
+    use crate::net::silent;
+    use crate::simulator::{Options, Simulator};
+
+    #[tokio::test]
+    async fn the_second_address_of_a_name_is_reached_within_a_second() {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let name = silent::Name::before("central.test", simulator.addr());
+        let account = Account {
+            endpoint: format!("ws://{}/streaming/api", name.host())
+                .parse()
+                .unwrap(),
+            access: Access::Classic(ClassicAccess {
+                key: Secret::literal("simulated-key"),
+                username: None,
+            }),
+            topics: BTreeSet::from([Topic::classic("audit")]),
+            tls: Tls::default(),
+            proxy: Proxy::None,
+            idle_timeout: None,
+        };
+        let start = Instant::now();
+        let said = probe("acme", &account, None).await;
+        assert_eq!(said.as_deref(), Ok("Central streams audit"));
+        assert!(start.elapsed() < Duration::from_secs(1));
+        simulator.stop().await;
+    }
+}

@@ -24,7 +24,7 @@ pub enum Error {
     #[error("account {account}: {cause}")]
     Account {
         account: String,
-        cause: central::Unusable,
+        cause: central::InvalidConfig,
     },
     #[error("the journal's writer has ended, and no frame can be kept any more (see the log)")]
     WriterEnded,

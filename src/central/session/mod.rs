@@ -30,10 +30,10 @@ use self::handover::{Handover, HandoverStep};
 use self::ingest::{Ingest, JournalClosed};
 use self::liveness::{Action, Liveness};
 use self::recent_hashes::RecentHashes;
-use crate::central::connect::dial::Stream;
 use crate::central::error::{Cause, Error};
 use crate::central::source::Connection;
 use crate::central::stop::{Leave, Stop};
+use crate::net::dial::Stream;
 
 /// Frames that are remembered while a connection is replaced: beyond, a few may be stored twice.
 const MAX_REMEMBERED_FRAMES: usize = 1 << 17;

@@ -8,7 +8,7 @@ use rdkafka::types::RDKafkaConfRes;
 
 use crate::config::secret::Unreadable;
 use crate::config::{self, Config, Mistakes, Remark, Sasl, Sink};
-use crate::tls;
+use crate::net::tls;
 
 /// Why librdkafka cannot be told what the config says.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub(super) enum Unusable {
     #[error(transparent)]
     Secret(#[from] Unreadable),
     #[error(transparent)]
-    Tls(#[from] tls::Unusable),
+    Tls(#[from] tls::InvalidConfig),
 }
 
 /// What we set and an operator may override through `options`.
@@ -57,7 +57,7 @@ pub(super) fn client_config(kafka: &config::Kafka) -> Result<ClientConfig, Unusa
     Ok(client)
 }
 
-fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), tls::Unusable> {
+fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), tls::InvalidConfig> {
     let protocol = match (&kafka.tls, &kafka.sasl) {
         (None, None) => return Ok(()),
         (Some(_), None) => "ssl",

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::codec::handshake::{Connack, Limits, Start, connect, take_connack};
 use super::codec::packet::{self, DISCONNECT, Incoming};
-use super::dial::{Reader, Writer, dial};
+use super::dial::{Connected, Reader, Writer, dial};
 use crate::config::Mqtt;
 use crate::sink::{Cause, Failure};
 
@@ -46,9 +46,14 @@ impl Line {
 
     pub(crate) async fn shake_hands(
         mqtt: &Mqtt,
-        (mut reader, mut writer): (Reader, Writer),
+        connected: Connected,
         start: Start,
     ) -> Result<Self, Failure> {
+        let Connected {
+            mut reader,
+            mut writer,
+            peer,
+        } = connected;
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let shaken = async {
             send(&mut writer, &connect(mqtt, KEEP_ALIVE, start)?).await?;
@@ -62,6 +67,7 @@ impl Line {
         let Connack { is_resumed, limits } = timeout(PATIENCE, shaken)
             .await
             .map_err(|_| late("no answer to CONNECT"))??;
+        peer.answered();
         Ok(Self {
             reader,
             writer,

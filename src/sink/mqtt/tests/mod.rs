@@ -3,15 +3,36 @@
 mod broker;
 
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
 use self::broker::{Broker, Connection, Heard};
+use super::codec::handshake::Start;
 use super::codec::publish::tests::{mqtt, packet_that_panics, record};
 use super::codec::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
+use super::connection::Line;
 use super::*;
 use crate::config::MqttVersion;
+use crate::net::silent;
 use crate::sink::{Attributes, OutcomeReceiver};
+
+/// Of a name with two addresses, the first of which says nothing.
+#[tokio::test]
+async fn the_second_address_of_a_name_is_reached_within_a_second() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let port = broker.url().port().unwrap();
+    let name = silent::Name::before("mqtt.test", ([127, 0, 0, 1], port).into());
+    let by_name = config::Mqtt {
+        url: format!("mqtt://{}", name.host()).parse().unwrap(),
+        ..mqtt(MqttVersion::V5)
+    };
+    let start = Instant::now();
+    let opening = Line::open(&by_name, Start::Clean);
+    let (line, _broker) = within(async { tokio::join!(opening, broker.let_in(false)) }).await;
+    assert!(line.is_ok(), "{:?}", line.err());
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
 
 const VERSIONS: [MqttVersion; 2] = [MqttVersion::V3, MqttVersion::V5];
 
