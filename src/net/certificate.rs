@@ -160,7 +160,7 @@ mod tests {
 
     fn issue(
         authority: &Issuer<'static, KeyPair>,
-        params: CertificateParams,
+        params: &CertificateParams,
     ) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
         params.signed_by(&key, authority).unwrap().der().clone()
@@ -199,7 +199,7 @@ mod tests {
     fn each_fault_has_its_own_advice() {
         let authority = authority();
         let ca = authority.der().clone();
-        let of = |params| issue(&authority, params);
+        let of = |params: &CertificateParams| issue(&authority, params);
         let mut expired = params();
         expired.not_after = date_time_ymd(2026, 1, 1);
         let mut early = params();
@@ -209,19 +209,19 @@ mod tests {
         let stranger = self::authority();
         for (certificate, name, expected) in [
             (
-                of(expired),
+                of(&expired),
                 "broker.example",
                 "it expired at 2026-01-01T00:00:00Z and this machine's clock says \
                  2026-11-30T00:53:20Z (renew the certificate, or set the clock right)",
             ),
             (
-                of(early),
+                of(&early),
                 "broker.example",
                 "it is valid from 2027-01-01T00:00:00Z and this machine's clock says \
                  2026-11-30T00:53:20Z (set the clock right, or wait)",
             ),
             (
-                of(params()),
+                of(&params()),
                 "other.example",
                 "it is for broker.example, 127.0.0.1, not for other.example (write a name that it \
                  has into the URL, or give the server a certificate for this name)",
@@ -233,13 +233,13 @@ mod tests {
                  server a certificate with that authority, and name the authority in tls.ca_file)",
             ),
             (
-                of(for_clients),
+                of(&for_clients),
                 "broker.example",
                 "it is not for servers (give the server a certificate with the extended key usage \
                  serverAuth)",
             ),
             (
-                issue(&stranger, params()),
+                issue(&stranger, &params()),
                 "broker.example",
                 "its signature is not that of the authority that it names (if that is an authority \
                  of your own, tls.ca_file has another certificate of the same name: name the \

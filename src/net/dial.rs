@@ -144,6 +144,11 @@ impl Dialer {
     /// # Errors
     /// There is no connection.
     pub(crate) async fn dial(&self, timeouts: Timeouts) -> Result<Dialed, DialError> {
+        // Large, and seldom.
+        Box::pin(self.connect(timeouts)).await
+    }
+
+    async fn connect(&self, timeouts: Timeouts) -> Result<Dialed, DialError> {
         let (leg, peer) = self.leg(timeouts).await?;
         let stream = match &self.tls {
             None => MaybeTlsStream::Plain(leg),

@@ -34,13 +34,16 @@ impl Name {
     /// At the second address connections are taken, and nothing is said.
     pub(crate) fn new(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut made = Self::before(name, listener.local_addr().unwrap());
-        made._listener = Some(listener);
-        made
+        let address = listener.local_addr().unwrap();
+        Self::make(name, address, Some(listener))
     }
 
     /// The second address is that of a server.
     pub(crate) fn before(name: &str, answering: SocketAddr) -> Self {
+        Self::make(name, answering, None)
+    }
+
+    fn make(name: &str, answering: SocketAddr, listener: Option<TcpListener>) -> Self {
         let silent = SocketAddr::new(SILENT, answering.port());
         let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         full.bind(&silent.into()).unwrap();
@@ -57,7 +60,7 @@ impl Name {
             answering,
             _full: full,
             _in_queue: in_queue,
-            _listener: None,
+            _listener: listener,
         }
     }
 

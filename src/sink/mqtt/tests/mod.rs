@@ -29,7 +29,10 @@ async fn the_second_address_of_a_name_is_reached_within_a_second() {
     };
     let start = Instant::now();
     let opening = Line::open(&by_name, Start::Clean);
-    let (line, _broker) = within(async { tokio::join!(opening, broker.let_in(false)) }).await;
+    let (line, _broker) = within(Box::pin(async {
+        tokio::join!(opening, broker.let_in(false))
+    }))
+    .await;
     assert!(line.is_ok(), "{:?}", line.err());
     assert!(start.elapsed() < Duration::from_secs(1));
 }
