@@ -20,18 +20,18 @@ use crate::net::dial::{Dialed, Dialer, Timeouts, TlsOptions};
 /// Time for each step: an address, TLS, WebSocket.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
-pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
+pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// A connection, on which the broker has said nothing yet.
-pub(super) struct Connected {
-    pub(super) reader: Reader,
-    pub(super) writer: Writer,
-    pub(super) peer: Peer,
+pub(crate) struct Connected {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) peer: Peer,
 }
 
 /// Connects, and says in words of an operator what failed.
-pub(super) async fn dial(mqtt: &Mqtt) -> Result<Connected, String> {
+pub(crate) async fn dial(mqtt: &Mqtt) -> Result<Connected, String> {
     let trusted = Tls {
         ca_file: mqtt.tls.ca_file.clone(),
         insecure: false,
