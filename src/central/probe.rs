@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn the_second_address_of_a_name_is_reached_within_a_second() {
         let simulator = Simulator::start(Options::default()).await.unwrap();
-        let name = silent::Name::before("central.test", simulator.addr());
+        let name = silent::TwoAddresses::before("central.test", simulator.addr());
         let account = Account {
             endpoint: format!("ws://{}/streaming/api", name.host())
                 .parse()

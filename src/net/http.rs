@@ -247,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn the_second_address_of_a_name_is_reached_within_a_second() {
         let (address, _served) = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-        let name = silent::Name::before("http.test", address);
+        let name = silent::TwoAddresses::before("http.test", address);
         let url = format!("http://{}/", name.host()).parse().unwrap();
         let start = Instant::now();
         let response = client().send(Request::get(&url)).await.unwrap();

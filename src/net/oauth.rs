@@ -283,7 +283,7 @@ mod tests {
             let _ = stream.read(&mut [0; 4096]).await;
             let head = "HTTP/1.1 200 OK\r\ncontent-length: 629145600\r\n\r\n{\"access_token\":\"";
             stream.write_all(head.as_bytes()).await.unwrap();
-            while stream.write_all(&[b'x'; 64 * 1024]).await.is_ok() {
+            while stream.write_all(&vec![b'x'; 64 * 1024]).await.is_ok() {
                 counter.fetch_add(64 * 1024, Ordering::Relaxed);
             }
         });

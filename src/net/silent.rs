@@ -19,7 +19,7 @@ pub(super) fn addresses(name: &str) -> Option<Vec<SocketAddr>> {
 }
 
 /// Resolves for as long as it lives.
-pub(crate) struct Name {
+pub(crate) struct TwoAddresses {
     name: String,
     silent: SocketAddr,
     answering: SocketAddr,
@@ -30,7 +30,7 @@ pub(crate) struct Name {
     _listener: Option<TcpListener>,
 }
 
-impl Name {
+impl TwoAddresses {
     /// At the second address connections are taken, and nothing is said.
     pub(crate) fn new(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -77,7 +77,7 @@ impl Name {
     }
 }
 
-impl Drop for Name {
+impl Drop for TwoAddresses {
     fn drop(&mut self) {
         NAMES.lock().unwrap().remove(&self.name);
     }

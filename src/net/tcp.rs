@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_address_costs_less_than_a_second_and_is_last_next_time() {
-        let name = silent::Name::new("tcp.test");
+        let name = silent::TwoAddresses::new("tcp.test");
         let start = Instant::now();
         let (stream, peer) = connect(&name.host(), LIMIT, None).await.unwrap();
         assert!(start.elapsed() < Duration::from_secs(1));
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_no_address_answers_the_time_is_limited() {
-        let name = silent::Name::new("all-silent.test");
+        let name = silent::TwoAddresses::new("all-silent.test");
         let silent = HostPort::new(&name.silent().ip().to_string(), name.silent().port());
         let start = Instant::now();
         let error = connect(&silent, Duration::from_millis(300), None)

@@ -294,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_address_of_a_name_is_reached_within_a_second() {
-        let name = silent::Name::new("amqp.test");
+        let name = silent::TwoAddresses::new("amqp.test");
         let server = AmqpServer {
             tls: false,
             host: name.host().host().to_owned(),

@@ -22,7 +22,7 @@ use crate::sink::{Attributes, OutcomeReceiver};
 async fn the_second_address_of_a_name_is_reached_within_a_second() {
     let broker = Broker::start(MqttVersion::V5).await;
     let port = broker.url().port().unwrap();
-    let name = silent::Name::before("mqtt.test", ([127, 0, 0, 1], port).into());
+    let name = silent::TwoAddresses::before("mqtt.test", ([127, 0, 0, 1], port).into());
     let by_name = config::Mqtt {
         url: format!("mqtt://{}", name.host()).parse().unwrap(),
         ..mqtt(MqttVersion::V5)
