@@ -10,14 +10,13 @@ mod probe;
 mod publisher;
 mod unconfirmed;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use tokio::sync::mpsc;
-
-pub(super) use self::probe::probe;
 
 use self::publisher::Publisher;
 use super::{
@@ -104,6 +103,10 @@ pub struct AmqpSink {
 
 impl Sink for AmqpSink {
     type Config = Peer;
+
+    async fn probe(peer: &Peer, routing_keys: &BTreeSet<String>) -> Result<String, String> {
+        probe::probe(&peer.config, routing_keys).await
+    }
 
     async fn connect(peer: &Self::Config, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let link = connect::connect(&peer.config).await?;

@@ -12,6 +12,7 @@ mod settings;
 mod shared_state;
 mod token;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -23,9 +24,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 use tokio::time::timeout;
 
-pub(super) use self::admin::probe::probe;
 pub use self::events::statistics::Statistics;
-pub use self::settings::{check_option, check_together};
+pub use self::settings::check_option;
 
 use self::admin::topics::{self, NoTopic};
 use self::events::reports::{Link, Reports};
@@ -36,7 +36,7 @@ use self::registry::{NotFramed, Registry};
 use self::shared_state::Memory;
 use self::token::Tokens;
 use super::{Cause, ConnectionError, DeliveryId, Failure, Outcome, Outcomes, Record, Sink};
-use crate::config;
+use crate::config::{self, Diagnostic};
 
 /// How long to wait when librdkafka's own queue is full before asking again.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
@@ -124,6 +124,18 @@ impl std::fmt::Debug for KafkaSink {
 
 impl Sink for KafkaSink {
     type Config = Target;
+
+    fn check(target: &Target) -> Result<(), Diagnostic> {
+        settings::check_together(&target.config)
+    }
+
+    async fn probe(target: &Target, topics: &BTreeSet<String>) -> Result<String, String> {
+        self::admin::probe::probe(&target.config, topics).await
+    }
+
+    fn kafka(target: &Target) -> Option<&Target> {
+        Some(target)
+    }
 
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let mut client = target.client_config()?;
