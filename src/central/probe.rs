@@ -8,10 +8,10 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::account_client::AccountClient;
 use super::error::Error;
 use super::settings::Settings;
 use super::shared::Central;
-use super::source::Source;
 use crate::config::{Access, Account};
 
 /// Connects to each topic of an account once, all at the same time, and disconnects again.
@@ -37,12 +37,12 @@ pub async fn probe(
     };
     let settings = Settings::default();
     let central = Central::new(state_dir, None, settings);
-    let source = Source::new(&central, name, &account).map_err(|why| why.to_string())?;
-    let source = std::sync::Arc::new(source);
+    let client = AccountClient::new(&central, name, &account).map_err(|why| why.to_string())?;
+    let client = std::sync::Arc::new(client);
     let tries = account.topics.iter().map(|topic| {
-        let source = std::sync::Arc::clone(&source);
+        let client = std::sync::Arc::clone(&client);
         let tried = async move {
-            let mut connection = source.connect(topic).await?;
+            let mut connection = client.connect(topic).await?;
             let close_frame = CloseFrame {
                 code: CloseCode::Normal,
                 reason: "".into(),

@@ -1,4 +1,4 @@
-//! What the subscriptions of one account share.
+//! Opens the connections of one account, for all its subscriptions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::net::response::{ExchangeError, HttpResponse};
 use crate::net::tls::InvalidConfig;
 
 /// One account of Central: its endpoint, its credential, its deadlines.
-pub struct Source {
+pub struct AccountClient {
     central: Arc<Central>,
     endpoint: Dialer,
     generation: Generation,
@@ -50,10 +50,10 @@ enum Generation {
 pub(crate) struct Connection {
     pub(crate) socket: WebSocketStream<Stream>,
     pub(crate) lease: Lease,
-    pub(crate) source: Arc<Source>,
+    pub(crate) client: Arc<AccountClient>,
 }
 
-impl Source {
+impl AccountClient {
     /// `name` is the account's in the config. Must be called within a runtime.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Source {
         let connection = |credential: &Credential, socket| Connection {
             socket,
             lease: Lease::new(Arc::clone(&credentials), credential),
-            source: Arc::clone(self),
+            client: Arc::clone(self),
         };
         let refused = match self.upgrade(topic, &credential).await? {
             Ok(socket) => return Ok(connection(&credential, socket)),
@@ -238,9 +238,9 @@ fn subscriber_id(central: &Central, account: &str, access: &NewAccess) -> String
     })
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for AccountClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
+        f.debug_struct("AccountClient")
             .field("endpoint", &self.endpoint)
             .field("credential", &self.credential())
             .finish_non_exhaustive()
