@@ -18,10 +18,11 @@ pub struct Panic {
     message: String,
 }
 
-/// Runs `work`; if it panics, it is dropped, and its panic is returned.
-pub(crate) async fn catch<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
-    let caught = AssertUnwindSafe(work).catch_unwind().await;
-    caught.map_err(|payload| Panic::of(&*payload))
+/// Runs `work`; if it panics, it is dropped, and its panic is returned. The work is boxed, since its
+/// callers' own futures would be as large as all that it holds.
+pub(crate) fn catch<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Panic>> {
+    let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
+    async { work.await.map_err(|payload| Panic::of(&*payload)) }
 }
 
 /// Runs work that waits for the disk, or takes long, on a thread for blocking work.
