@@ -1,5 +1,4 @@
-//! Whether a sink could deliver now, for `check --connect`: nothing is written that a consumer
-//! would see.
+//! Whether a sink could deliver now, for `check --connect`. Nothing is written that a consumer would see.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -15,11 +14,11 @@ use crate::config;
 /// How long one sink may take to answer.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reaches the broker, authenticates, and checks that it would take records for these destinations,
-/// as far as that can be known. Says what answered.
+/// Connects, logs in, and checks as far as possible that the broker would accept records for these
+/// destinations. Returns what was found, for the operator.
 ///
 /// # Errors
-/// What failed, in words of that broker.
+/// What failed, with the broker's own message.
 pub async fn probe(sink: &config::Sink, destinations: &BTreeSet<String>) -> Result<String, String> {
     let probed = async {
         match sink {
@@ -36,7 +35,7 @@ pub async fn probe(sink: &config::Sink, destinations: &BTreeSet<String>) -> Resu
     }
 }
 
-/// Does not make the file: where it is missing, its folder must be there.
+/// Creates nothing: where the file is missing, its folder must exist.
 fn file_can_be_written(path: &Path) -> Result<String, String> {
     let name = path.display();
     match OpenOptions::new().append(true).open(path) {
@@ -45,7 +44,7 @@ fn file_can_be_written(path: &Path) -> Result<String, String> {
             Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
                 Err(format!("{name}: there is no folder {}", folder.display()))
             }
-            _ => Ok(format!("{name} will be made")),
+            _ => Ok(format!("{name} will be created")),
         },
         Err(error) => Err(format!("{name}: {error}")),
     }

@@ -1,9 +1,11 @@
-//! JSON lines to standard output or a file, for looking, piping and tests.
+//! JSON lines to standard output or a file.
 //!
-//! What is not JSON itself, a message or a frame, becomes an event in the JSON format of `CloudEvents`,
-//! with its bytes in `data_base64`: so the line says what other sinks say in headers.
+//! A record that is not JSON, in format `protobuf` or `frame`, is written as a `CloudEvent` in JSON format,
+//! with its bytes in `data_base64`: its attributes, which other sinks put into headers, are kept.
 //!
-//! A record counts as confirmed once its line was written, for a file also synced.
+//! A record counts as confirmed once its line is written, and for a file synced.
+//!
+//! - `appender`: the file, which may be rotated
 
 mod appender;
 
@@ -25,7 +27,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub enum Target {
     Stdout,
-    /// Appended to; made if it is not there.
+    /// Appended to; created if it does not exist.
     File(config::File),
 }
 
@@ -42,7 +44,7 @@ pub struct StreamSink {
 #[derive(Debug)]
 enum Output {
     Stdout(tokio::io::Stdout),
-    /// `None`: it is just being written to, or a write was broken off.
+    /// `None` during a write, and after one that was cancelled.
     File(Option<Appender>),
 }
 
@@ -55,7 +57,7 @@ impl Sink for StreamSink {
             Target::File(file) => {
                 let file = file.clone();
                 let opened = blocking(move || Appender::open(file)).await;
-                Output::File(Some(opened.map_err(|error| broken(target, &error))?))
+                Output::File(Some(opened.map_err(|error| failed(target, &error))?))
             }
         };
         Ok(Self {
@@ -75,7 +77,7 @@ impl Sink for StreamSink {
         if record.content_type.ends_with("json") {
             self.lines.extend_from_slice(record.payload);
         } else {
-            self.lines.extend_from_slice(event(record).as_bytes());
+            self.lines.extend_from_slice(cloud_event(record).as_bytes());
         }
         self.lines.push(b'\n');
         self.delivery_ids.push(delivery_id);
@@ -92,7 +94,7 @@ impl Sink for StreamSink {
         self.output
             .write(&mut self.lines)
             .await
-            .map_err(|error| broken(&self.target, &error))?;
+            .map_err(|error| failed(&self.target, &error))?;
         self.lines.clear();
         for delivery_id in self.delivery_ids.drain(..) {
             self.outcomes.report(delivery_id, Outcome::Confirmed);
@@ -123,8 +125,8 @@ impl Output {
     }
 }
 
-/// A record whose payload is bytes, as an event.
-fn event(record: &Record<'_>) -> String {
+/// A record as a `CloudEvent` in JSON format.
+fn cloud_event(record: &Record<'_>) -> String {
     let attributes = record.attributes.iter();
     let mut event: Map<String, Value> = attributes
         .map(|(name, value)| (name.to_owned(), value.into()))
@@ -143,7 +145,7 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
-fn broken(target: &Target, error: &io::Error) -> ConnectionError {
+fn failed(target: &Target, error: &io::Error) -> ConnectionError {
     let why = match target {
         Target::Stdout => format!("standard output: {error}"),
         Target::File(file) => format!("{}: {error}", file.path.display()),
@@ -183,8 +185,8 @@ mod tests {
     async fn a_record_is_confirmed_once_its_line_is_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.ndjson");
-        std::fs::write(&path, "{\"torn\":").unwrap();
-        let (outcomes, mut said) = Outcomes::channel();
+        std::fs::write(&path, "{\"cut\":").unwrap();
+        let (outcomes, mut reported) = Outcomes::channel();
         let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
 
@@ -194,21 +196,27 @@ mod tests {
         sink.send(DeliveryId(1), &record("{\"a\":2}"))
             .await
             .unwrap();
-        assert!(said.try_recv().is_err(), "nothing was written yet");
+        assert!(reported.try_recv().is_err(), "nothing was written yet");
         sink.flush().await.unwrap();
 
-        assert_eq!(said.recv().await, Some((DeliveryId(0), Outcome::Confirmed)));
-        assert_eq!(said.recv().await, Some((DeliveryId(1), Outcome::Confirmed)));
+        assert_eq!(
+            reported.recv().await,
+            Some((DeliveryId(0), Outcome::Confirmed))
+        );
+        assert_eq!(
+            reported.recv().await,
+            Some((DeliveryId(1), Outcome::Confirmed))
+        );
         let written = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(written, "{\"torn\":\n{\"a\":1}\n{\"a\":2}\n");
+        assert_eq!(written, "{\"cut\":\n{\"a\":1}\n{\"a\":2}\n");
     }
 
     #[tokio::test]
     async fn a_file_that_cannot_be_opened_is_named() {
-        let (outcomes, _said) = Outcomes::channel();
+        let (outcomes, _reported) = Outcomes::channel();
         let target = file(Path::new("/no/such/folder/events"), None);
-        let broken = StreamSink::connect(&target, outcomes).await.unwrap_err();
-        assert!(broken.to_string().starts_with("/no/such/folder/events: "));
+        let error = StreamSink::connect(&target, outcomes).await.unwrap_err();
+        assert!(error.to_string().starts_with("/no/such/folder/events: "));
     }
 
     async fn write(sink: &mut StreamSink, number: u64) -> Result<(), ConnectionError> {
@@ -218,10 +226,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_was_moved_away_is_made_anew_and_the_old_one_stays_whole() {
+    async fn a_file_that_was_moved_away_is_created_again_and_the_old_one_stays_complete() {
         let folder = tempfile::tempdir().unwrap();
         let [path, moved] = ["events", "events.old"].map(|name| folder.path().join(name));
-        let (outcomes, _said) = Outcomes::channel();
+        let (outcomes, _reported) = Outcomes::channel();
         let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
         write(&mut sink, 1).await.unwrap();
@@ -234,10 +242,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_rotated_before_it_is_too_large_and_so_many_are_kept() {
+    async fn a_file_is_rotated_before_it_is_too_large_and_a_limited_number_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
-        let (outcomes, _said) = Outcomes::channel();
+        let (outcomes, _reported) = Outcomes::channel();
         // Two lines fit, a third does not.
         let rotate = Rotate {
             max_bytes: 30,
@@ -257,14 +265,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_is_tried_again() {
-        let (outcomes, mut said) = Outcomes::channel();
+        let (outcomes, mut reported) = Outcomes::channel();
         let target = file(Path::new("/dev/full"), None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
-        let broken = write(&mut sink, 1).await.unwrap_err();
+        let error = write(&mut sink, 1).await.unwrap_err();
         assert!(
-            broken.to_string().starts_with("/dev/full: No space left"),
-            "{broken}"
+            error.to_string().starts_with("/dev/full: No space left"),
+            "{error}"
         );
-        assert!(said.try_recv().is_err(), "nothing was written");
+        assert!(reported.try_recv().is_err(), "nothing was written");
     }
 }
