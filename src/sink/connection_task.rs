@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{ConnectionError, Failure, Outcomes};
+use crate::supervise::catch;
 
 /// Handle of such a task, which sends what is put into its queue. However the task ends, by a panic too,
 /// the delivery hears of it at once, so that it connects again even when it has nothing to send.
@@ -32,13 +33,13 @@ impl<M> ConnectionTask<M> {
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(stop.clone()));
+        let work = run(stop.clone());
         let (ended, end) = watch::channel(None);
         tokio::spawn(async move {
-            let failure = match task.await {
+            let failure = match catch(work).await {
                 Ok(Ok(())) => return,
                 Ok(Err(failure)) => failure,
-                Err(panic) => format!("{protocol}: a bug in the forwarder: {panic}").into(),
+                Err(panic) => format!("{protocol}: {panic}").into(),
             };
             outcomes.connection_failed(failure.clone());
             ended.send_replace(Some(failure));

@@ -19,6 +19,7 @@ use tokio::io::AsyncWriteExt as _;
 use self::appender::Appender;
 use super::{ConnectionError, DeliveryId, Outcome, Outcomes, Record, Sink};
 use crate::config;
+use crate::supervise::blocking;
 
 /// Lines are gathered up to this many bytes before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -57,6 +58,7 @@ impl Sink for StreamSink {
             Target::File(file) => {
                 let file = file.clone();
                 let opened = blocking(move || Appender::open(file)).await;
+                let opened = opened.map_err(io::Error::from).flatten();
                 Output::File(Some(opened.map_err(|error| failed(target, &error))?))
             }
         };
@@ -115,9 +117,9 @@ impl Output {
                 let text = std::mem::take(lines);
                 let (appender, text) = blocking(move || {
                     appender.append(&text)?;
-                    Ok((appender, text))
+                    Ok::<_, io::Error>((appender, text))
                 })
-                .await?;
+                .await??;
                 (*file, *lines) = (Some(appender), text);
                 Ok(())
             }
@@ -135,14 +137,6 @@ fn cloud_event(record: &Record<'_>) -> String {
     let data = STANDARD.encode(record.payload);
     event.insert("data_base64".to_owned(), data.into());
     Value::Object(event).to_string()
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 fn failed(target: &Target, error: &io::Error) -> ConnectionError {

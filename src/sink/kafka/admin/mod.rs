@@ -17,6 +17,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::events::client_callbacks::ClientCallbacks;
 use super::target::Target;
 use crate::sink::{Cause, ConnectionError, Failure};
+use crate::supervise::blocking;
 
 /// The longest message of librdkafka about a token that it rejects, in bytes.
 const MAX_MESSAGE_BYTES: usize = 512;
@@ -30,7 +31,7 @@ pub(crate) async fn admin(
     client.set("statistics.interval.ms", "0");
     let callbacks = target.callbacks();
     // Fetching a token blocks.
-    let made = tokio::task::spawn_blocking(move || {
+    let created = blocking(move || {
         let admin: AdminClient<ClientCallbacks> = client
             .create_with_context(callbacks)
             .map_err(|error: KafkaError| ConnectionError(error.to_string().into()))?;
@@ -40,7 +41,8 @@ pub(crate) async fn admin(
         }
         Ok(admin)
     });
-    made.await
+    created
+        .await
         .unwrap_or_else(|panic| Err(ConnectionError(panic.to_string().into())))
 }
 

@@ -25,6 +25,7 @@ use crate::sink::kafka::target::Target;
 use crate::sink::kafka::token::Tokens;
 use crate::sink::kafka::{explain, schema_registry};
 use crate::sink::probed_topics;
+use crate::supervise::blocking;
 use crate::sync::lock;
 
 /// For the whole probe; shorter than the limit in `sink::probe`, so that the better reason is reported.
@@ -74,7 +75,7 @@ pub(crate) async fn probe(
         .take(probed_topics::MAX_TOPICS)
         .cloned()
         .collect();
-    let findings = tokio::task::spawn_blocking({
+    let findings = blocking({
         let target = target.clone();
         move || Probe::new(&target, callbacks)?.run(&topics)
     });

@@ -11,6 +11,7 @@ use crate::sink::ConnectionError;
 use crate::sink::kafka::events::client_callbacks::ClientCallbacks;
 use crate::sink::kafka::shared_state::Creation;
 use crate::sink::kafka::target::Target;
+use crate::supervise::blocking;
 use crate::sync::lock;
 
 /// How long the cluster may take to create a topic.
@@ -102,7 +103,7 @@ async fn exists(
     topic: &str,
 ) -> Result<(AdminClient<ClientCallbacks>, bool), ConnectionError> {
     let name = topic.to_owned();
-    let asked = tokio::task::spawn_blocking(move || {
+    let asked = blocking(move || {
         let metadata = admin.inner().fetch_metadata(Some(&name), TIMEOUT)?;
         let error = metadata
             .topics()
