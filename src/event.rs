@@ -1,7 +1,7 @@
-//! Events of the forwarder's own: what Central or a sink will not give or have again.
+//! The forwarder's own events: gaps in what was received or delivered, and dead letters.
 //!
-//! They are frames of an internal stream, appended to the journal like what Central sends: routes take
-//! them by their topic, `@gaps` or `@dead-letters`, and they reach sinks as everything else does. The
+//! They are frames of an internal stream, and are appended to the journal like Central's frames. Routes
+//! take them by their topic, `@gaps` or `@dead-letters`, and sinks get them like any other frame. The
 //! payload is JSON, and becomes the `data` of a record.
 
 use serde::Serialize;
@@ -14,22 +14,22 @@ use bytes::Bytes;
 use crate::frame::{Frame, Internal, Stream, SubscriptionId, Timestamp};
 use crate::journal::{Entry, Loss, LossCause};
 
-/// A time in which a subscription received nothing, while Central may have sent something.
+/// A period in which a subscription received nothing, while Central may have sent something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub subscription: SubscriptionId,
     /// When the last frame was received, or the connection was lost.
     pub from: Timestamp,
-    /// When Central's next frame can have been received; while the gap lasts, now.
+    /// When frames could be received again; while the gap lasts, now.
     pub until: Timestamp,
-    /// What cut the connection, in words for an operator. Without secrets.
+    /// Why there was no connection, in words for an operator. Without secrets.
     pub why: String,
-    /// Tries to connect until it was back.
+    /// Attempts to connect until it succeeded.
     pub attempts: u32,
 }
 
 impl Gap {
-    /// To be appended to the journal.
+    /// The event, to be appended to the journal.
     #[must_use]
     pub fn frame(&self) -> Frame {
         #[derive(Serialize)]
@@ -60,7 +60,7 @@ impl Gap {
     }
 }
 
-/// To be appended to the journal: records that a sink will not have. It belongs to no account.
+/// The event of records that a sink will not get, to be appended to the journal. It belongs to no account.
 #[must_use]
 pub fn sink_gap(sink: &str, loss: &Loss) -> Frame {
     #[derive(Serialize)]
@@ -95,8 +95,8 @@ pub fn sink_gap(sink: &str, loss: &Loss) -> Frame {
     frame(Internal::Gaps, "", &data)
 }
 
-/// To be appended to the journal: a dead letter, as [`describe`] has it. `None` for one of an event of
-/// our own, which makes no other: there would be no end of them.
+/// The event of a dead letter, as [`describe`] prints it, to be appended to the journal. `None` if the dead
+/// letter is one of our own events: it must not cause another one without end.
 #[must_use]
 pub fn dead_letter(letter: &Entry) -> Option<Frame> {
     let subscription = &letter.frame.subscription;
@@ -110,7 +110,7 @@ pub fn dead_letter(letter: &Entry) -> Option<Frame> {
     })
 }
 
-/// What is in a journal's record, its frame in base64.
+/// A record of the journal as JSON, with its frame in base64.
 #[must_use]
 pub fn describe(entry: &Entry) -> Value {
     let frame = &entry.frame;
@@ -139,7 +139,7 @@ fn frame(topic: Internal, account: &str, data: &impl Serialize) -> Frame {
     }
 }
 
-/// An instant; one that has no RFC 3339 form as its number.
+/// A time in RFC 3339, or as microseconds if it has no such form.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
     at.rfc3339()
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_says_what_an_operator_asks_for() {
+    fn a_gap_has_the_members_that_operators_need() {
         let gap = Gap {
             subscription: SubscriptionId::new(
                 "acme",
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_our_own_that_is_refused_makes_no_other() {
+    fn a_refused_event_of_our_own_makes_no_other_event() {
         let loss = Loss {
             cause: LossCause::Damaged,
             records: 1,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::rfc3339::Rfc3339;
 
-/// One WebSocket message of Central, byte for byte, and where and when it was received; or an event
-/// of our own ([`crate::event`]) in the same place.
+/// One WebSocket message of Central, byte for byte, and where and when it was received; or one of our own
+/// events ([`crate::event`]), which are handled the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub subscription: SubscriptionId,
@@ -51,7 +51,7 @@ impl fmt::Display for SubscriptionId {
     }
 }
 
-/// A stream that Central offers, or one of our own. Its text form, `classic/TOPIC` or
+/// A stream of Central, or one of our own events. Its text form, `classic/TOPIC` or
 /// `new/SERVICE/VERSION/EVENT`, is what the journal stores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
@@ -64,14 +64,14 @@ pub enum Stream {
         version: String,
         event: String,
     },
-    /// Events of the forwarder's own, in the text form `internal/TOPIC`.
+    /// The forwarder's own events. Text form: `internal/TOPIC`.
     Internal(Internal),
 }
 
 /// The topics of the forwarder's own events. They begin with `@`, as no topic of Central does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Internal {
-    /// What Central sent while nobody listened, and what a sink had to pass over.
+    /// Periods without a connection to Central, and records that a sink had to skip.
     Gaps,
     /// What a sink refused for good, and what cannot be decoded.
     DeadLetters,
@@ -88,13 +88,13 @@ impl Internal {
         }
     }
 
-    /// `None` if no topic of our own is called so.
+    /// `None` if there is no such topic of our own.
     #[must_use]
     pub fn parse(topic: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.topic() == topic)
     }
 
-    /// What the records of its events have as their `type`.
+    /// The `type` of the records of its events.
     #[must_use]
     pub fn event_type(self) -> &'static str {
         match self {
@@ -164,7 +164,7 @@ impl Timestamp {
         Self(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// With six digits behind the seconds; `None` outside the years 1 to 9999.
+    /// In RFC 3339 with six digits after the seconds; `None` outside the years 1 to 9999.
     #[must_use]
     pub fn rfc3339(self) -> Option<Rfc3339> {
         let nanos = self.0.rem_euclid(1_000_000) * 1000;

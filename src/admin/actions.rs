@@ -24,7 +24,7 @@ pub(super) async fn reload(State(app): State<App>) -> Response {
         .into_response(),
         Err(error) => {
             let code = match &error {
-                ReloadError::Mistakes(_) | ReloadError::Unusable(_) => {
+                ReloadError::ConfigErrors(_) | ReloadError::Unusable(_) => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
                 ReloadError::Ending => StatusCode::SERVICE_UNAVAILABLE,

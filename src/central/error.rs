@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::net::dial::DialError;
+use crate::net::http::HttpError;
 use crate::supervise::Panic;
 
 /// Why a connection could not be opened, or ended. No message holds a secret.
@@ -50,6 +52,28 @@ impl Error {
 impl From<Panic> for Error {
     fn from(panic: Panic) -> Self {
         Self::broken(Cause::Panicked, panic.to_string())
+    }
+}
+
+impl From<DialError> for Error {
+    fn from(why: DialError) -> Self {
+        match why {
+            DialError::Unreachable(reason) => Self::broken(Cause::Unreachable, reason),
+            DialError::Tls(reason) => Self::broken(Cause::Tls, reason),
+            DialError::Refused(reason) => Self::Refused { reason },
+        }
+    }
+}
+
+impl From<HttpError> for Error {
+    fn from(why: HttpError) -> Self {
+        match why {
+            HttpError::Config(reason) => Self::Refused { reason },
+            HttpError::Dial(why) => why.into(),
+            HttpError::TimedOut { .. } | HttpError::Broken { .. } => {
+                Self::broken(Cause::Handshake, why.to_string())
+            }
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! What others may ask of a subscription: its state, its counters, to stop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use super::account_client::AccountClient;
 use super::auth::credential::CredentialStatus;
 use super::counters::{Counters, Counts};
 use super::error::Error;
-use super::source::Source;
-use super::stop::{Leave, Stop};
 use crate::connection::ConnectionState;
 use crate::frame::SubscriptionId;
 
@@ -36,14 +37,24 @@ pub enum Ended {
     JournalClosed,
 }
 
+/// What a stop means for Central.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// The subscription continues soon: New Central keeps its events for up to 15 minutes (documented
+    /// by HPE).
+    Pause,
+    /// The subscription ends: Central is told so by close code 1000 (documented by HPE).
+    Unsubscribe,
+}
+
 /// What others may ask of a subscription. Dropping it does not stop the task.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) id: SubscriptionId,
     pub(super) state: watch::Receiver<State>,
     pub(super) counters: Arc<Counters>,
-    pub(super) source: watch::Sender<Arc<Source>>,
-    pub(super) stop: Arc<Stop>,
+    pub(super) client: watch::Sender<Arc<AccountClient>>,
+    pub(super) stop: Arc<StopSignal>,
 }
 
 impl Handle {
@@ -67,13 +78,13 @@ impl Handle {
     /// but it cannot be opened again once the credential has expired.
     #[must_use]
     pub fn credential(&self) -> CredentialStatus {
-        self.source.borrow().credential()
+        self.client.borrow().credential()
     }
 
     /// The account has changed. A connection that is up is replaced, and closed only once its successor
     /// is up.
-    pub fn replace(&self, source: Arc<Source>) {
-        self.source.send_replace(source);
+    pub fn replace_account(&self, client: Arc<AccountClient>) {
+        self.client.send_replace(client);
     }
 
     /// A number that grows while the subscription is connected, with each frame and at least with each
@@ -84,7 +95,35 @@ impl Handle {
     }
 
     /// Asks the task to close its connection and end.
-    pub fn stop(&self, leave: Leave) {
-        self.stop.ask(leave);
+    pub fn stop(&self, mode: StopMode) {
+        self.stop.ask(mode);
+    }
+}
+
+/// How a [`Handle`] stops its task.
+#[derive(Debug, Default)]
+pub(crate) struct StopSignal {
+    asked: CancellationToken,
+    unsubscribe: AtomicBool,
+}
+
+impl StopSignal {
+    pub(crate) fn ask(&self, mode: StopMode) {
+        self.unsubscribe
+            .store(mode == StopMode::Unsubscribe, Relaxed);
+        self.asked.cancel();
+    }
+
+    /// Ready once the subscription is asked to stop.
+    pub(crate) async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    pub(crate) fn mode(&self) -> StopMode {
+        if self.unsubscribe.load(Relaxed) {
+            StopMode::Unsubscribe
+        } else {
+            StopMode::Pause
+        }
     }
 }

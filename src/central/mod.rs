@@ -1,15 +1,19 @@
 //! All that knows Central: how to connect, what a refusal means, when a connection is dead.
 //!
-//! [`Central`] is what all subscriptions share, a [`Source`] what those of one account share. A
-//! [`subscription::Task`] keeps one of them connected for ever: one session after the other, with a
-//! backoff between them. What a session reads goes to the journal as it came; nothing is decoded here.
+//! [`Central`] is what all subscriptions share, an [`AccountClient`] what those of one account share. A
+//! [`subscription::Task`] keeps one topic connected: one session after the other, with a backoff
+//! between them. A frame goes to the journal as it was received; nothing is decoded here.
 //!
 //! ```text
-//! Source ─┬─ auth: the key or token, taken anew for each connection and renewed before it ends
-//!         └─ connect: address, TLS, proxy, handshake
-//!                └─▶ session: liveness, handover, ingest ─▶ Appender
+//! AccountClient ─┬─ auth: the key or token, renewed before it expires
+//!                └─ net::dial ▶ connect: the handshake and its refusals
+//!                      └─▶ session: liveness, handover, ingest ─▶ Appender
 //! ```
+//!
+//! `gaps` keeps account of the times without a connection, `probe` tries an account once, and
+//! `state_files` replaces the files that outlive the process.
 
+mod account_client;
 mod auth;
 mod backoff_policy;
 mod connect;
@@ -21,14 +25,12 @@ mod probe;
 mod session;
 mod settings;
 mod shared;
-mod source;
 mod state_files;
-mod stop;
 pub mod subscription;
 
+pub use self::account_client::AccountClient;
 pub use self::error::{Cause, Error};
 pub use self::probe::probe;
 pub use self::settings::Settings;
 pub use self::shared::Central;
-pub use self::source::Source;
-pub use crate::tls::Unusable;
+pub use crate::net::tls::InvalidConfig;

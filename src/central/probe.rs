@@ -8,10 +8,10 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::account_client::AccountClient;
 use super::error::Error;
 use super::settings::Settings;
 use super::shared::Central;
-use super::source::Source;
 use crate::config::{Access, Account};
 
 /// Connects to each topic of an account once, all at the same time, and disconnects again.
@@ -37,12 +37,12 @@ pub async fn probe(
     };
     let settings = Settings::default();
     let central = Central::new(state_dir, None, settings);
-    let source = Source::new(&central, name, &account).map_err(|why| why.to_string())?;
-    let source = std::sync::Arc::new(source);
+    let client = AccountClient::new(&central, name, &account).map_err(|why| why.to_string())?;
+    let client = std::sync::Arc::new(client);
     let tries = account.topics.iter().map(|topic| {
-        let source = std::sync::Arc::clone(&source);
+        let client = std::sync::Arc::clone(&client);
         let tried = async move {
-            let mut connection = source.connect(topic).await?;
+            let mut connection = client.connect(topic).await?;
             let close_frame = CloseFrame {
                 code: CloseCode::Normal,
                 reason: "".into(),
@@ -72,4 +72,40 @@ pub async fn probe(
     let failed = failed.iter();
     let failed = failed.map(|(why, topics)| format!("{}: {why}", topics.join(", ")));
     Err(failed.collect::<Vec<_>>().join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::secret::Secret;
+    use crate::config::{ClassicAccess, Proxy, Tls, Topic};
+    use crate::net::silent;
+    use crate::simulator::{Options, Simulator};
+
+    #[tokio::test]
+    async fn the_second_address_of_a_name_is_reached_within_a_second() {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let name = silent::TwoAddresses::before("central.test", simulator.addr());
+        let account = Account {
+            endpoint: format!("ws://{}/streaming/api", name.host())
+                .parse()
+                .unwrap(),
+            access: Access::Classic(ClassicAccess {
+                key: Secret::literal("simulated-key"),
+                username: None,
+            }),
+            topics: BTreeSet::from([Topic::classic("audit")]),
+            tls: Tls::default(),
+            proxy: Proxy::None,
+            idle_timeout: None,
+        };
+        let start = Instant::now();
+        let said = probe("acme", &account, None).await;
+        assert_eq!(said.as_deref(), Ok("Central streams audit"));
+        assert!(start.elapsed() < Duration::from_secs(1));
+        simulator.stop().await;
+    }
 }

@@ -10,17 +10,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::account_client::{AccountClient, Connection};
 use super::backoff_policy::BackoffPolicy;
 use super::counters::Counters;
 use super::error::{Cause, Error};
 use super::gaps::GapTracker;
+use super::handle::StopSignal;
 use super::session::handover::{Handover, changed};
 use super::session::ingest::Ingest;
 use super::session::liveness::Liveness;
 use super::session::{Session, SessionEnd};
 use super::shared::Central;
-use super::source::{Connection, Source};
-use super::stop::Stop;
 use crate::config::Topic;
 use crate::frame::SubscriptionId;
 use crate::journal::Appender;
@@ -28,17 +28,16 @@ use crate::supervise::catch;
 
 pub use super::auth::credential::CredentialStatus;
 pub use super::counters::Counts;
-pub use super::handle::{Ended, Handle, State};
-pub use super::stop::Leave;
+pub use super::handle::{Ended, Handle, State, StopMode};
 
 /// One subscription, to be run on a task of its own.
 #[derive(Debug)]
 pub struct Task {
     topic: Topic,
-    source: watch::Receiver<Arc<Source>>,
+    client: watch::Receiver<Arc<AccountClient>>,
     ingest: Ingest,
     state: watch::Sender<State>,
-    stop: Arc<Stop>,
+    stop: Arc<StopSignal>,
     /// The connection that has taken over from the last one.
     successor: Option<Box<Connection>>,
     gaps: GapTracker,
@@ -47,24 +46,29 @@ pub struct Task {
 
 /// A subscription of `account`, which is its name in the config, to `topic`.
 #[must_use]
-pub fn new(account: &str, topic: Topic, source: Arc<Source>, appender: Appender) -> (Handle, Task) {
+pub fn new(
+    account: &str,
+    topic: Topic,
+    client: Arc<AccountClient>,
+    appender: Appender,
+) -> (Handle, Task) {
     let id = SubscriptionId::new(account, topic.stream.clone());
-    let member = Member::new(Arc::clone(source.central()));
+    let member = Member::new(Arc::clone(client.central()));
     let (state, watched) = watch::channel(State::Connecting);
-    let (source, sources) = watch::channel(source);
+    let (client, clients) = watch::channel(client);
     let counters = Arc::new(Counters::default());
-    let stop = Arc::new(Stop::default());
+    let stop = Arc::new(StopSignal::default());
     let gaps = GapTracker::load(id.clone(), member.central());
     let handle = Handle {
         id: id.clone(),
         state: watched,
         counters: Arc::clone(&counters),
-        source,
+        client,
         stop: Arc::clone(&stop),
     };
     let task = Task {
         topic,
-        source: sources,
+        client: clients,
         ingest: Ingest::new(id, appender, counters),
         state,
         stop,
@@ -86,7 +90,7 @@ impl Task {
     }
 
     async fn reconnect(&mut self) -> Ended {
-        let central = Arc::clone(self.source.borrow().central());
+        let central = Arc::clone(self.client.borrow().central());
         let mut backoff = BackoffPolicy::new(central.settings());
         let mut wait = central.spread();
         loop {
@@ -116,10 +120,10 @@ impl Task {
 
     /// `false`: it is to stop. A changed account is tried at once.
     async fn wait(&mut self, wait: Duration) -> bool {
-        let known = Arc::clone(&self.source.borrow());
+        let known = Arc::clone(&self.client.borrow());
         tokio::select! {
             () = sleep(wait) => true,
-            () = changed(self.source.clone(), known) => true,
+            () = changed(self.client.clone(), known) => true,
             () = self.stop.asked() => false,
         }
     }
@@ -151,9 +155,9 @@ impl Task {
 
     async fn connect(&self) -> Result<Box<Connection>, SessionEnd> {
         self.state.send_replace(State::Connecting);
-        let source = Arc::clone(&self.source.borrow());
+        let client = Arc::clone(&self.client.borrow());
         // The future is large, and most of the time there is none.
-        let connecting = Box::pin(source.connect(&self.topic));
+        let connecting = Box::pin(client.connect(&self.topic));
         let connected = tokio::select! {
             biased;
             () = self.stop.asked() => return Err(SessionEnd::Stopped),
@@ -166,13 +170,13 @@ impl Task {
         let Connection {
             socket,
             lease,
-            source,
+            client,
         } = connection;
-        let settings = source.settings();
-        let idle_timeout = source.idle_timeout(self.topic.name());
-        let clock = source.central().began();
+        let settings = client.settings();
+        let idle_timeout = client.idle_timeout(self.topic.name());
+        let clock = client.central().began();
         let id = self.ingest.id();
-        let handover = Handover::new(lease, &source, &self.source, &self.topic, id);
+        let handover = Handover::new(lease, &client, &self.client, &self.topic, id);
         let session = Session {
             socket,
             liveness: Liveness::new(settings, idle_timeout, clock, Instant::now()),
@@ -205,9 +209,9 @@ impl Task {
     }
 
     async fn report_last_gap(&mut self) {
-        match self.stop.leave() {
-            Leave::ForGood => self.gaps.forget().await,
-            Leave::ForNow => {
+        match self.stop.mode() {
+            StopMode::Unsubscribe => self.gaps.forget().await,
+            StopMode::Pause => {
                 let gap = self.gaps.stopped().await;
                 // Where the journal is closed, the gap is lost: there is no other place for it.
                 let _ = self.ingest.report_gap(gap).await;

@@ -10,7 +10,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use clap::ValueEnum;
 
-use crate::config::{Mistakes, Pick, Schemas, Written};
+use crate::config::{ConfigErrors, Pick, Schemas, SourceSpans};
 use crate::frame::Stream;
 use crate::record::{self, RecordData, RecordError, RecordMetadata, SplitPayload};
 use crate::route;
@@ -164,7 +164,7 @@ impl Decoder {
     ///
     /// # Errors
     /// A schema that cannot be loaded, or an element that no payload of the stream has.
-    fn with(stream: Stream, args: &Args) -> Result<Self, Mistakes> {
+    fn with(stream: Stream, args: &Args) -> Result<Self, ConfigErrors> {
         let schemas = Schemas::of_argument("--schema", args.schema.clone());
         for warning in schemas.find().warnings {
             eprintln!("warning: {warning}");
@@ -174,7 +174,7 @@ impl Decoder {
         let pick = Pick {
             split: args.split,
             elements: args.elements.clone(),
-            written: Written::argument("--elements"),
+            spans: SourceSpans::argument("--elements"),
             ..Pick::default()
         };
         let payloads = schema.payloads(|topic| topic == stream.topic());
@@ -184,7 +184,7 @@ impl Decoder {
             .collect();
         let unknown = route::unknown_elements(&pick, &tables, &ids);
         if !unknown.is_empty() {
-            return Err(Mistakes::new(unknown));
+            return Err(ConfigErrors::new(unknown));
         }
         Ok(Self {
             schema,

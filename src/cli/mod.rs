@@ -19,9 +19,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{self, Loaded, Mistakes};
+use crate::config::{self, ConfigErrors, Loaded};
 use crate::process::scheduling::set_batch_scheduling;
-use crate::sink::kafka;
+use crate::sink::{self, kafka};
 
 /// The exit code for bad usage and bad config.
 const BAD_USAGE: u8 = 2;
@@ -146,13 +146,13 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// Every mistake in them.
-    pub fn load(&self) -> Result<Loaded, Mistakes> {
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         // Variables that are not UTF-8 cannot be meant for the config.
         let env = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         let loaded = config::load(&self.config, env, kafka::check_option)?;
-        kafka::check_together(&loaded.config)?;
+        sink::check(&loaded.config)?;
         Ok(loaded)
     }
 }

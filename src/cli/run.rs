@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{ConfigArgs, logging};
 use crate::admin;
-use crate::config::Mistakes;
+use crate::config::ConfigErrors;
 use crate::daemon::{self, Daemon, Handle, Loader};
 use crate::process::signals::{Listener, Signal};
 use crate::supervise::Panic;
@@ -25,7 +25,7 @@ pub struct Args {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
-    Config(#[from] Mistakes),
+    Config(#[from] ConfigErrors),
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
     #[error(transparent)]

@@ -19,7 +19,7 @@ pub enum Command {
 pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Schema => {
-            writeln!(io::stdout(), "{:#}", config::schema()).map_err(Failure::at_run_time)
+            writeln!(io::stdout(), "{:#}", config::json_schema()).map_err(Failure::at_run_time)
         }
     }
 }

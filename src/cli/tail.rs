@@ -10,8 +10,8 @@ use url::Url;
 
 use super::decode::{Decoder, Generation, Style, stream};
 use super::{ConfigArgs, Failure};
-use crate::central::subscription::{self, Leave, State};
-use crate::central::{Central, Settings, Source};
+use crate::central::subscription::{self, State, StopMode};
+use crate::central::{AccountClient, Central, Settings};
 use crate::config::secret::Secret;
 use crate::config::{
     Access, Account, ClassicAccess, Config, NewAccess, PemFile, Proxy, Schemas, TOKEN_URL, Tls,
@@ -101,9 +101,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let schema = Descriptors::load(&schemas).map_err(Failure::usage)?;
     let decoder = Decoder::of(schema, topic.stream.clone(), args.json.into());
     let central = Central::new(None, None, Settings::default());
-    let source = Source::new(&central, &name, &account).map_err(Failure::usage)?;
+    let client = AccountClient::new(&central, &name, &account).map_err(Failure::usage)?;
     let (journal, cursor) = memory().map_err(Failure::at_run_time)?;
-    let (handle, task) = subscription::new(&name, topic, Arc::new(source), journal.appender());
+    let (handle, task) = subscription::new(&name, topic, Arc::new(client), journal.appender());
     let mut task = tokio::spawn(task.run());
     let ended = tokio::select! {
         ended = &mut task => {
@@ -113,7 +113,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         refused = report_state(handle.state()) => Err(Failure::at_run_time(refused)),
         printed = print(&decoder, cursor, args.count) => printed.map_err(Failure::at_run_time),
     };
-    handle.stop(Leave::ForGood);
+    handle.stop(StopMode::Unsubscribe);
     task.await
         .map_err(|error| Failure::at_run_time(Panic::from(error)))?;
     ended

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::config::source::layers::join;
+use crate::config::source::key_path::join;
 use crate::config::{Account, Config};
 
 /// All that differs, by what follows from it.

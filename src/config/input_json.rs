@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::secret::Secret;
-use crate::config::validate::accounts::fits_a_header;
+use crate::config::secret::{Secret, fits_a_header};
 
 /// Thousands of customers, and no endless device.
 const MAX_BYTES: u64 = 16 << 20;
@@ -22,7 +21,7 @@ pub struct Customer {
 
 /// Why there is no customer. The messages show no key.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum InvalidInputJson {
     #[error("cannot read the file {}: {source} (correct the path or the permissions)", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("the file {}, line {line}, is not an input.json of HPE's sample client (it has {{\"customers\": {{NAME: {{\"wsskey\": ...}}}}}})", path.display())]
@@ -53,14 +52,14 @@ impl Customer {
     /// All customers of a file, in the order of their names.
     ///
     /// # Errors
-    /// See [`Unusable`].
-    pub fn all(path: &Path) -> Result<Vec<Self>, Unusable> {
-        let text = read(path).map_err(|source| Unusable::Read {
+    /// See [`InvalidInputJson`].
+    pub fn all(path: &Path) -> Result<Vec<Self>, InvalidInputJson> {
+        let text = read(path).map_err(|source| InvalidInputJson::Read {
             path: path.to_owned(),
             source,
         })?;
         // What serde says may show a value.
-        let input: Input = serde_json::from_str(&text).map_err(|error| Unusable::Form {
+        let input: Input = serde_json::from_str(&text).map_err(|error| InvalidInputJson::Form {
             path: path.to_owned(),
             line: error.line(),
         })?;
@@ -68,7 +67,7 @@ impl Customer {
         customers
             .map(|(name, entry)| {
                 if !fits_a_header(&entry.wsskey) {
-                    return Err(Unusable::Key {
+                    return Err(InvalidInputJson::Key {
                         path: path.to_owned(),
                         customer: name,
                     });
@@ -84,7 +83,11 @@ impl Customer {
     }
 
     /// The customer that is wanted, or else the only one, or else the one with the account's name.
-    pub(super) fn read(path: &Path, wanted: Option<&str>, account: &str) -> Result<Self, Unusable> {
+    pub(crate) fn read(
+        path: &Path,
+        wanted: Option<&str>,
+        account: &str,
+    ) -> Result<Self, InvalidInputJson> {
         let mut customers = Self::all(path)?;
         if wanted.is_none() && customers.len() == 1 {
             return Ok(customers.remove(0));
@@ -92,7 +95,7 @@ impl Customer {
         let wanted = wanted.unwrap_or(account);
         let known: Vec<String> = customers.iter().map(|one| one.name.clone()).collect();
         let found = customers.into_iter().find(|one| one.name == wanted);
-        found.ok_or_else(|| Unusable::NoCustomer {
+        found.ok_or_else(|| InvalidInputJson::NoCustomer {
             path: path.to_owned(),
             wanted: wanted.to_owned(),
             known: known.join(", "),

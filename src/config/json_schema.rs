@@ -7,25 +7,55 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::config::Literal;
 use crate::config::raw::{
-    Endpoint, Listen, Names, Parts, Raw, SchemaRegistry, SchemaRegistryTable, SecretSource,
-    Setting, Size, Span, Topic, Topics,
+    Endpoint, Listen, Names, Parts, Raw, SecretSource, Setting, Size, Span, Topic, Topics,
 };
+use crate::config::sinks::KINDS;
 use crate::config::template::Template;
-use crate::config::{Literal, MqttVersion, Qos};
 
 /// The schema of a whole config, without overrides from the environment.
 #[must_use]
-pub fn schema() -> Value {
-    let mut schema = SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<Raw>()
-        .to_value();
+pub fn json_schema() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let kinds: Vec<Value> = KINDS
+        .iter()
+        .map(|kind| of_kind(kind.name, (kind.json_schema)(&mut generator).to_value()))
+        .collect();
+    let mut schema = generator.into_root_schema_for::<Raw>().to_value();
+    let sink = &mut schema["$defs"]["Sink"];
+    let common = sink["properties"].take();
+    *sink = json!({ "description": sink["description"].take(), "anyOf": kinds });
+    for kind in sink["anyOf"].as_array_mut().into_iter().flatten() {
+        add_common_keys(kind, &common);
+    }
     tidy(&mut schema);
     if let Value::Object(root) = &mut schema {
         root.insert("title".to_owned(), "central-forwarder".into());
     }
     schema
+}
+
+/// The schema of the own keys of one kind of sink, and of its `type`.
+fn of_kind(name: &str, mut schema: Value) -> Value {
+    if schema["properties"].is_null() {
+        schema["properties"] = json!({});
+    }
+    schema["properties"]["type"] = json!({ "const": name });
+    schema["title"] = name.into();
+    schema
+}
+
+/// Adds the keys of every kind of sink.
+fn add_common_keys(kind: &mut Value, common: &Value) {
+    for (key, schema) in common.as_object().into_iter().flatten() {
+        let own = &mut kind["properties"][key];
+        if own.is_null() {
+            *own = schema.clone();
+        } else {
+            own["description"] = schema["description"].clone();
+        }
+    }
 }
 
 /// TOML has no null: what may be left out is left out. That nothing is there by default goes without
@@ -68,7 +98,7 @@ fn tidy(schema: &mut Value) {
     }
 }
 
-/// What the hand-written readers of [`super::raw`] take.
+/// What the hand-written readers of `config::raw` take.
 macro_rules! taken_by {
     ($($type:ident: $schema:expr;)*) => {$(
         impl JsonSchema for $type {
@@ -128,11 +158,6 @@ taken_by! {
         "title": "list of topics",
         "description": "a list of topics; one alone may stand without brackets",
     });
-    SchemaRegistry: |generator| json_schema!({
-        "anyOf": [{ "type": "string" }, generator.subschema_for::<SchemaRegistryTable>()],
-        "title": "URL or table",
-        "description": "a URL, such as \"https://HOST:8081\", or a table with one",
-    });
     SecretSource: |_| json_schema!({
         "anyOf": [{ "type": "string" }, source("file"), source("env")],
         "title": "secret",
@@ -143,8 +168,6 @@ taken_by! {
         "description": "a string, number or boolean, { file = \"PATH\" } or { env = \"NAME\" }",
     });
     Literal: |_| json_schema!({ "type": ["string", "number", "boolean"], "title": "literal" });
-    MqttVersion: |_| json_schema!({ "enum": [3, 5] });
-    Qos: |_| json_schema!({ "enum": [0, 1, 2] });
 }
 
 fn source(key: &str) -> Schema {

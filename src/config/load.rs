@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::diagnostics::report::Report;
-use crate::config::diagnostics::{Mistakes, Remark};
+use crate::config::diagnostics::{ConfigErrors, Diagnostic};
+use crate::config::source::key_path::join;
 use crate::config::source::layers::{self, Layers};
 use crate::config::source::tree::Node;
 use crate::config::validate::{self, warnings};
 use crate::config::{Config, raw::Raw};
 
+const SINKS: &str = "sinks";
+
 /// A config that holds, and what an operator should know about it.
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
-    pub warnings: Vec<Remark>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Says what is wrong with a librdkafka property of this name and value, and what to do. The text
@@ -33,28 +36,29 @@ pub fn load(
     paths: &[PathBuf],
     env: impl Iterator<Item = (String, String)>,
     kafka_option: OptionCheck,
-) -> Result<Loaded, Mistakes> {
+) -> Result<Loaded, ConfigErrors> {
     let env: BTreeMap<String, String> = env.collect();
     let mut layers = layers::read(paths);
     layers.apply(&env);
     let Layers {
         root,
-        places,
+        positions,
         origin,
-        mistakes,
-        torn,
+        errors,
+        incomplete,
     } = layers;
-    let tree = Node::root(root, &places, &origin);
-    let mut report = Report::new(tree, origin, mistakes, torn);
-    let raw = read(&mut report);
+    let mut tree = Node::root(root, &positions, &origin);
+    expand_sinks(&mut tree);
+    let mut report = Report::new(tree, origin, errors, incomplete);
+    let raw: Raw = report.read();
     match validate::config(raw, &mut report, &env, kafka_option) {
-        Some(config) if report.mistakes.is_empty() => {
+        Some(config) if report.errors.is_empty() => {
             warnings::warn(&config, &mut report);
             let mut warnings = report.warnings;
             warnings.sort();
             Ok(Loaded { config, warnings })
         }
-        _ => Err(Mistakes::new(report.mistakes)),
+        _ => Err(ConfigErrors::new(report.errors)),
     }
 }
 
@@ -70,16 +74,13 @@ pub(crate) fn of_text(text: &str) -> Config {
         .config
 }
 
-fn read(report: &mut Report) -> Raw {
-    let (raw, misfits) = report.tree.read();
-    for misfit in misfits {
-        // A table that does not fit because of an entry that was taken out of it says nothing new.
-        let is_new = !report.is_gone(misfit.culprit());
-        report.gone.push(misfit.culprit().to_owned());
-        report.gone.extend(misfit.meant().map(str::to_owned));
-        if is_new {
-            report.mistakes.push(misfit.into_remark(&report.origin));
-        }
+/// A variable may hold a whole sink, or all of them. Their keys are read in two steps, so they must be
+/// there one by one.
+fn expand_sinks(tree: &mut Node) {
+    tree.expand(SINKS);
+    let names = tree.find(SINKS).into_iter().flat_map(Node::keys);
+    let paths: Vec<String> = names.map(|name| join(SINKS, name)).collect();
+    for path in paths {
+        tree.expand(&path);
     }
-    raw
 }

@@ -7,12 +7,14 @@
 
 mod diagnostics;
 mod diff;
+mod filter;
 pub mod input_json;
 mod json_schema;
 mod load;
 mod pem;
 mod raw;
 pub mod secret;
+mod secret_source;
 mod sinks;
 mod source;
 pub mod template;
@@ -25,23 +27,29 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::diagnostics::spans::Written;
-pub(crate) use self::diagnostics::suggestion as hint;
-pub use self::diagnostics::{Mistakes, Place, Remark};
+pub use self::diagnostics::spans::SourceSpans;
+pub(crate) use self::diagnostics::suggestion;
+pub use self::diagnostics::{ConfigErrors, Diagnostic, Position};
 pub use self::diff::{AccountChange, Change, Diff};
-pub use self::json_schema::schema;
+pub use self::filter::{Condition, Literal, Pick, Test};
+pub use self::json_schema::json_schema;
 #[cfg(test)]
 pub(crate) use self::load::of_text;
 pub use self::load::{Loaded, OptionCheck, load};
 pub use self::pem::PemFile;
 use self::secret::Secret;
+pub use self::sinks::amqp::{Amqp, AmqpAuth, AmqpServer, Exchange, ExchangeKind, Login, Queue};
+pub use self::sinks::destination::DestinationCharset;
+pub use self::sinks::file::{File, Rotate};
 pub use self::sinks::kafka::registry::{RegistryLogin, SchemaRegistry, SubjectNameStrategy};
-pub use self::sinks::kafka::{Compression, Create, Kafka, PasswordMechanism, Sasl};
-pub(crate) use self::sinks::mqtt;
+pub use self::sinks::kafka::sasl::{PasswordMechanism, Sasl};
+pub use self::sinks::kafka::{Compression, Create, Kafka};
+pub(crate) use self::sinks::mqtt::is_carried;
 pub use self::sinks::mqtt::{Mqtt, MqttVersion, Qos};
+pub use self::sinks::stdout::Stdout;
+pub use self::sinks::{Guarantee, Sink};
 use self::template::Template;
 pub use self::validate::admin::Admin;
-pub use self::validate::filter::{Condition, Literal, Pick, Test};
 pub use self::validate::schemas::{SchemaFiles, Schemas};
 use crate::frame::{Internal, Stream};
 
@@ -154,7 +162,7 @@ pub struct Account {
     pub idle_timeout: Option<Duration>,
 }
 
-/// With what an account is entered.
+/// The credentials of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     Classic(ClassicAccess),
@@ -214,7 +222,7 @@ impl Topic {
     }
 }
 
-/// How connections get out of the network.
+/// The proxy through which connections go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Proxy {
     /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
@@ -271,116 +279,13 @@ pub enum OnFull {
     Block,
 }
 
-/// Whom a client believes, and who it is.
+/// Which certificate authorities a client trusts, and the certificate that it presents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTls {
     /// Trusted beside the system's authorities.
     pub ca_file: Option<PemFile>,
-    /// Certificate and key.
+    /// Certificate and private key.
     pub identity: Option<(PemFile, PemFile)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sink {
-    Kafka(Box<Kafka>),
-    Amqp(Box<Amqp>),
-    Mqtt(Box<Mqtt>),
-    Stdout,
-    File(File),
-}
-
-/// `RabbitMQ`, or another broker of AMQP 0-9-1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Amqp {
-    /// Tried in this order, until one answers; never empty.
-    pub servers: Vec<AmqpServer>,
-    pub auth: AmqpAuth,
-    /// With a certificate wherever `auth` needs one.
-    pub tls: ClientTls,
-    pub exchange: Exchange,
-    pub queue: Option<Queue>,
-    pub heartbeat: Duration,
-    /// The longest time that a record may be unconfirmed before the connection is given up.
-    pub confirm_timeout: Duration,
-    /// Records that may be unconfirmed at a time.
-    pub max_in_flight: usize,
-    /// How long the broker may keep a record in a queue; `None`: for ever.
-    pub expiration: Option<Duration>,
-    pub priority: Option<u8>,
-    /// The property `app_id` of every message.
-    pub app_id: String,
-}
-
-/// The SASL mechanism.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AmqpAuth {
-    /// User and password.
-    #[default]
-    Plain,
-    /// The client's certificate says who it is.
-    External,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AmqpServer {
-    pub tls: bool,
-    /// A name or an address, without brackets.
-    pub host: String,
-    pub port: u16,
-    pub vhost: String,
-    pub login: Login,
-}
-
-/// User and password; both empty where a certificate stands for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
-    pub user: String,
-    pub password: Secret,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exchange {
-    /// Empty: the broker's default exchange, where a routing key is the name of a queue.
-    pub name: String,
-    pub kind: ExchangeKind,
-    /// Made where it is not there; `false`: it must be there.
-    pub declare: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ExchangeKind {
-    #[default]
-    Topic,
-    Direct,
-    Fanout,
-    Headers,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
-    pub name: String,
-    /// Made, durable, where it is not there; `false`: it must be there.
-    pub declare: bool,
-    /// The key by which it is bound to the exchange; `None`: it is not bound by us.
-    pub binding: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    pub path: PathBuf,
-    /// `None`: it grows for ever, or somebody else rotates it.
-    pub rotate: Option<Rotate>,
-}
-
-/// When a file is followed by the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rotate {
-    /// Of one file.
-    pub max_bytes: u64,
-    /// Files beside the one that is written.
-    pub keep: u32,
 }
 
 /// An event goes to every route that it matches.

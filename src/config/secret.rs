@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::input_json::Customer;
-
 /// Far more than any key or certificate bundle; a secret file that is larger is a mistake.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
@@ -116,26 +114,12 @@ impl Secret {
         Self::new(value.into(), Origin::Central)
     }
 
-    pub(super) fn of_customer(value: String, path: &Path, customer: &str) -> Self {
+    pub(crate) fn of_customer(value: String, path: &Path, customer: &str) -> Self {
         let origin = Origin::InputJson {
             path: path.to_owned(),
             customer: customer.to_owned(),
         };
         Self::new(value, origin)
-    }
-
-    /// Reads a file's secret anew; the others cannot change while the process lives.
-    ///
-    /// # Errors
-    /// As [`Secret::from_file`].
-    pub fn read_again(&self) -> Result<Self, Unreadable> {
-        match &self.origin {
-            Origin::File(path) => Self::from_file(path),
-            Origin::InputJson { path, customer } => Customer::read(path, Some(customer), customer)
-                .map(|customer| customer.key)
-                .map_err(|why| Unreadable::InputJson(why.to_string())),
-            Origin::Literal | Origin::Env(_) | Origin::Central => Ok(self.clone()),
-        }
     }
 
     /// The value itself, for the one place that sends it.
@@ -196,6 +180,11 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Whether an HTTP header can carry a value.
+pub(crate) fn fits_a_header(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
+
 fn read_at_most(path: &Path, limit: u64) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(limit).read_to_string(&mut text)?;
@@ -214,20 +203,6 @@ mod tests {
         let secret = Secret::from_file(&path).unwrap();
         assert_eq!(secret.expose(), "  hunter2 ");
         assert_eq!(secret.origin(), &Origin::File(path));
-    }
-
-    #[test]
-    fn a_file_is_read_again_and_the_rest_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        std::fs::write(&path, "old\n").unwrap();
-        let old = Secret::from_file(&path).unwrap();
-        std::fs::write(&path, "new\n").unwrap();
-        let new = old.read_again().unwrap();
-        assert_eq!(new.expose(), "new");
-        assert_ne!(old, new);
-        let literal = Secret::literal("x");
-        assert_eq!(literal.read_again().unwrap(), literal);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::config::hint;
+use crate::config::diagnostics::suggestion;
 
 /// A parsed template. `{{` and `}}` stand for the braces themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl FromStr for Placeholder {
         let known = || PLAIN.iter().map(|(known, _)| *known);
         Err(TemplateError::Unknown {
             name: name.to_owned(),
-            advice: hint::advice(name, known(), || {
+            advice: suggestion::advice(name, known(), || {
                 let known: Vec<&str> = known().collect();
                 format!("there are {} and data.FIELD", known.join(", "))
             }),

@@ -13,11 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use crate::config::{Backlog, Sink};
 use crate::delivery::{self, Handle, Plans, Preparer, SinkContext, Summary};
-use crate::route::DestinationCharset;
-use crate::sink::amqp::AmqpSink;
-use crate::sink::kafka::{self, KafkaSink};
-use crate::sink::mqtt::MqttSink;
-use crate::sink::stream::{StreamSink, Target};
+use crate::sink::{self, Visitor, kafka};
 use crate::supervise::Panic;
 
 /// A delivery that is asked to stop needs at most the time to hand over a burst of records.
@@ -56,14 +52,13 @@ impl Deliveries {
         backlog: Backlog,
     ) {
         context.committer().limit(backlog);
-        let preparer = Preparer::new(self.plans.clone(), name, DestinationCharset::of(sink));
-        let (handle, task, kafka) = spawn(name.to_owned(), sink, preparer, context.clone());
-        let running = Running {
-            handle,
-            task,
+        let preparer = Preparer::new(self.plans.clone(), name, sink.charset());
+        let spawn = Spawn {
+            name: name.to_owned(),
+            preparer,
             context,
-            kafka,
         };
+        let running = sink::visit(name, sink, spawn);
         self.running.insert(name.to_owned(), running);
     }
 
@@ -203,30 +198,29 @@ fn log_summary(sink: &str, summary: &Summary, end: u64) {
     );
 }
 
-fn spawn(
+/// Starts the delivery of a sink of any kind.
+struct Spawn {
     name: String,
-    sink: &Sink,
     preparer: Preparer,
     context: SinkContext,
-) -> (Handle, JoinHandle<Summary>, Option<kafka::Target>) {
-    let (handle, task) = match sink {
-        Sink::Kafka(kafka) => {
-            let target = kafka::Target::new(&name, (**kafka).clone());
-            let (handle, task) =
-                delivery::spawn::<KafkaSink>(name, target.clone(), preparer, context);
-            return (handle, task, Some(target));
+}
+
+impl Visitor for Spawn {
+    type Output = Running;
+
+    fn visit<S: sink::Sink>(self, config: S::Config) -> Running {
+        let Self {
+            name,
+            preparer,
+            context,
+        } = self;
+        let kafka = S::kafka(&config).cloned();
+        let (handle, task) = delivery::spawn::<S>(name, config, preparer, context.clone());
+        Running {
+            handle,
+            task,
+            context,
+            kafka,
         }
-        Sink::Mqtt(mqtt) => {
-            delivery::spawn::<MqttSink>(name, (**mqtt).clone().into(), preparer, context)
-        }
-        Sink::Amqp(amqp) => {
-            delivery::spawn::<AmqpSink>(name, (**amqp).clone().into(), preparer, context)
-        }
-        Sink::Stdout => delivery::spawn::<StreamSink>(name, Target::Stdout, preparer, context),
-        Sink::File(file) => {
-            let target = Target::File(file.clone());
-            delivery::spawn::<StreamSink>(name, target, preparer, context)
-        }
-    };
-    (handle, task, None)
+    }
 }

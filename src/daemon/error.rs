@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::central;
-use crate::config::Mistakes;
+use crate::config::ConfigErrors;
 use crate::journal;
 use crate::supervise::Panic;
 
@@ -11,7 +11,7 @@ use crate::supervise::Panic;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
-    Config(#[from] Mistakes),
+    Config(#[from] ConfigErrors),
     #[error("state_dir {}: {cause}", folder.display())]
     StateDir {
         folder: PathBuf,
@@ -24,7 +24,7 @@ pub enum Error {
     #[error("account {account}: {cause}")]
     Account {
         account: String,
-        cause: central::Unusable,
+        cause: central::InvalidConfig,
     },
     #[error("the journal's writer has ended, and no frame can be kept any more (see the log)")]
     WriterEnded,
@@ -47,7 +47,7 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     #[error("{0}")]
-    Mistakes(#[from] Mistakes),
+    ConfigErrors(#[from] ConfigErrors),
     /// It has no mistakes, and cannot be put into effect.
     #[error(transparent)]
     Unusable(#[from] Error),

@@ -37,7 +37,7 @@ use self::handle::Request;
 use self::pipeline::Pipeline;
 use self::service::{Service, first_tries};
 use crate::central::{Central, Settings};
-use crate::config::{Config, Diff, Qos, Route, Sink};
+use crate::config::{Config, Diff, Guarantee, Route, Sink};
 use crate::delivery::Plan;
 use crate::process::notify;
 
@@ -209,13 +209,12 @@ fn log_start(config: &Config) {
 }
 
 /// How often an event arrives that a route takes, and why.
-fn class(config: &Config, route: &Route) -> &'static str {
-    match (&config.state_dir, config.sinks.get(&route.sink)) {
-        (None, _) => "at most once: there is no state_dir, frames are in memory only",
-        (Some(_), Some(Sink::Mqtt(mqtt))) if mqtt.qos == Qos::AtMostOnce => {
-            "at most once: with qos = 0 the broker confirms nothing"
-        }
-        (Some(_), _) => "at least once: frames are safe in the journal on disk",
+fn class(config: &Config, route: &Route) -> String {
+    let guarantee = config.sinks.get(&route.sink).map(Sink::guarantee);
+    match (&config.state_dir, guarantee) {
+        (None, _) => "at most once: there is no state_dir, frames are in memory only".to_owned(),
+        (Some(_), Some(Guarantee::AtMostOnce { why })) => format!("at most once: {why}"),
+        (Some(_), _) => "at least once: frames are safe in the journal on disk".to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use super::error::Error;
 use super::journals::Journals;
 use super::subscriptions::Subscriptions;
 use super::view::View;
-use crate::central::{Central, Settings, Source};
+use crate::central::{AccountClient, Central, Settings};
 use crate::config::{AccountChange, Change, Config, Diff};
 use crate::delivery::{Plan, SinkContext, Summary};
 use crate::frame::Timestamp;
@@ -45,7 +45,7 @@ pub(super) struct Changes<'c> {
     diff: &'c Diff,
     plan: Plan,
     /// For the accounts that are new or changed.
-    sources: BTreeMap<String, Arc<Source>>,
+    sources: BTreeMap<String, Arc<AccountClient>>,
     /// For the sinks that are new.
     contexts: BTreeMap<String, SinkContext>,
 }
@@ -128,7 +128,11 @@ impl Pipeline {
         })
     }
 
-    fn sources(&self, diff: &Diff, new: &Config) -> Result<BTreeMap<String, Arc<Source>>, Error> {
+    fn sources(
+        &self,
+        diff: &Diff,
+        new: &Config,
+    ) -> Result<BTreeMap<String, Arc<AccountClient>>, Error> {
         let mut sources = BTreeMap::new();
         for (name, change) in &diff.accounts {
             if let (AccountChange::Added | AccountChange::Changed, Some(account)) =
@@ -191,7 +195,7 @@ impl Pipeline {
 
     fn change_accounts(
         &mut self,
-        mut sources: BTreeMap<String, Arc<Source>>,
+        mut sources: BTreeMap<String, Arc<AccountClient>>,
         diff: &Diff,
         new: &Config,
     ) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::error::ReloadError;
 use super::view::Reloaded;
-use crate::config::{Config, Loaded, Mistakes};
+use crate::config::{Config, ConfigErrors, Loaded};
 use crate::delivery::Plan;
 use crate::supervise::blocking;
 
@@ -18,17 +18,17 @@ use crate::supervise::blocking;
 #[derive(Clone)]
 pub struct Loader(Arc<Load>);
 
-type Load = dyn Fn() -> Result<Loaded, Mistakes> + Send + Sync;
+type Load = dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync;
 
 impl Loader {
-    pub fn new(load: impl Fn() -> Result<Loaded, Mistakes> + Send + Sync + 'static) -> Self {
+    pub fn new(load: impl Fn() -> Result<Loaded, ConfigErrors> + Send + Sync + 'static) -> Self {
         Self(Arc::new(load))
     }
 
     /// For a daemon without reloads.
     #[must_use]
     pub fn none() -> Self {
-        Self::new(|| Err(Mistakes::new(Vec::new())))
+        Self::new(|| Err(ConfigErrors::new(Vec::new())))
     }
 
     /// Reads the files and compiles the schemas, on a thread for blocking work.
@@ -37,7 +37,7 @@ impl Loader {
         let loaded = blocking(move || {
             let loaded = load()?;
             let plan = Plan::new(&loaded.config)?;
-            Ok::<_, Mistakes>((loaded, plan))
+            Ok::<_, ConfigErrors>((loaded, plan))
         });
         Ok(loaded.await??)
     }
@@ -75,8 +75,8 @@ pub(super) fn log(outcome: &Result<Reloaded, ReloadError>) {
                 tracing::info!("reloaded: {}", reloaded.changed.join(", "));
             }
         }
-        Err(ReloadError::Mistakes(mistakes)) => {
-            for mistake in mistakes.remarks() {
+        Err(ReloadError::ConfigErrors(mistakes)) => {
+            for mistake in mistakes.diagnostics() {
                 tracing::error!("{mistake}");
             }
             tracing::error!("not reloaded: the config has mistakes, and nothing has changed");

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::task::{Id, JoinSet};
 
 use super::error::Error;
-use crate::central::subscription::{self, Ended, Handle, Leave};
-use crate::central::{Central, Source};
+use crate::central::subscription::{self, Ended, Handle, StopMode};
+use crate::central::{AccountClient, Central};
 use crate::config::{Account, Topic};
 use crate::frame::SubscriptionId;
 use crate::journal::Appender;
@@ -19,7 +19,7 @@ pub(super) struct Subscriptions {
     central: Arc<Central>,
     appender: Appender,
     /// By the names of their accounts.
-    sources: BTreeMap<String, Arc<Source>>,
+    sources: BTreeMap<String, Arc<AccountClient>>,
     running: BTreeMap<SubscriptionId, Running>,
     tasks: JoinSet<Ended>,
     /// Which subscription each task is.
@@ -36,8 +36,8 @@ pub(super) fn source(
     central: &Arc<Central>,
     name: &str,
     account: &Account,
-) -> Result<Arc<Source>, Error> {
-    let source = Source::new(central, name, account);
+) -> Result<Arc<AccountClient>, Error> {
+    let source = AccountClient::new(central, name, account);
     source.map(Arc::new).map_err(|cause| Error::Account {
         account: name.to_owned(),
         cause,
@@ -57,16 +57,20 @@ impl Subscriptions {
     }
 
     /// What the subscriptions of an account share.
-    pub(super) fn source(&self, name: &str, account: &Account) -> Result<Arc<Source>, Error> {
+    pub(super) fn source(
+        &self,
+        name: &str,
+        account: &Account,
+    ) -> Result<Arc<AccountClient>, Error> {
         source(&self.central, name, account)
     }
 
     /// Subscribes to all topics of an account. Those that run already get a new connection, which
     /// is up before the old one is closed.
-    pub(super) fn begin(&mut self, name: &str, account: &Account, source: Arc<Source>) {
+    pub(super) fn begin(&mut self, name: &str, account: &Account, source: Arc<AccountClient>) {
         for (id, running) in &self.running {
             if id.account() == name && account.topics.contains(&running.topic) {
-                running.handle.replace(Arc::clone(&source));
+                running.handle.replace_account(Arc::clone(&source));
             }
         }
         self.sources.insert(name.to_owned(), source);
@@ -96,9 +100,9 @@ impl Subscriptions {
             if !keep {
                 let other_filter = wanted.iter().any(|topic| topic.stream == *id.stream());
                 running.handle.stop(if other_filter {
-                    Leave::ForNow
+                    StopMode::Pause
                 } else {
-                    Leave::ForGood
+                    StopMode::Unsubscribe
                 });
             }
             keep
@@ -130,7 +134,7 @@ impl Subscriptions {
     /// Lets all of them end, to be begun again at the next start, and waits until they have.
     pub(super) async fn end(&mut self) {
         for running in self.running.values() {
-            running.handle.stop(Leave::ForNow);
+            running.handle.stop(StopMode::Pause);
         }
         while self.join_next().await {}
     }

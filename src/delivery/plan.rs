@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::config::{Config, Mistakes};
+use crate::config::{Config, ConfigErrors};
 use crate::frame::Internal;
 use crate::route::Routes;
 use crate::schema::Descriptors;
@@ -30,7 +30,7 @@ impl Plan {
     ///
     /// # Errors
     /// Every mistake that shows only where config and schema meet.
-    pub fn new(config: &Config) -> Result<Self, Mistakes> {
+    pub fn new(config: &Config) -> Result<Self, ConfigErrors> {
         let schema = Descriptors::load(&config.schemas)?;
         let tables = Tables::compile(schema.pool());
         let routes = Routes::compile(config, &schema, &tables)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{CompiledRoute, FieldPaths, Fields, Routes, filter, takes};
 use crate::config::template::{Placeholder, Segment, Template};
-use crate::config::{self, Condition, Config, Mistakes, Pick, Remark, hint};
+use crate::config::{self, Condition, Config, ConfigErrors, Diagnostic, Pick, suggestion};
 use crate::schema::Descriptors;
 use crate::transcode::{FieldPath, InvalidPath, MessageId, PathKind, Tables, repeated_messages};
 
@@ -19,7 +19,7 @@ impl Routes {
         config: &Config,
         descriptors: &Descriptors,
         tables: &Tables,
-    ) -> Result<BTreeMap<String, Self>, Mistakes> {
+    ) -> Result<BTreeMap<String, Self>, ConfigErrors> {
         let mut mistakes = Vec::new();
         let mut routes: BTreeMap<String, Self> = BTreeMap::new();
         for route in &config.routes {
@@ -43,7 +43,7 @@ impl Routes {
         if mistakes.is_empty() {
             Ok(routes)
         } else {
-            Err(Mistakes::new(mistakes))
+            Err(ConfigErrors::new(mistakes))
         }
     }
 }
@@ -89,7 +89,7 @@ fn paths(template: &Template) -> impl Iterator<Item = &[String]> {
 
 /// A mistake for every named element that none of the payloads has.
 #[must_use]
-pub fn unknown_elements(pick: &Pick, tables: &Tables, payloads: &[MessageId]) -> Vec<Remark> {
+pub fn unknown_elements(pick: &Pick, tables: &Tables, payloads: &[MessageId]) -> Vec<Diagnostic> {
     let fields = payloads
         .iter()
         .flat_map(|id| repeated_messages(tables, *id));
@@ -100,12 +100,12 @@ pub fn unknown_elements(pick: &Pick, tables: &Tables, payloads: &[MessageId]) ->
         if known.contains(&name.as_str()) {
             return None;
         }
-        let advice = hint::advice(name, known.iter().copied(), || match &known[..] {
+        let advice = suggestion::advice(name, known.iter().copied(), || match &known[..] {
             [] => "leave it out".to_owned(),
             known => format!("there are {}", known.join(", ")),
         });
         let text = format!("no message of these topics has a repeated message `{name}` ({advice})");
-        Some(pick.written.about_element("elements", index, "", text))
+        Some(pick.spans.about_element("elements", index, "", text))
     };
     pick.elements.iter().enumerate().filter_map(wrong).collect()
 }
@@ -118,17 +118,17 @@ struct RouteCheck<'a> {
 }
 
 impl<'a> RouteCheck<'a> {
-    fn mistakes(&self) -> Vec<Remark> {
+    fn mistakes(&self) -> Vec<Diagnostic> {
         let mut mistakes = unknown_elements(&self.route.pick, self.tables, &self.payloads);
         if !mistakes.is_empty() {
             // Without the elements it is not known in which messages paths start.
             return mistakes;
         }
         let roots = self.path_roots();
-        let written = &self.route.pick.written;
+        let spans = &self.route.pick.spans;
         for (index, condition) in self.route.pick.conditions.iter().enumerate() {
             if let Err((entry, text)) = self.condition(condition, &roots) {
-                mistakes.push(written.about_element("where", index, entry, text));
+                mistakes.push(spans.about_element("where", index, entry, text));
             }
         }
         let templates = [
@@ -138,7 +138,7 @@ impl<'a> RouteCheck<'a> {
         for (entry, template) in templates {
             for path in template.into_iter().flat_map(paths) {
                 if let Err(text) = self.template_path(path, &roots) {
-                    mistakes.push(written.about(entry, text));
+                    mistakes.push(spans.about(entry, text));
                 }
             }
         }
@@ -245,7 +245,7 @@ impl<'a> RouteCheck<'a> {
         } else {
             "message"
         };
-        let advice = hint::advice(field, known, || "see the schema, or `decode`".to_owned());
+        let advice = suggestion::advice(field, known, || "see the schema, or `decode`".to_owned());
         format!("`data.{whole}`: no {starts} of these topics has the field `{field}` ({advice})")
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::hint;
+use crate::config::suggestion;
 use crate::config::{Literal, Test};
 use crate::transcode::{DecodeError, FieldPath, FieldValue, PathKind, Tables, Value};
 
@@ -74,7 +74,7 @@ fn type_mismatch(wanted: &Literal, kind: &PathKind<'_>) -> Option<String> {
             if names.contains(&name.as_str()) {
                 return None;
             }
-            let advice = hint::advice(name, names.iter().copied(), || {
+            let advice = suggestion::advice(name, names.iter().copied(), || {
                 format!("it is one of {}", names.join(", "))
             });
             return Some(format!("`{name}` is no value of this enum ({advice})"));

@@ -16,7 +16,7 @@ mod render;
 use std::collections::HashMap;
 
 pub use compile::unknown_elements;
-pub use render::{DestinationCharset, TemplateValues, render};
+pub use render::{TemplateValues, render};
 pub use static_destinations::static_destinations;
 
 use crate::config::{self, Pick, Selector};

@@ -1,7 +1,6 @@
 //! Renders the templates of destinations and keys.
 
-use crate::config;
-use crate::config::mqtt::is_carried;
+use crate::config::DestinationCharset;
 use crate::config::template::{Placeholder, Segment, Template};
 
 /// The values of a template's placeholders. One that an event does not have is empty.
@@ -29,44 +28,6 @@ impl std::fmt::Debug for TemplateValues<'_> {
     }
 }
 
-/// The characters that values may bring into a destination. Others become `_`. The template's own text
-/// is the operator's, and is not changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DestinationCharset {
-    /// Kafka's legal topic characters.
-    KafkaTopic,
-    /// One word of a routing key: no dot, and none of the wildcards of bindings.
-    AmqpRoutingKey,
-    /// One level of an MQTT topic: no `/`, no wildcard, and nothing that a broker may refuse.
-    MqttTopic,
-    /// Any character: keys are opaque.
-    Any,
-}
-
-impl DestinationCharset {
-    /// What destinations of this sink may consist of.
-    #[must_use]
-    pub fn of(sink: &config::Sink) -> Self {
-        match sink {
-            config::Sink::Kafka(_) => Self::KafkaTopic,
-            config::Sink::Amqp(_) => Self::AmqpRoutingKey,
-            config::Sink::Mqtt(_) => Self::MqttTopic,
-            config::Sink::Stdout | config::Sink::File(_) => Self::Any,
-        }
-    }
-
-    fn allows(self, character: char) -> bool {
-        match self {
-            Self::KafkaTopic => {
-                character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
-            }
-            Self::AmqpRoutingKey => !matches!(character, '.' | '*' | '#'),
-            Self::MqttTopic => !matches!(character, '+' | '#' | '/') && is_carried(character),
-            Self::Any => true,
-        }
-    }
-}
-
 /// Appends the template's text with every placeholder replaced.
 pub fn render(
     template: &Template,
@@ -80,7 +41,7 @@ pub fn render(
             Segment::Placeholder(placeholder) => {
                 let from = out.len();
                 push_value(placeholder, values, out);
-                restrict(out, from, charset);
+                charset.restrict(out, from);
             }
         }
     }
@@ -99,24 +60,6 @@ fn push_value(placeholder: &Placeholder, values: &TemplateValues<'_>, out: &mut 
         Placeholder::Data(path) => return (values.data)(path, out),
     };
     out.push_str(value);
-}
-
-fn restrict(out: &mut String, from: usize, charset: DestinationCharset) {
-    if out[from..]
-        .chars()
-        .all(|character| charset.allows(character))
-    {
-        return;
-    }
-    let value = out.split_off(from);
-    let replaced = value.chars().map(|character| {
-        if charset.allows(character) {
-            character
-        } else {
-            '_'
-        }
-    });
-    out.extend(replaced);
 }
 
 #[cfg(test)]
@@ -150,12 +93,12 @@ mod tests {
         assert_eq!(
             rendered(
                 "central.{account}.{topic}.{type}.{id}.{msp_id}",
-                DestinationCharset::Any
+                DestinationCharset::ANY
             ),
             "central.acme.monitoring.Monitoring.MonitoringInformation.0f.",
         );
         assert_eq!(
-            rendered("{data.ap.serial}", DestinationCharset::Any),
+            rendered("{data.ap.serial}", DestinationCharset::ANY),
             "ap+serial"
         );
     }
@@ -163,11 +106,11 @@ mod tests {
     #[test]
     fn what_a_broker_cannot_take_becomes_an_underscore_in_values_only() {
         assert_eq!(
-            rendered("c/{customer_id}", DestinationCharset::KafkaTopic),
+            rendered("c/{customer_id}", DestinationCharset::KAFKA_TOPIC),
             "c/a_b_c"
         );
         assert_eq!(
-            rendered("{data.x.y}", DestinationCharset::KafkaTopic),
+            rendered("{data.x.y}", DestinationCharset::KAFKA_TOPIC),
             "x_y"
         );
     }
@@ -177,12 +120,12 @@ mod tests {
         assert_eq!(
             rendered(
                 "central.{type}.{customer_id}",
-                DestinationCharset::AmqpRoutingKey
+                DestinationCharset::AMQP_ROUTING_KEY
             ),
             "central.Monitoring_MonitoringInformation.a/b c",
         );
         assert_eq!(
-            rendered("{data.*.#}", DestinationCharset::AmqpRoutingKey),
+            rendered("{data.*.#}", DestinationCharset::AMQP_ROUTING_KEY),
             "_+_"
         );
     }
@@ -210,7 +153,7 @@ mod tests {
             render(
                 &template,
                 &values(value),
-                DestinationCharset::MqttTopic,
+                DestinationCharset::MQTT_TOPIC_LEVEL,
                 &mut out,
             );
             assert_eq!(out, topic);
@@ -219,6 +162,6 @@ mod tests {
 
     #[test]
     fn a_key_keeps_its_characters() {
-        assert_eq!(rendered("{customer_id}", DestinationCharset::Any), "a/b c");
+        assert_eq!(rendered("{customer_id}", DestinationCharset::ANY), "a/b c");
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{DestinationCharset, TemplateValues, render, takes};
+use super::{TemplateValues, render, takes};
 use crate::config::template::{Placeholder, Segment, Template};
-use crate::config::{self, Config};
+use crate::config::{self, Config, DestinationCharset, Sink};
 
 /// The destinations of a sink's routes whose templates depend only on account and topic.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn static_destinations(config: &Config, sink: &str) -> BTreeSet<String> {
     let charset = config
         .sinks
         .get(sink)
-        .map_or(DestinationCharset::Any, DestinationCharset::of);
+        .map_or(DestinationCharset::ANY, Sink::charset);
     let routes = config.routes.iter().filter(|route| route.sink == sink);
     routes
         .filter(|route| is_static(&route.destination))

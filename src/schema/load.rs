@@ -14,7 +14,7 @@ use protox::file::{
 };
 
 use super::{Descriptors, built_in_files};
-use crate::config::{Mistakes, Place, Remark, SchemaFiles, Schemas, hint};
+use crate::config::{ConfigErrors, Diagnostic, Position, SchemaFiles, Schemas, suggestion};
 use crate::frame::Stream;
 use crate::streams::{CLASSIC_TOPICS, known_event, of_path};
 use crate::transcode::{DecodeError, JsonStyle, Tables, write_json};
@@ -26,14 +26,12 @@ impl Descriptors {
     /// # Errors
     /// Every file that cannot be read or compiled, with its place, and every message that the config names
     /// for a topic and that does not exist.
-    pub fn load(schemas: &Schemas) -> Result<Self, Mistakes> {
-        let SchemaFiles {
-            files, mistakes, ..
-        } = schemas.find();
+    pub fn load(schemas: &Schemas) -> Result<Self, ConfigErrors> {
+        let SchemaFiles { files, errors, .. } = schemas.find();
         let mut loader = Loader {
             schemas,
             set: built_in_files(),
-            mistakes,
+            errors,
         };
         loader.add_sets(&files);
         loader.add_sources(&files);
@@ -41,20 +39,20 @@ impl Descriptors {
             Ok(pool) => Self::of(pool),
             Err(error) => {
                 // If a file is missing because of an earlier mistake, this one only follows from it.
-                if loader.mistakes.is_empty() {
+                if loader.errors.is_empty() {
                     let text = format!(
                         "the files do not fit together: {error} (check that all files are of the same version)"
                     );
-                    loader.mistakes.push(schemas.written.about("paths", text));
+                    loader.errors.push(schemas.spans.about("paths", text));
                 }
-                return Err(Mistakes::new(loader.mistakes));
+                return Err(ConfigErrors::new(loader.errors));
             }
         };
         loader.assign_messages(&mut descriptors);
-        if loader.mistakes.is_empty() {
+        if loader.errors.is_empty() {
             Ok(descriptors)
         } else {
-            Err(Mistakes::new(loader.mistakes))
+            Err(ConfigErrors::new(loader.errors))
         }
     }
 }
@@ -62,7 +60,7 @@ impl Descriptors {
 struct Loader<'a> {
     schemas: &'a Schemas,
     set: FileDescriptorSet,
-    mistakes: Vec<Remark>,
+    errors: Vec<Diagnostic>,
 }
 
 impl Loader<'_> {
@@ -79,7 +77,7 @@ impl Loader<'_> {
             });
             match set {
                 Ok(set) => set.file.into_iter().for_each(|file| self.overlay(file)),
-                Err(text) => self.mistake(Place::Path(path.as_path().into()), text),
+                Err(text) => self.mistake(Position::File(path.as_path().into()), text),
             }
         }
     }
@@ -96,14 +94,14 @@ impl Loader<'_> {
         resolver.add(DescriptorSetFileResolver::new(self.set.clone()));
         resolver.add(GoogleFileResolver::new());
         let mut compiler = Compiler::with_file_resolver(resolver);
-        let before = self.mistakes.len();
+        let before = self.errors.len();
         for source in &sources {
             if let Err(error) = compiler.open_file(source) {
                 let (place, text) = place_of(&error, &sources, source);
                 self.mistake(place, text);
             }
         }
-        if self.mistakes.len() > before {
+        if self.errors.len() > before {
             return;
         }
         let own: BTreeSet<String> = compiler
@@ -119,15 +117,15 @@ impl Loader<'_> {
         }
     }
 
-    fn mistake(&mut self, place: Place, text: String) {
-        let remark = Remark {
-            place,
+    fn mistake(&mut self, place: Position, text: String) {
+        let diagnostic = Diagnostic {
+            position: place,
             key: String::new(),
             text,
         };
         // A broken file is reported once for each file that imports it.
-        if !self.mistakes.contains(&remark) {
-            self.mistakes.push(remark);
+        if !self.errors.contains(&diagnostic) {
+            self.errors.push(diagnostic);
         }
     }
 
@@ -170,7 +168,7 @@ impl Loader<'_> {
                     continue;
                 }
                 (None, _) => {
-                    let advice = hint::advice(topic, CLASSIC_TOPICS, || {
+                    let advice = suggestion::advice(topic, CLASSIC_TOPICS, || {
                         "write a topic, or SERVICE/VERSION/EVENT".to_owned()
                     });
                     format!("unknown topic `{topic}` ({advice})")
@@ -178,14 +176,14 @@ impl Loader<'_> {
                 (Some(_), false) => {
                     let messages: Vec<_> = descriptors.pool.all_messages().collect();
                     let known = messages.iter().map(MessageDescriptor::full_name);
-                    let advice = hint::advice(message, known, || {
+                    let advice = suggestion::advice(message, known, || {
                         "write PACKAGE.MESSAGE, as in the .proto file".to_owned()
                     });
                     format!("there is no message `{message}` ({advice})")
                 }
             };
-            let remark = self.schemas.written.about_in("messages", topic, text);
-            self.mistakes.push(remark);
+            let diagnostic = self.schemas.spans.about_in("messages", topic, text);
+            self.errors.push(diagnostic);
         }
     }
 }
@@ -249,7 +247,7 @@ fn base_name(file: &str) -> &str {
 
 /// Where an error of the compiler is. The compiler says so only at the start of its debug text:
 /// `FILE:LINE:COL: `.
-fn place_of(error: &protox::Error, sources: &[&PathBuf], opened: &Path) -> (Place, String) {
+fn place_of(error: &protox::Error, sources: &[&PathBuf], opened: &Path) -> (Position, String) {
     let text = format!("{error} (correct the file, or remove it)");
     let name = error.file().unwrap_or_default();
     let file = sources
@@ -262,24 +260,24 @@ fn place_of(error: &protox::Error, sources: &[&PathBuf], opened: &Path) -> (Plac
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     });
     let place = match place {
-        Some((line, column)) => Place::Spot {
+        Some((line, column)) => Position::InFile {
             file: file.into(),
             line,
             column,
         },
         None if error.is_parse() => end_of(file),
-        None => Place::Path(file.into()),
+        None => Position::File(file.into()),
     };
     (place, text)
 }
 
 /// The end of a file: the place of an error that something is missing.
-fn end_of(file: &Path) -> Place {
+fn end_of(file: &Path) -> Position {
     let Ok(text) = fs::read_to_string(file) else {
-        return Place::Path(file.into());
+        return Position::File(file.into());
     };
     let last = text.lines().last().unwrap_or_default();
-    Place::Spot {
+    Position::InFile {
         file: file.into(),
         line: text.lines().count().max(1),
         column: last.chars().count() + 1,

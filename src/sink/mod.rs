@@ -21,12 +21,18 @@ pub mod stream;
 pub use self::failure::{Cause, Failure};
 pub use self::outcome::{DeliveryId, Outcome, OutcomeReceiver, Outcomes};
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::Range;
 
 use prost_reflect::MessageDescriptor;
 
+use self::amqp::AmqpSink;
 use self::connection_task::ConnectionTask;
+use self::kafka::KafkaSink;
+use self::mqtt::MqttSink;
+use self::stream::StreamSink;
+use crate::config::{self, Config, ConfigErrors, Diagnostic};
 
 /// What is sent: borrowed from the batch of which it is a part.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +82,29 @@ pub struct ConnectionError(pub Failure);
 pub trait Sink: Sized + Send + 'static {
     type Config: Clone + Send + Sync + 'static;
 
+    /// Checks what the client library can without a broker.
+    ///
+    /// # Errors
+    /// What the library refuses.
+    fn check(_config: &Self::Config) -> Result<(), Diagnostic> {
+        Ok(())
+    }
+
+    /// Connects, logs in, and checks as far as possible that the broker would accept records for these
+    /// destinations; writes nothing that a consumer would see. Returns what was found, for the operator.
+    ///
+    /// # Errors
+    /// What failed, with the broker's own message.
+    fn probe(
+        config: &Self::Config,
+        destinations: &BTreeSet<String>,
+    ) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// The Kafka cluster whose client's statistics are shown, if it is one.
+    fn kafka(_config: &Self::Config) -> Option<&kafka::Target> {
+        None
+    }
+
     /// Connects, and prepares everything that is needed to send.
     ///
     /// # Errors
@@ -101,4 +130,49 @@ pub trait Sink: Sized + Send + 'static {
     /// # Errors
     /// The connection can no longer be used.
     fn flush(&mut self) -> impl Future<Output = Result<(), ConnectionError>> + Send;
+}
+
+/// What is done with a sink of whichever kind: written once, for all kinds.
+pub trait Visitor {
+    type Output;
+
+    /// `config` is what the sink connects with.
+    fn visit<S: Sink>(self, config: S::Config) -> Self::Output;
+}
+
+/// Lets a visitor work with the sink `name`. This is the one place where the kinds part.
+pub fn visit<V: Visitor>(name: &str, sink: &config::Sink, visitor: V) -> V::Output {
+    match sink {
+        config::Sink::Kafka(kafka) => {
+            visitor.visit::<KafkaSink>(kafka::Target::new(name, (**kafka).clone()))
+        }
+        config::Sink::Amqp(amqp) => visitor.visit::<AmqpSink>((**amqp).clone().into()),
+        config::Sink::Mqtt(mqtt) => visitor.visit::<MqttSink>((**mqtt).clone().into()),
+        config::Sink::Stdout(_) => visitor.visit::<StreamSink>(stream::Target::Stdout),
+        config::Sink::File(file) => visitor.visit::<StreamSink>(stream::Target::File(file.clone())),
+    }
+}
+
+/// Checks each sink as far as its client library can without a broker.
+///
+/// # Errors
+/// What the library refuses, for each sink the first.
+pub fn check(config: &Config) -> Result<(), ConfigErrors> {
+    struct Check;
+    impl Visitor for Check {
+        type Output = Result<(), Diagnostic>;
+
+        fn visit<S: Sink>(self, config: S::Config) -> Self::Output {
+            S::check(&config)
+        }
+    }
+    let sinks = config.sinks.iter();
+    let errors: Vec<Diagnostic> = sinks
+        .filter_map(|(name, sink)| visit(name, sink, Check).err())
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigErrors::new(errors))
+    }
 }

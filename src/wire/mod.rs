@@ -1,6 +1,6 @@
-//! The protobuf wire format: what every reader of messages is made of.
+//! Reads the protobuf wire format.
 //!
-//! Offsets are those of the outermost buffer, so that an error says where it is without counting.
+//! Positions are those in the outermost buffer, so that an error has its position without any arithmetic.
 
 mod problem;
 mod tag;
@@ -15,18 +15,18 @@ pub(crate) use self::trace::path_to;
 pub(crate) use self::varint::CONTINUED;
 use self::varint::{long_varint, without_continued_bits};
 
-/// How deep messages and groups may be nested below the outermost one: the limit of Google's
+/// How deep messages and groups may be nested, not counting the outermost one: the limit of Google's
 /// runtimes.
 pub const DEPTH_LIMIT: u32 = 100;
 
 /// The largest field number, 2^29 - 1.
 const LAST_FIELD: u64 = (1 << 29) - 1;
 
-/// A place in a message.
+/// A position in a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WireReader<'a> {
-    /// The outermost buffer. What lies behind the message's end is never read as a part of it; it
-    /// is only there to be loaded with the last bytes, so that these need no loop of their own.
+    /// The outermost buffer. Bytes after the message's end never count as part of it. They only allow the
+    /// last bytes to be loaded in blocks, without a loop of their own.
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
     /// Where the message ends.
@@ -69,7 +69,7 @@ impl<'a> WireReader<'a> {
         &self.bytes[self.at..self.end]
     }
 
-    /// Lets a copy read, and goes on where it has stopped: only the copy has to live in memory.
+    /// Lets a copy read, and goes on where it stopped: so only the copy has to be in memory.
     #[inline(always)]
     #[expect(
         clippy::inline_always,

@@ -57,7 +57,7 @@ impl Problem {
         Box::new(WireError { problem: self, at })
     }
 
-    /// Whether the bytes are well formed, and only what they say cannot be written as JSON.
+    /// Whether the bytes are well formed, and only their value has no JSON form.
     pub(crate) fn is_about_content(self) -> bool {
         matches!(
             self,

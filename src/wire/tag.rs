@@ -1,4 +1,4 @@
-//! What stands before each value.
+//! Tags: the field number and wire type before each value.
 
 /// The six wire types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

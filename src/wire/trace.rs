@@ -1,5 +1,5 @@
-//! Which field a place in a message belongs to. Nothing is kept for it while messages are read:
-//! where they are at fault, they are looked through once more.
+//! Finds the field that an error is in. Readers do not track paths: after an error the message is read once
+//! more.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,8 @@ use super::{DEPTH_LIMIT, Problem, Tag, Wire, WireError, WireReader};
 /// A field as its message knows it: its name, and the message that it is, if it is one.
 pub(crate) type Named<'n, M> = (&'n str, Option<M>);
 
-/// The fields that lead to a fault, each with a dot before it: by their names, or where the message
-/// has none by their numbers. `name` is asked about a tag of a message, which it is shown as well.
+/// The path to an error, with a dot before each field: its name, or its number if the message does not
+/// know it. `name` looks up the field of a tag, given its message and the message's bytes.
 pub(crate) fn path_to<'n, M>(
     fault: &WireError,
     bytes: &[u8],
@@ -40,7 +40,7 @@ pub(crate) fn path_to<'n, M>(
     path
 }
 
-/// The field whose value has the fault, and that value; `None` where it is in a tag.
+/// The field whose value has the error, and that value; `None` if the error is in a tag.
 fn field_at<'a>(fault: &WireError, mut reader: WireReader<'a>) -> Option<(Tag, WireReader<'a>)> {
     loop {
         let tag = reader.tag().ok()??;
@@ -57,15 +57,15 @@ fn field_at<'a>(fault: &WireError, mut reader: WireReader<'a>) -> Option<(Tag, W
         match range {
             Ok(range) if is_passed(fault, reader) => return Some((tag, value.part(range))),
             Ok(_) => {}
-            // Nothing can be said of what follows.
+            // What follows cannot be read.
             Err(_) if tag.wire == Wire::Group => return Some((tag, value)),
             Err(_) => return Some((tag, value.part(value.end()..value.end()))),
         }
     }
 }
 
-/// Whether it is in the value that the reader has just passed: before its end, or at an end where
-/// something is missing or an empty message is.
+/// Whether the error is in the value that the reader has just passed: before its end, or at its end if
+/// something is missing there or it is an empty message.
 fn is_passed(fault: &WireError, reader: WireReader) -> bool {
     fault.at < reader.at
         || (fault.at == reader.at && (reader.is_at_end() || fault.problem == Problem::TooDeep))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use central_forwarder::central::subscription::Leave;
+use central_forwarder::central::subscription::StopMode;
 use central_forwarder::central::{Cause, Settings};
 use central_forwarder::config::Account;
 use central_forwarder::simulator::{Options, Simulator};
@@ -94,8 +94,8 @@ async fn removed_for_good_is_said_with_code_1000() {
     .await;
     let inbox = Inbox::new();
     for (leave, expected) in [
-        (Leave::ForGood, CloseCode::Normal),
-        (Leave::ForNow, CloseCode::Away),
+        (StopMode::Unsubscribe, CloseCode::Normal),
+        (StopMode::Pause, CloseCode::Away),
     ] {
         let running = start(&account(&endpoint), "audit", &settings(), &inbox);
         running.connected().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use central_forwarder::central::subscription::Leave;
+use central_forwarder::central::subscription::StopMode;
 use central_forwarder::central::{Cause, Error, Settings};
 use central_forwarder::config::secret::Secret;
 use central_forwarder::config::{Access, Account, Proxy, Tls, Topic};
@@ -142,7 +142,7 @@ async fn all_events_of_new_central_arrive_once_over_ends_of_tokens_and_connectio
                 _ => {}
             }
         }
-        running.leave(Leave::ForGood).await;
+        running.leave(StopMode::Unsubscribe).await;
         assert_eq!(inbox.gaps(), 0);
     }
     simulator.stop().await;
@@ -293,7 +293,7 @@ async fn a_thousand_subscriptions_come_back_spread_over_time() {
     println!("{ALL} came back: half of them within {half:?}, {busiest} in the busiest 100 ms");
     assert!(busiest < ALL / 3, "{busiest} of {ALL} came within 100 ms");
     for running in &all {
-        running.handle.stop(Leave::ForNow);
+        running.handle.stop(StopMode::Pause);
     }
     simulator.stop().await;
 }

@@ -95,7 +95,7 @@ fn files_in(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_shipped_config_fits() {
-    let schema = config::schema();
+    let schema = config::json_schema();
     let mut files = Vec::new();
     files_in(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("config"),
@@ -110,7 +110,7 @@ fn every_shipped_config_fits() {
 
 #[test]
 fn every_form_of_a_value_fits_and_what_is_wrong_does_not() {
-    let schema = config::schema();
+    let schema = config::json_schema();
     let account = |entry: &str| format!("[accounts.acme]\n{entry}");
     let sink = |entry: &str| format!("[sinks.lake]\n{entry}");
     for good in [
@@ -143,10 +143,10 @@ fn every_form_of_a_value_fits_and_what_is_wrong_does_not() {
 
 #[test]
 fn nothing_in_it_is_null() {
-    let text = config::schema().to_string();
+    let text = config::json_schema().to_string();
     assert!(!text.contains("null"), "{text}");
     assert_eq!(
-        config::schema()["properties"]["state_dir"]["type"],
+        config::json_schema()["properties"]["state_dir"]["type"],
         "string"
     );
 }

@@ -122,6 +122,25 @@ fn variables_override_the_files() {
 }
 
 #[test]
+fn a_variable_can_hold_a_whole_sink() {
+    let sink = |text: &str| with("", "").variable("CENTRAL_FORWARDER__SINKS__SCREEN", text);
+    let config = sink("{ type = \"file\", path = \"/tmp/x\" }").config();
+    let Sink::File(file) = &config.sinks["screen"] else {
+        panic!("screen is a file");
+    };
+    assert_eq!(file.path, Path::new("/tmp/x"));
+    let wrong = sink("{ type = \"file\", path = \"/tmp/x\", brokers = \"a:1\", rotat = {} }");
+    let mistakes = [
+        "sinks.screen.brokers: is for sinks of type kafka, and this one is file (leave it out)",
+        "sinks.screen.rotat: unknown key (did you mean `rotate`?)",
+    ];
+    assert_mistakes(
+        &wrong,
+        &mistakes.map(|line| format!("CENTRAL_FORWARDER__SINKS__SCREEN: {line}")),
+    );
+}
+
+#[test]
 fn a_mistake_in_a_variable_has_its_name_for_a_place() {
     let operator = with("", "")
         .variable("CENTRAL_FORWARDER__SINKS__LAKE__TYP", "kafka")

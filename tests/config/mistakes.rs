@@ -1,4 +1,4 @@
-//! Mistakes and warnings: each with its place and what to do; and no text that makes it panic.
+//! ConfigErrors and warnings: each with its place and what to do; and no text that makes it panic.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -187,7 +187,7 @@ fn no_secret_is_ever_shown() {
         .replace("\"hunter2\"\n", "\"hunter2\\u00e9\"\n")
         .replace("x = \"hunter2\"", "x = [\"hunter2\"]");
     let mistakes = Operator::new().file("c.toml", &wrong).load().unwrap_err();
-    assert_eq!(mistakes.remarks().len(), 2, "{mistakes}");
+    assert_eq!(mistakes.diagnostics().len(), 2, "{mistakes}");
     assert!(
         !format!("{mistakes} {mistakes:?}").contains("hunter2"),
         "{mistakes}"
@@ -219,7 +219,7 @@ proptest! {
         let (from, to) = (cut, (cut + length).min(GOOD.len()));
         let text = format!("{}{put}{}", &GOOD[..from], &GOOD[to..]);
         if let Err(mistakes) = Operator::new().file("c.toml", &text).load() {
-            prop_assert!(!mistakes.remarks().is_empty(), "{text}");
+            prop_assert!(!mistakes.diagnostics().is_empty(), "{text}");
         }
     }
 }

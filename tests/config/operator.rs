@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use central_forwarder::config::{self, Access, Account, ClassicAccess, Config, Loaded, Mistakes};
+use central_forwarder::config::{
+    self, Access, Account, ClassicAccess, Config, ConfigErrors, Loaded,
+};
 use tempfile::TempDir;
 
 /// A config without a mistake: a line each, so that a test can put another in a line's place.
@@ -16,7 +18,7 @@ key = { env = "ACME_KEY" }
 topics = ["monitoring", "security"]
 
 [sinks.lake]
-pub(crate) type = "kafka"
+type = "kafka"
 brokers = ["kafka-1:9092"]
 
 [[routes]]
@@ -57,14 +59,14 @@ impl Operator {
         self
     }
 
-    pub(crate) fn load_paths(&self, paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
+    pub(crate) fn load_paths(&self, paths: &[PathBuf]) -> Result<Loaded, ConfigErrors> {
         config::load(paths, self.env.iter().cloned(), |name, _| match name {
             "no.such" => Err("no such property (see librdkafka)".to_owned()),
             _ => Ok(()),
         })
     }
 
-    pub(crate) fn load(&self) -> Result<Loaded, Mistakes> {
+    pub(crate) fn load(&self) -> Result<Loaded, ConfigErrors> {
         self.load_paths(&self.files)
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
-use central_forwarder::config::{self, Config, Mistakes, Remark};
+use central_forwarder::config::{self, Config, ConfigErrors, Diagnostic};
 use rdkafka::ClientConfig;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -98,8 +98,17 @@ const EACH: &str = "[]";
 struct Table {
     /// Of keys; [`ANY`] is one of the operator's, [`EACH`] an element of a list.
     path: Vec<String>,
-    /// With `description` and `properties`.
+    description: String,
+    keys: Vec<Key>,
+}
+
+/// A key that a table may have.
+struct Key {
+    name: String,
     schema: Value,
+    /// The types of sinks, or the generation of accounts, that have it; empty: all have it.
+    owners: BTreeSet<String>,
+    meaning: String,
 }
 
 impl Table {
@@ -115,17 +124,66 @@ impl Table {
         }
     }
 
-    fn properties(&self) -> &Map<String, Value> {
-        self.schema["properties"].as_object().unwrap()
+    /// All who have a key of this name.
+    fn owners(&self, name: &str) -> BTreeSet<&str> {
+        let keys = self.keys.iter().filter(|key| key.name == name);
+        keys.flat_map(|key| &key.owners)
+            .map(String::as_str)
+            .collect()
     }
+}
+
+impl Key {
+    /// A key whose description may begin with its owners: `classic: The key.`
+    fn new(name: &str, schema: &Value) -> Self {
+        let (owners, meaning) = parts(schema);
+        Self {
+            name: name.to_owned(),
+            schema: schema.clone(),
+            owners: owners.into_iter().map(str::to_owned).collect(),
+            meaning: meaning.to_owned(),
+        }
+    }
+}
+
+/// The keys of a table whose `type` decides which there are: those of all types once.
+fn keys_by_type(variants: &[&Value]) -> Vec<Key> {
+    let names: Vec<&Value> = variants.iter().map(|it| type_of(it)).collect();
+    let mut keys: Vec<Key> = Vec::new();
+    for variant in variants {
+        for (name, property) in variant["properties"].as_object().unwrap() {
+            let has_it = |variant: &&&Value| variant["properties"].get(name).is_some();
+            let mut key = Key::new(name, property);
+            if variants.iter().filter(has_it).count() < variants.len() {
+                key.owners
+                    .insert(type_of(variant).as_str().unwrap().to_owned());
+            } else if keys.iter().any(|other| other.name == *name) {
+                continue;
+            } else if name == "type" {
+                key.schema = serde_json::json!({ "enum": names });
+            }
+            keys.push(key);
+        }
+    }
+    keys.sort_by(|one, other| one.name.cmp(&other.name));
+    keys
+}
+
+fn type_of(variant: &Value) -> &Value {
+    &variant["properties"]["type"]["const"]
 }
 
 /// The tables of a schema, outer ones first.
 fn tables(schema: &Value, root: &Value, path: &[String], found: &mut Vec<Table>) {
     let schema = resolved(schema, root);
     let below = |step: &str| [path, &[step.to_owned()]].concat();
-    for choice in schema["anyOf"].as_array().into_iter().flatten() {
-        tables(choice, root, path, found);
+    let choices = schema["anyOf"].as_array().into_iter().flatten();
+    let choices: Vec<&Value> = choices.map(|choice| resolved(choice, root)).collect();
+    let depends_on_type = choices.iter().any(|choice| type_of(choice).is_string());
+    if !depends_on_type {
+        for choice in &choices {
+            tables(choice, root, path, found);
+        }
     }
     for (keyword, step) in [("additionalProperties", ANY), ("items", EACH)] {
         if schema[keyword].is_object() {
@@ -133,21 +191,37 @@ fn tables(schema: &Value, root: &Value, path: &[String], found: &mut Vec<Table>)
         }
     }
     // Those without a description are forms of a value.
-    if let (Some(properties), Some(_)) =
-        (schema["properties"].as_object(), schema.get("description"))
-    {
-        found.push(Table {
-            path: path.to_vec(),
-            schema: schema.clone(),
-        });
-        for (key, property) in properties {
-            tables(property, root, &below(key), found);
-        }
+    let Some(description) = schema["description"].as_str() else {
+        return;
+    };
+    let keys = if depends_on_type {
+        keys_by_type(&choices)
+    } else {
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        properties
+            .map(|(name, property)| Key::new(name, property))
+            .collect()
+    };
+    let is_known = found.iter().any(|table| table.path == path);
+    if keys.is_empty() || is_known {
+        return;
+    }
+    let inner: Vec<(String, Value)> = keys
+        .iter()
+        .map(|key| (key.name.clone(), key.schema.clone()))
+        .collect();
+    found.push(Table {
+        path: path.to_vec(),
+        description: description.to_owned(),
+        keys,
+    });
+    for (name, property) in inner {
+        tables(&property, root, &below(&name), found);
     }
 }
 
 fn all_tables() -> Vec<Table> {
-    let schema = config::schema();
+    let schema = config::json_schema();
     let mut found = Vec::new();
     tables(&schema, &schema, &[], &mut found);
     found
@@ -213,7 +287,7 @@ fn parts(property: &Value) -> (BTreeSet<&str>, &str) {
 }
 
 fn document() -> String {
-    let root = config::schema();
+    let root = config::json_schema();
     let mut page = HEAD.to_owned();
     for table in all_tables() {
         let heading = if table.path.is_empty() {
@@ -221,8 +295,7 @@ fn document() -> String {
         } else {
             format!("`{}`", table.heading())
         };
-        let description = table.schema["description"].as_str().unwrap();
-        write!(page, "\n## {heading}\n\n{description}\n").unwrap();
+        write!(page, "\n## {heading}\n\n{}\n", table.description).unwrap();
         for (owner, rows) in rows(&table, &root) {
             if !owner.is_empty() {
                 write!(page, "\nOnly for `{owner}`:\n").unwrap();
@@ -237,16 +310,16 @@ fn document() -> String {
 /// The rows of a table by whom their keys are for, those for all first.
 fn rows<'a>(table: &'a Table, root: &Value) -> BTreeMap<&'a str, Vec<String>> {
     let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (key, property) in table.properties() {
-        let (mut owners, meaning) = parts(property);
-        if owners.is_empty() {
-            owners.insert("");
-        }
-        let default = property.get("default");
+    for key in &table.keys {
+        let default = key.schema.get("default");
         let default = default.map_or_else(String::new, |default| format!("`{default}`"));
-        let kind = kind(property, root);
-        let row = format!("| `{key}` | {kind} | {default} | {meaning} |\n");
-        for owner in owners {
+        let (name, meaning) = (&key.name, &key.meaning);
+        let kind = kind(&key.schema, root);
+        let row = format!("| `{name}` | {kind} | {default} | {meaning} |\n");
+        if key.owners.is_empty() {
+            rows.entry("").or_default().push(row.clone());
+        }
+        for owner in &key.owners {
             rows.entry(owner).or_default().push(row.clone());
         }
     }
@@ -263,7 +336,7 @@ fn the_page_is_what_the_schema_says() {
     assert_eq!(written, document(), "{advice}");
 }
 
-fn load(config: &toml::Table) -> Result<Config, Mistakes> {
+fn load(config: &toml::Table) -> Result<Config, ConfigErrors> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("config.toml");
     fs::write(&file, config.to_string()).unwrap();
@@ -317,7 +390,7 @@ fn at<'a>(value: &'a mut toml::Value, place: &[String]) -> &'a mut toml::Value {
 }
 
 /// Whether a remark says that a key is not for this type of sink or generation of account.
-fn is_out_of_place(remark: &Remark, key: &str) -> bool {
+fn is_out_of_place(remark: &Diagnostic, key: &str) -> bool {
     let is_about = remark.key.rsplit('.').next() == Some(key);
     is_about
         && (remark.text.contains("is for sinks of type")
@@ -329,8 +402,11 @@ fn a_default_is_what_happens_when_the_key_is_left_out() {
     let base = load(&BASE.parse().unwrap()).unwrap();
     let mut seen = 0;
     for table in all_tables() {
-        let keys = table.properties().iter();
-        for (key, default) in keys.filter_map(|(key, it)| Some((key, it.get("default")?))) {
+        for key in &table.keys {
+            let Some(default) = key.schema.get("default") else {
+                continue;
+            };
+            let key = &key.name;
             if let Some((_, property, unit)) = LIBRDKAFKA.iter().find(|(it, ..)| it == key) {
                 let librdkafka = ClientConfig::new().create_native_config().unwrap();
                 let value = librdkafka.get(property).unwrap();
@@ -345,7 +421,10 @@ fn a_default_is_what_happens_when_the_key_is_left_out() {
                         is_taken = true;
                     }
                     Err(mistakes) => {
-                        let expected = mistakes.remarks().iter().all(|it| is_out_of_place(it, key));
+                        let expected = mistakes
+                            .diagnostics()
+                            .iter()
+                            .all(|it| is_out_of_place(it, key));
                         assert!(expected, "{place:?}: {key} = {default}: {mistakes}");
                     }
                 }
@@ -363,7 +442,7 @@ fn a_default_is_what_happens_when_the_key_is_left_out() {
 
 #[test]
 fn a_key_is_for_whom_it_says() {
-    let root = config::schema();
+    let root = config::json_schema();
     let mut seen = 0;
     for table in all_tables() {
         let ["sinks" | "accounts", ANY] =
@@ -371,16 +450,15 @@ fn a_key_is_for_whom_it_says() {
         else {
             continue;
         };
-        for (key, property) in table.properties() {
-            let (owners, _) = parts(property);
-            let value = property
-                .get("default")
-                .cloned()
-                .unwrap_or_else(|| sample(property, &root));
+        for key in &table.keys {
+            let owners = table.owners(&key.name);
+            let value = key.schema.get("default").cloned();
+            let value = value.unwrap_or_else(|| sample(&key.schema, &root));
+            let key = &key.name;
             for (place, config) in with(&table, key, &value) {
                 let name = place[1].as_str();
                 let mistakes = load(&config).err();
-                let mistakes = mistakes.iter().flat_map(Mistakes::remarks);
+                let mistakes = mistakes.iter().flat_map(ConfigErrors::diagnostics);
                 let refused = mistakes.into_iter().any(|it| is_out_of_place(it, key));
                 let wanted = owners.is_empty() || owners.contains(name);
                 assert_eq!(refused, !wanted, "{key} of {name}: {owners:?}");
@@ -395,9 +473,9 @@ fn a_key_is_for_whom_it_says() {
 fn the_file_to_begin_with_shows_the_defaults() {
     let file = include_str!("../../config/central-forwarder.toml");
     for table in all_tables() {
-        for (key, property) in table.properties() {
-            if let Some(default) = property.get("default") {
-                let shown = format!("{key} = {default}");
+        for key in &table.keys {
+            if let Some(default) = key.schema.get("default") {
+                let shown = format!("{} = {default}", key.name);
                 assert!(file.contains(&shown), "{}: {shown}", table.heading());
             }
         }

@@ -87,8 +87,8 @@ fn an_mqtt_url_that_cannot_be_is_named_without_its_text() {
     assert_mistakes(
         &with_mqtt(sink, "central/{topic}"),
         &[
-            "c.toml:13:1: sinks.lake.message_expiry: is a thing of MQTT 5, and this sink has \
-           version = 3 (leave it out)",
+            "c.toml:13:1: sinks.lake.message_expiry: MQTT 3.1.1 has no expiry of messages (write \
+             version = 5, or leave it out)",
         ],
     );
 }

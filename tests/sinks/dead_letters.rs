@@ -1,16 +1,16 @@
 //! What a sink refuses for good and what cannot be decoded: kept with its bytes and the reason.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use central_forwarder::config::{self, Config};
+use central_forwarder::config::{self, Config, DestinationCharset};
 use central_forwarder::delivery::{self, Plan, Preparer, SinkContext};
 use central_forwarder::frame::{Frame, Stream, SubscriptionId, Timestamp};
 use central_forwarder::journal::{Entry, Journal, Location, Options, Refusal, Start};
-use central_forwarder::route::DestinationCharset;
 use central_forwarder::sink::{ConnectionError, DeliveryId, Outcome, Outcomes, Record, Sink};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -25,6 +25,10 @@ struct Picky(Outcomes);
 
 impl Sink for Picky {
     type Config = ();
+
+    async fn probe((): &(), _: &BTreeSet<String>) -> Result<String, String> {
+        Ok(String::new())
+    }
 
     async fn connect((): &(), outcomes: Outcomes) -> Result<Self, ConnectionError> {
         Ok(Self(outcomes))
@@ -99,7 +103,7 @@ async fn deliver(folder: &Path) -> (Vec<Entry>, u64) {
     let (dead_letters, mut read) = Journal::open(&letters, &names).unwrap();
     let context = SinkContext::new(cursors.remove(0), &journal, &dead_letters);
     let (_, plans) = watch::channel(Arc::new(Plan::new(&config(folder)).unwrap()));
-    let preparer = Preparer::new(plans, "lake", DestinationCharset::Any);
+    let preparer = Preparer::new(plans, "lake", DestinationCharset::ANY);
     let (delivery, task) = delivery::spawn::<Picky>("lake".to_owned(), (), preparer, context);
     delivery.drain_to(journal.end());
     let summary = timeout(A_WHILE, task).await.unwrap().unwrap();

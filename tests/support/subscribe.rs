@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use central_forwarder::backoff::Curve;
-use central_forwarder::central::subscription::{self, Ended, Handle, Leave, State};
-use central_forwarder::central::{Cause, Central, Error, Settings, Source};
+use central_forwarder::central::subscription::{self, Ended, Handle, State, StopMode};
+use central_forwarder::central::{AccountClient, Cause, Central, Error, Settings};
 use central_forwarder::config::{Account, Topic};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,8 +35,8 @@ pub struct Running {
 
 impl Running {
     pub fn start(central: &Arc<Central>, account: &Account, topic: Topic, inbox: &Inbox) -> Self {
-        let source = Arc::new(Source::new(central, "acme", account).unwrap());
-        let (handle, task) = subscription::new("acme", topic, source, inbox.appender());
+        let client = Arc::new(AccountClient::new(central, "acme", account).unwrap());
+        let (handle, task) = subscription::new("acme", topic, client, inbox.appender());
         Self {
             handle,
             task: tokio::spawn(task.run()),
@@ -82,11 +82,11 @@ impl Running {
     }
 
     pub async fn stop(self) {
-        self.leave(Leave::ForNow).await;
+        self.leave(StopMode::Pause).await;
     }
 
-    pub async fn leave(self, leave: Leave) {
-        self.handle.stop(leave);
+    pub async fn leave(self, mode: StopMode) {
+        self.handle.stop(mode);
         let ended = timeout(PATIENCE, self.task).await.expect("it stops");
         assert_eq!(ended.unwrap(), Ended::Stopped);
         assert_eq!(*self.handle.state().borrow(), State::Stopped);

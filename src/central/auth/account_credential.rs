@@ -7,7 +7,7 @@ use url::Url;
 use super::credential::CredentialStatus;
 use super::credential_store::CredentialStore;
 use super::registry::Registry;
-use crate::central::connect::http::Transport;
+use crate::central::connect::transport::Transport;
 use crate::central::error::Error;
 use crate::config::secret::Secret;
 use crate::config::{Access, Account};

@@ -16,11 +16,13 @@ use url::Url;
 
 use super::credential::{Credential, Renewed};
 use super::key_file::KeyFile;
-use crate::central::connect::dial::authority;
-use crate::central::connect::http::{Answer, Transport};
+use crate::central::connect::transport::Transport;
 use crate::central::error::{Cause, Error};
 use crate::central::settings::Settings;
 use crate::config::secret::Secret;
+use crate::net::dial::authority;
+use crate::net::http::Request;
+use crate::net::response::HttpResponse;
 
 /// Documented by HPE.
 const VALIDATE: &str = "/streaming/token/validate";
@@ -76,12 +78,9 @@ impl KeyRenewer {
             return Err(Error::refused("there is no key to begin with"));
         };
         let authorization = current.header("")?;
-        let ask = self.transport.send(settings, &self.url, |client| {
-            let request = client.get(self.url.clone());
-            request.header(AUTHORIZATION, authorization)
-        });
-        let answer = ask.await?;
-        let key = read(&answer, current.expose())?;
+        let request = Request::get(&self.url).header(AUTHORIZATION, authorization);
+        let response = self.transport.send(settings, request).await?;
+        let key = read(&response, current.expose())?;
         let now = SystemTime::now();
         if key.expose() == current.expose() {
             return Ok(described(
@@ -125,27 +124,28 @@ fn validate_url(endpoint: &Url) -> Url {
     url
 }
 
-fn read(answer: &Answer, old: &str) -> Result<Secret, Error> {
+fn read(response: &HttpResponse, old: &str) -> Result<Secret, Error> {
     #[derive(serde::Deserialize)]
     struct Validated {
         token: String,
     }
-    let said = || answer.said(&[old]);
-    if answer.is_later() {
+    let summary = || response.summary(&[old]);
+    if response.is_later() {
         return Err(Error::Later {
-            reason: format!("Central does not renew keys now ({})", said()),
-            retry_after: answer.retry_after,
+            reason: format!("Central does not renew keys now ({})", summary()),
+            retry_after: response.retry_after,
         });
     }
-    if answer.status != StatusCode::OK {
+    if response.status != StatusCode::OK {
         return Err(Error::refused(format!(
             "Central does not renew this key ({}): copy the current one from the Streaming API page \
              of Central",
-            said()
+            summary()
         )));
     }
     // What serde says, and the body, may show the key.
-    let validated: Option<Validated> = serde_json::from_slice(&answer.body).ok();
+    let body = response.body().unwrap_or_default();
+    let validated: Option<Validated> = serde_json::from_slice(body).ok();
     let fits = |token: &str| token.bytes().all(|byte| byte.is_ascii_graphic());
     match validated.map(|validated| validated.token) {
         Some(token) if !token.is_empty() && fits(&token) => Ok(Secret::given(token)),

@@ -231,9 +231,10 @@ mod tests {
     use super::super::credential_store::Lease;
     use super::super::token::Client;
     use super::*;
-    use crate::central::connect::http::Transport;
+    use crate::central::connect::transport::Transport;
     use crate::config::secret::Secret;
     use crate::config::{Proxy, Tls};
+    use crate::net::oauth::OauthClient;
 
     const TIMEOUT: Duration = Duration::from_secs(20);
     const SUBSCRIPTIONS: usize = 1000;
@@ -255,13 +256,15 @@ mod tests {
             }
         });
         let client = Client {
-            url: url.parse().unwrap(),
+            oauth: OauthClient {
+                url: url.parse().unwrap(),
+                id: Secret::literal("id"),
+                secret: Secret::literal("secret"),
+            },
             transport: Transport {
                 tls: Tls::default(),
                 proxy: Proxy::None,
             },
-            id: Secret::literal("id"),
-            secret: Secret::literal("secret"),
         };
         let renewer = Renewer::Token(Box::new(TokenRenewer::Own(client)));
         (renewer, requests)

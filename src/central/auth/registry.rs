@@ -16,11 +16,12 @@ use super::credential_store::CredentialStore;
 use super::key::KeyRenewer;
 use super::refresh::{self, Renewer};
 use super::token::{Client, TokenRenewer};
-use crate::central::connect::dial::authority;
-use crate::central::connect::http::Transport;
+use crate::central::connect::transport::Transport;
 use crate::central::settings::Settings;
 use crate::config::secret::Secret;
 use crate::config::{NewAccess, Proxy};
+use crate::net::dial::authority;
+use crate::net::oauth::OauthClient;
 use crate::sync::lock;
 
 /// One for a process. A credential leaves it when its last user drops it.
@@ -69,10 +70,12 @@ impl Registry {
     /// provider's own, which all its tenants share. Must be called within a runtime.
     pub(crate) fn token(&self, transport: &Transport, access: &NewAccess) -> Arc<CredentialStore> {
         let client = |url: &Url| Client {
-            url: url.clone(),
+            oauth: OauthClient {
+                url: url.clone(),
+                id: access.client_id.clone(),
+                secret: access.client_secret.clone(),
+            },
             transport: transport.clone(),
-            id: access.client_id.clone(),
-            secret: access.client_secret.clone(),
         };
         let begin = |url: &Url, renewer: TokenRenewer| {
             let (id, secret) = (&access.client_id, &access.client_secret);

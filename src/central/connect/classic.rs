@@ -3,9 +3,9 @@
 use hyper::http::StatusCode;
 use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::http::Answer;
 use crate::central::auth::credential::Credential;
 use crate::central::error::Error;
+use crate::net::response::HttpResponse;
 
 const TOPIC: HeaderName = HeaderName::from_static("topic");
 const USER_NAME: HeaderName = HeaderName::from_static("username");
@@ -35,15 +35,15 @@ pub(crate) fn headers(
 ///
 /// 401 and 400 are documented by HPE. Limits are not published, so 429 and every server error count as
 /// [`Error::Later`] (inferred).
-pub(crate) fn refusal(topic: &str, answer: &Answer, secrets: &[&str]) -> Error {
-    let said = answer.said(secrets);
-    if answer.is_later() {
+pub(crate) fn refusal(topic: &str, response: &HttpResponse, secrets: &[&str]) -> Error {
+    let said = response.summary(secrets);
+    if response.is_later() {
         return Error::Later {
             reason: format!("Central is not ready for this connection ({said})"),
-            retry_after: answer.retry_after,
+            retry_after: response.retry_after,
         };
     }
-    Error::refused(match answer.status {
+    Error::refused(match response.status {
         StatusCode::UNAUTHORIZED => format!(
             "Central refused the key ({said}): it is wrong or has expired; a key is valid for 7 days, \
              copy the current one from the Streaming API page of Central"
@@ -75,15 +75,9 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, said: &str) -> Error {
-        refusal(
-            "security",
-            &Answer {
-                status: StatusCode::from_u16(status).unwrap(),
-                retry_after: Some(Duration::from_secs(7)),
-                body: said.to_owned().into(),
-            },
-            &[],
-        )
+        let mut response = HttpResponse::new(status, said.to_owned());
+        response.retry_after = Some(Duration::from_secs(7));
+        refusal("security", &response, &[])
     }
 
     #[test]

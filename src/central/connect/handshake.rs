@@ -6,8 +6,8 @@
 
 use hyper::client::conn::http1;
 use hyper::http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    self, CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -16,12 +16,15 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::dial::Stream;
-use super::http::{self, Failure, NoBody};
-use crate::http::OUR_NAME;
+use crate::net::USER_AGENT;
+use crate::net::dial::Stream;
+use crate::net::response::{ExchangeError, HttpResponse, NoBody, drive};
 
 /// One read of the socket: larger buffers gain little, and each idle connection holds one.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Enough of a refusal to say why.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 
 /// Asks for `target` on `host`, with `headers` besides those of every WebSocket handshake.
 pub(crate) async fn upgrade(
@@ -30,7 +33,7 @@ pub(crate) async fn upgrade(
     target: &str,
     headers: HeaderMap,
     max_frame_bytes: usize,
-) -> Result<WebSocketStream<Stream>, Failure> {
+) -> Result<WebSocketStream<Stream>, ExchangeError> {
     let nonce = generate_key();
     let request = request(host, target, headers, &nonce)?;
     let (mut sender, connection) = http1::Builder::new()
@@ -40,12 +43,14 @@ pub(crate) async fn upgrade(
     let exchange = async {
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Failure::Rejected(http::read_answer(response).await));
+            return Err(ExchangeError::Rejected(
+                HttpResponse::read(response, MAX_REFUSAL_BYTES).await,
+            ));
         }
         verify(&response, &nonce)?;
         Ok(hyper::upgrade::on(response).await?)
     };
-    let upgraded = http::drive(exchange, connection.with_upgrades()).await?;
+    let upgraded = drive(exchange, connection.with_upgrades()).await?;
     let parts = upgraded
         .downcast::<TokioIo<Stream>>()
         .map_err(|_| unfit("the stream was lost in the upgrade"))?;
@@ -68,14 +73,14 @@ fn request(
     target: &str,
     headers: HeaderMap,
     nonce: &str,
-) -> Result<Request<NoBody>, Failure> {
+) -> Result<Request<NoBody>, ExchangeError> {
     let mut request = Request::get(target)
         .header(HOST, host)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, nonce)
-        .header(USER_AGENT, OUR_NAME)
+        .header(header::USER_AGENT, USER_AGENT)
         .body(NoBody::default())
         .map_err(|error| unfit(&format!("the endpoint: {error}")))?;
     request.headers_mut().extend(headers);
@@ -84,7 +89,7 @@ fn request(
 
 /// An extension changes what frames mean. We offer none, so none may be in use (RFC 6455, section
 /// 4.1).
-fn verify<B>(response: &Response<B>, nonce: &str) -> Result<(), Failure> {
+fn verify<B>(response: &Response<B>, nonce: &str) -> Result<(), ExchangeError> {
     let headers = response.headers();
     let accept = headers.get(SEC_WEBSOCKET_ACCEPT);
     if accept.map(HeaderValue::as_bytes) != Some(derive_accept_key(nonce.as_bytes()).as_bytes()) {
@@ -100,6 +105,6 @@ fn verify<B>(response: &Response<B>, nonce: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unfit(reason: &str) -> Failure {
-    Failure::Broken(reason.to_owned())
+fn unfit(reason: &str) -> ExchangeError {
+    ExchangeError::Broken(reason.to_owned())
 }

@@ -4,11 +4,11 @@ use hyper::http::StatusCode;
 use hyper::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::form_urlencoded::Serializer;
 
-use super::http::Answer;
 use crate::central::auth::credential::Credential;
 use crate::central::error::Error;
 use crate::config::Topic;
 use crate::frame::Stream;
+use crate::net::response::HttpResponse;
 
 const SUBSCRIBER_ID: HeaderName = HeaderName::from_static("subscriber-id");
 
@@ -46,16 +46,16 @@ pub(crate) fn headers(token: &Credential, subscriber_id: &str) -> Result<HeaderM
 }
 
 /// The error for an answer that is not an upgrade (seen in clients, and inferred).
-pub(crate) fn refusal(topic: &Topic, answer: &Answer, secrets: &[&str]) -> Error {
-    let said = answer.said(secrets);
+pub(crate) fn refusal(topic: &Topic, response: &HttpResponse, secrets: &[&str]) -> Error {
+    let said = response.summary(secrets);
     let stream = &topic.stream;
-    if answer.is_later() {
+    if response.is_later() {
         return Error::Later {
             reason: format!("Central is not ready for this connection ({said})"),
-            retry_after: answer.retry_after,
+            retry_after: response.retry_after,
         };
     }
-    Error::refused(match answer.status {
+    Error::refused(match response.status {
         StatusCode::UNAUTHORIZED => format!(
             "Central refused a fresh access token ({said}): check that the client id belongs \
              to this Central, and that the endpoint is the one of the account's region"
@@ -108,12 +108,8 @@ mod tests {
             (404, "service, version and event"),
             (410, "410 Gone"),
         ] {
-            let answer = Answer {
-                status: StatusCode::from_u16(status).unwrap(),
-                retry_after: None,
-                body: "no token".into(),
-            };
-            let error = refusal(&topic(&[]), &answer, &["token"]);
+            let response = HttpResponse::new(status, "no token");
+            let error = refusal(&topic(&[]), &response, &["token"]);
             assert!(matches!(error, Error::Refused { .. }), "{status}");
             let text = error.to_string();
             assert!(text.contains(hint) && text.contains("no ***"), "{text}");

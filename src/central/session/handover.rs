@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::central::account_client::{AccountClient, Connection};
 use crate::central::auth::credential_store::Lease;
 use crate::central::backoff_policy::BackoffPolicy;
-use crate::central::source::{Connection, Source};
 use crate::config::Topic;
 use crate::frame::{Stream, SubscriptionId};
 
@@ -45,25 +45,25 @@ pub(crate) enum HandoverStep {
 }
 
 impl Handover {
-    /// For a connection of `source` to `topic`. Its successor is of the newest of `sources`.
+    /// For a connection of `client` to `topic`. Its successor is of the newest of `clients`.
     pub(crate) fn new(
         lease: Lease,
-        source: &Arc<Source>,
-        sources: &watch::Receiver<Arc<Source>>,
+        client: &Arc<AccountClient>,
+        clients: &watch::Receiver<Arc<AccountClient>>,
         topic: &Topic,
         subscription: &SubscriptionId,
     ) -> Self {
         // A connection outlives its token, and New Central keeps its events while it is opened again.
         let ends_with_credential = matches!(topic.stream, Stream::Classic { .. });
-        let other_config = changed(sources.clone(), Arc::clone(source));
+        let other_config = changed(clients.clone(), Arc::clone(client));
         let trigger = async move {
             tokio::select! {
                 () = lease.replaced(), if ends_with_credential => {}
                 () = other_config => {}
             }
         };
-        let (sources, topic, id) = (sources.clone(), topic.clone(), subscription.clone());
-        let connect = move || -> BoxFuture<_> { Box::pin(open_successor(sources, topic, id)) };
+        let (clients, topic, id) = (clients.clone(), topic.clone(), subscription.clone());
+        let connect = move || -> BoxFuture<_> { Box::pin(open_successor(clients, topic, id)) };
         Self::Waiting {
             trigger: Box::pin(trigger),
             connect: Some(Box::new(connect)),
@@ -99,9 +99,12 @@ impl Handover {
     }
 }
 
-/// Ready when the newest of `sources` is another one than `known`.
-pub(crate) async fn changed(mut sources: watch::Receiver<Arc<Source>>, known: Arc<Source>) {
-    let changed = sources.wait_for(|newest| !Arc::ptr_eq(newest, &known));
+/// Ready when the newest of `clients` is another one than `known`.
+pub(crate) async fn changed(
+    mut clients: watch::Receiver<Arc<AccountClient>>,
+    known: Arc<AccountClient>,
+) {
+    let changed = clients.wait_for(|newest| !Arc::ptr_eq(newest, &known));
     if changed.await.is_err() {
         // All handles are dropped: nobody can replace it any more.
         pending::<()>().await;
@@ -110,17 +113,17 @@ pub(crate) async fn changed(mut sources: watch::Receiver<Arc<Source>>, known: Ar
 
 /// Tries until there is a connection. The one that it replaces is read meanwhile.
 async fn open_successor(
-    sources: watch::Receiver<Arc<Source>>,
+    clients: watch::Receiver<Arc<AccountClient>>,
     topic: Topic,
     subscription: SubscriptionId,
 ) -> Box<Connection> {
     tracing::info!(%subscription, "replacing the connection");
-    let central = Arc::clone(sources.borrow().central());
+    let central = Arc::clone(clients.borrow().central());
     let mut backoff = BackoffPolicy::new(central.settings());
     loop {
         sleep(central.spread()).await;
-        let source = Arc::clone(&sources.borrow());
-        match source.connect(&topic).await {
+        let client = Arc::clone(&clients.borrow());
+        match client.connect(&topic).await {
             Ok(connection) => return Box::new(connection),
             Err(why) => {
                 let wait = backoff.after(&why);

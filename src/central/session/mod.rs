@@ -30,10 +30,10 @@ use self::handover::{Handover, HandoverStep};
 use self::ingest::{Ingest, JournalClosed};
 use self::liveness::{Action, Liveness};
 use self::recent_hashes::RecentHashes;
-use crate::central::connect::dial::Stream;
+use crate::central::account_client::Connection;
 use crate::central::error::{Cause, Error};
-use crate::central::source::Connection;
-use crate::central::stop::{Leave, Stop};
+use crate::central::handle::{StopMode, StopSignal};
+use crate::net::dial::Stream;
 
 /// Frames that are remembered while a connection is replaced: beyond, a few may be stored twice.
 const MAX_REMEMBERED_FRAMES: usize = 1 << 17;
@@ -65,7 +65,7 @@ pub(crate) struct Session<'a> {
     pub(crate) socket: WebSocketStream<Stream>,
     pub(crate) liveness: Liveness,
     pub(crate) ingest: &'a mut Ingest,
-    pub(crate) stop: &'a Stop,
+    pub(crate) stop: &'a StopSignal,
     pub(crate) handover: Handover,
     /// The frames that were delivered since a successor is being opened.
     pub(crate) delivered: Option<RecentHashes>,
@@ -82,9 +82,9 @@ impl Session<'_> {
     pub(crate) async fn run(mut self) -> SessionEnd {
         let Err(end) = self.read().await;
         if matches!(end, SessionEnd::Stopped) {
-            let code = match self.stop.leave() {
-                Leave::ForGood => CloseCode::Normal,
-                Leave::ForNow => CloseCode::Away,
+            let code = match self.stop.mode() {
+                StopMode::Unsubscribe => CloseCode::Normal,
+                StopMode::Pause => CloseCode::Away,
             };
             self.close(code).await;
         }

@@ -51,8 +51,9 @@ pub(super) async fn try_all(config: &Config) -> Result<(), Error> {
 /// Begins all of them.
 fn begin(config: &Config) -> Vec<(String, JoinHandle<ProbeResult>)> {
     let sinks = config.sinks.iter().map(|(name, sink)| {
-        let (sink, destinations) = (sink.clone(), static_destinations(config, name));
-        let answer = tokio::spawn(async move { probe(&sink, &destinations).await });
+        let (own_name, sink) = (name.clone(), sink.clone());
+        let destinations = static_destinations(config, name);
+        let answer = tokio::spawn(async move { probe(&own_name, &sink, &destinations).await });
         (format!("sink {name}"), answer)
     });
     let accounts = config.accounts.iter().map(|(name, account)| {

@@ -4,51 +4,57 @@ use std::fmt;
 
 use serde::de::{self, Unexpected};
 
-use crate::config::diagnostics::{Place, Remark};
-use crate::config::hint;
-use crate::config::source::layers::join;
-use crate::config::source::tree::Node;
+use super::suggestion;
+use super::{Diagnostic, Position};
+
+use crate::config::source::key_path::join;
 
 /// A value that its reader did not want. The text never shows a value of a wrong type: it may be a
 /// secret.
 #[derive(Debug)]
-pub(crate) struct Misfit {
+pub(crate) struct DeserializeError {
     text: String,
-    /// The unknown key of the table at which the misfit is found.
+    /// The unknown key of the table at which the error is found.
     unknown: Option<String>,
     meant: Option<&'static str>,
-    spot: Option<Box<Spot>>,
+    located: Option<Box<Located>>,
 }
 
 #[derive(Debug)]
-struct Spot {
-    remark: Remark,
+struct Located {
+    diagnostic: Diagnostic,
     culprit: String,
     meant: Option<String>,
 }
 
-impl Misfit {
+impl DeserializeError {
     fn new(text: String) -> Self {
         Self {
             text,
             unknown: None,
             meant: None,
-            spot: None,
+            located: None,
         }
     }
 
-    /// Notes where it was found; the innermost place wins.
-    pub(crate) fn at(mut self, node: &Node) -> Self {
-        if self.spot.is_none() {
-            let key = match &self.unknown {
-                Some(unknown) => join(&node.path, unknown),
-                None => node.path.clone(),
-            };
-            self.spot = Some(Box::new(Spot {
+    /// Notes the table or value at which it was found; the innermost wins. `position_of` knows where an
+    /// entry of that table stands.
+    pub(crate) fn at(
+        mut self,
+        path: &str,
+        position: &Position,
+        position_of: impl Fn(&str) -> Option<Position>,
+    ) -> Self {
+        if self.located.is_none() {
+            let unknown = self.unknown.as_deref();
+            let key = unknown.map_or_else(|| path.to_owned(), |unknown| join(path, unknown));
+            self.located = Some(Box::new(Located {
                 culprit: key.clone(),
-                meant: self.meant.map(|meant| join(&node.path, meant)),
-                remark: Remark {
-                    place: node.find(&key).unwrap_or(node).place.clone(),
+                meant: self.meant.map(|meant| join(path, meant)),
+                diagnostic: Diagnostic {
+                    position: unknown
+                        .and_then(position_of)
+                        .unwrap_or_else(|| position.clone()),
                     key,
                     text: std::mem::take(&mut self.text),
                 },
@@ -57,39 +63,38 @@ impl Misfit {
         self
     }
 
-    /// What has to go is the whole of this node, since its parts are not in the tree.
-    pub(crate) fn because_of(self, node: &Node) -> Self {
-        let mut misfit = self.at(node);
-        if let Some(spot) = &mut misfit.spot {
-            spot.culprit.clone_from(&node.path);
+    /// What has to go is all at this key path, since its parts are not in the tree.
+    pub(crate) fn because_of(mut self, path: &str) -> Self {
+        if let Some(located) = &mut self.located {
+            path.clone_into(&mut located.culprit);
         }
-        misfit
+        self
     }
 
     /// The path of what has to go so that the rest can be read.
     pub(crate) fn culprit(&self) -> &str {
-        self.spot.as_ref().map_or("", |spot| &spot.culprit)
+        self.located.as_ref().map_or("", |located| &located.culprit)
     }
 
     /// The path of the key that was probably meant by an unknown one.
     pub(crate) fn meant(&self) -> Option<&str> {
-        self.spot.as_ref()?.meant.as_deref()
+        self.located.as_ref()?.meant.as_deref()
     }
 
-    /// What to say; `origin` stands in for a place that is not known.
-    pub(crate) fn into_remark(self, origin: &Place) -> Remark {
-        self.spot.map_or_else(
-            || Remark {
-                place: origin.clone(),
+    /// What to say; `origin` stands in for a position that is not known.
+    pub(crate) fn into_diagnostic(self, origin: &Position) -> Diagnostic {
+        self.located.map_or_else(
+            || Diagnostic {
+                position: origin.clone(),
                 key: String::new(),
                 text: self.text,
             },
-            |spot| spot.remark,
+            |located| located.diagnostic,
         )
     }
 }
 
-impl de::Error for Misfit {
+impl de::Error for DeserializeError {
     fn custom<T: fmt::Display>(text: T) -> Self {
         Self::new(text.to_string())
     }
@@ -114,29 +119,30 @@ impl de::Error for Misfit {
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        let advice = hint::advice(key, known.iter().copied(), || {
-            format!("known here: {}", known.join(", "))
-        });
+        let (text, meant) = suggestion::unknown_key(key, known);
         Self {
             unknown: Some(key.to_owned()),
-            meant: hint::nearest(key, known.iter().copied()),
-            ..Self::new(format!("unknown key ({advice})"))
+            meant,
+            ..Self::new(text)
         }
     }
 
     fn unknown_variant(value: &str, known: &'static [&'static str]) -> Self {
-        let advice = hint::advice(value, known.iter().copied(), || {
+        let advice = suggestion::advice(value, known.iter().copied(), || {
             format!("write one of {}", known.join(", "))
         });
         Self::new(format!("unknown value `{value}` ({advice})"))
     }
 }
 
-impl std::error::Error for Misfit {}
+impl std::error::Error for DeserializeError {}
 
-impl fmt::Display for Misfit {
+impl fmt::Display for DeserializeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let remark = self.spot.as_ref().map(|spot| &spot.remark.text);
-        f.write_str(remark.unwrap_or(&self.text))
+        let diagnostic = self
+            .located
+            .as_ref()
+            .map(|located| &located.diagnostic.text);
+        f.write_str(diagnostic.unwrap_or(&self.text))
     }
 }

@@ -1,4 +1,4 @@
-//! What is said about a config, and the place that it is about.
+//! What is said about a config, and the position that it is about.
 //!
 //! - `report`: collects what is said while a config is checked
 //! - `spans`: where a table stands, for checks that come later
@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 /// Where something of the config was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Position {
     /// A file or folder as a whole.
-    Path(Arc<Path>),
+    File(Arc<Path>),
     /// Line and column are counted from 1; the column in characters.
-    Spot {
+    InFile {
         file: Arc<Path>,
         line: usize,
         column: usize,
@@ -35,8 +35,8 @@ pub enum Place {
 ///
 /// They sort by file and line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Remark {
-    pub place: Place,
+pub struct Diagnostic {
+    pub position: Position,
     /// The key's path, such as `accounts.acme.topics[1]`; empty if it is about a whole file.
     pub key: String,
     /// What is wrong, and in brackets what to do.
@@ -45,37 +45,37 @@ pub struct Remark {
 
 /// Everything that is wrong with a config: a line each, sorted by file and line.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Mistakes(Vec<Remark>);
+pub struct ConfigErrors(Vec<Diagnostic>);
 
-impl Mistakes {
-    pub(crate) fn new(mut remarks: Vec<Remark>) -> Self {
-        remarks.sort();
-        Self(remarks)
+impl ConfigErrors {
+    pub(crate) fn new(mut diagnostics: Vec<Diagnostic>) -> Self {
+        diagnostics.sort();
+        Self(diagnostics)
     }
 
     #[must_use]
-    pub fn remarks(&self) -> &[Remark] {
+    pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigErrors {}
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, remark) in self.0.iter().enumerate() {
+        for (index, diagnostic) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            remark.fmt(f)?;
+            diagnostic.fmt(f)?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for Remark {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        write!(f, "{}: ", self.position)?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -83,11 +83,11 @@ impl fmt::Display for Remark {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path(path) => write!(f, "{}", path.display()),
-            Self::Spot { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::InFile { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
             Self::Variable(name) | Self::Argument(name) => f.write_str(name),
         }
     }

@@ -37,6 +37,15 @@ pub(crate) fn advice<'a>(
     }
 }
 
+/// What to say about a key that a table cannot have, and the key that was probably meant.
+pub(crate) fn unknown_key<'a>(key: &str, known: &[&'a str]) -> (String, Option<&'a str>) {
+    let advice = advice(key, known.iter().copied(), || {
+        format!("known here: {}", known.join(", "))
+    });
+    let meant = nearest(key, known.iter().copied());
+    (format!("unknown key ({advice})"), meant)
+}
+
 #[cfg(test)]
 mod tests {
     use super::nearest;

@@ -12,48 +12,50 @@ use super::{Endpoint, Names, SecretSource, Span};
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Account {
-    /// Which Central it is. Required.
+    /// Generation of Central: `classic` or `new`. Required.
     pub(crate) generation: Option<Generation>,
-    /// Where Central listens. Classic: the host of the customer's cluster and the path
-    /// `/streaming/api`; New Central: the host alone. Required.
+    /// WebSocket URL of Central. Classic: the host of the customer's cluster and the path `/streaming/api`;
+    /// New Central: the host alone. Required.
     pub(crate) endpoint: Option<Endpoint>,
-    /// classic: The WebSocket key of Central's page *Streaming API*. It is renewed before it ends, and
-    /// what it was renewed to is kept in `state_dir`. Required, unless `input_json` is there.
+    /// classic: WebSocket key from Central's page *Streaming API*. The forwarder renews it before it expires,
+    /// and keeps the renewed key in `state_dir`. Required, unless `input_json` is given.
     pub(crate) key: Option<SecretSource>,
-    /// classic: Sent to Central beside the key, where it is there.
+    /// classic: User name that is sent to Central with the key. Default: none is sent.
     pub(crate) username: Option<String>,
-    /// classic: The file of HPE's sample client: key, user name and topic are read from it, and renewed
-    /// keys are written back.
+    /// classic: `input.json` of HPE's sample client. The forwarder reads key, user name and topic from it, and
+    /// writes renewed keys back.
     pub(crate) input_json: Option<PathBuf>,
-    /// classic: Which customer of `input_json` it is. Left out: the one with the account's name.
+    /// classic: Name of the customer in `input_json`. Default: its only customer, or the one with the account's
+    /// name.
     pub(crate) customer: Option<String>,
-    /// new: Of an API client of HPE GreenLake. Required.
+    /// new: Client ID of an API client of HPE GreenLake. Required.
     pub(crate) client_id: Option<SecretSource>,
-    /// new: Of the same API client. Required.
+    /// new: Client secret of that API client. Required.
     pub(crate) client_secret: Option<SecretSource>,
-    /// new: Who is asked for tokens.
+    /// new: URL of the endpoint that gives access tokens.
     #[schemars(extend("default" = "https://sso.common.cloud.hpe.com/as/token.oauth2"))]
     pub(crate) token_url: Option<String>,
-    /// new: The workspace of a managed service provider's tenant. With it the provider's token is
-    /// exchanged for one of the tenant's.
+    /// new: Workspace ID of a managed service provider's tenant, for whom the forwarder exchanges the
+    /// provider's token. Default: none, the token is used as it is.
     pub(crate) tenant: Option<String>,
-    /// new: Where a token is exchanged for the tenant's; `{tenant}` stands for its workspace.
+    /// new: URL of the endpoint that exchanges a token for a tenant's; `{tenant}` is replaced by `tenant`.
     #[schemars(extend(
         "default" = "https://global.api.greenlake.hpe.com/authorization/v2/oauth2/{tenant}/token"
     ))]
     pub(crate) tenant_token_url: Option<String>,
-    /// new: A UUID. Connections with the same one share the events among them, another one gets all of
-    /// them. Left out: made once and kept in `state_dir`.
+    /// new: Subscriber ID, a UUID. Connections with the same ID share the events; each ID receives all of
+    /// them. Default: the forwarder makes one and keeps it in `state_dir`.
     pub(crate) subscriber_id: Option<String>,
-    /// What is subscribed to: names, or for New Central tables as well. One connection each. Required.
+    /// Topics to which the forwarder subscribes, with one connection each: names, or for New Central also
+    /// tables. Required.
     pub(crate) topics: Option<Topics>,
-    /// Who is believed to be Central.
+    /// How the forwarder verifies Central's certificate.
     pub(crate) tls: Tls,
-    /// An HTTP proxy, `http://USER:PASSWORD@HOST:PORT`, or `none`. Left out: as `HTTPS_PROXY` and
-    /// `NO_PROXY` of the environment say.
+    /// URL of an HTTP proxy, `http://USER:PASSWORD@HOST:PORT`, or `none`. Default: the environment variables
+    /// `HTTPS_PROXY` and `NO_PROXY` decide.
     pub(crate) proxy: Option<SecretSource>,
-    /// Silence after which a connection is taken for dead, at least `1s`. Left out: from `15m` to `72h`,
-    /// by topic.
+    /// Time without any message after which the forwarder closes a connection and makes a new one, at least
+    /// `1s`. Default: `15m` to `72h`, depending on the topic.
     pub(crate) idle_timeout: Option<Span>,
 }
 
@@ -88,28 +90,29 @@ pub(crate) enum Topic {
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Parts {
-    /// The first part of the stream's path, such as `network-services`. May be left out for an event
-    /// that has a name.
+    /// First part of the stream's path, such as `network-services`. Optional for an event that the forwarder
+    /// knows by name.
     pub(crate) service: Option<String>,
-    /// The second part, such as `v1`. May be left out for an event that has a name.
+    /// Second part, such as `v1`. Optional for an event that the forwarder knows by name.
     pub(crate) version: Option<String>,
-    /// The third part, such as `wids`; routes and templates call the topic by it. Required.
+    /// Third part, such as `wids`, which is the topic's name in routes and templates. Required.
     pub(crate) event: Option<String>,
-    /// The full name of the payload's message, where it is not known. Its .proto file goes into
+    /// Full name of the payload's message type, where it is not built in. Its .proto file belongs into
     /// `schemas.paths`.
     #[serde(rename = "type")]
     pub(crate) message: Option<String>,
-    /// Only events of these types are sent. Left out: all.
+    /// Types of the events that Central sends. Default: all.
     pub(crate) event_types: Option<Names>,
 }
 
-/// Who is believed to be Central.
+/// How the forwarder verifies Central's certificate.
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Tls {
-    /// A PEM file of authorities that are trusted beside the system's.
+    /// PEM file of certificate authorities that are trusted beside the system's.
     pub(crate) ca_file: Option<PathBuf>,
-    /// `false` believes whoever answers, and is warned about at every start.
+    /// `false`: any certificate is accepted, so that anybody on the way can pose as Central and learn the key;
+    /// causes a warning at every start.
     #[schemars(extend("default" = true))]
     pub(crate) verify: Option<bool>,
 }

@@ -4,52 +4,54 @@ use super::Names;
 use crate::config::template::Template;
 use crate::config::{Format, JsonStyle, Literal};
 
-/// Which events go where. An event goes to every route that it matches.
+/// Which events go to which sink, and how they are written. An event goes to every route that it matches.
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Route {
-    /// Names of topics, or `*` for all of Central's; `@gaps` and `@dead-letters` are the forwarder's own.
-    /// Required.
+    /// Names of topics, or `*` for all topics of Central. `@gaps` and `@dead-letters` are the forwarder's own
+    /// events. Required.
     pub(crate) topics: Option<Names>,
-    /// Names of accounts. Left out: all.
+    /// Names of accounts. Default: all.
     pub(crate) accounts: Option<Names>,
-    /// The name of one of the sinks. Required.
+    /// Name of the sink. Required.
     pub(crate) sink: Option<String>,
-    /// The Kafka topic, AMQP routing key or MQTT topic. It begins with literal text; what is special to the
-    /// broker becomes `_` in the values that are put in. Required, but for sinks of type stdout and file.
+    /// Kafka topic, AMQP routing key or MQTT topic. It must begin with literal text. In the values of
+    /// placeholders, characters that are special to the broker become `_`. Required, except for sinks of
+    /// type `stdout` and `file`, which take none.
     pub(crate) destination: Option<Template>,
-    /// Kafka's key, which decides the partition. Left out: none.
+    /// Key of Kafka records, which decides their partition. Default: none.
     pub(crate) key: Option<Template>,
-    /// What a record is: `json`, one object; `cloudevents`, the JSON format of CloudEvents 1.0; `protobuf`,
+    /// Format of records: `json`, one object; `cloudevents`, the JSON format of CloudEvents 1.0; `protobuf`,
     /// the payload as Central sent it; `frame`, the whole WebSocket frame.
     #[schemars(extend("default" = "json"))]
     pub(crate) format: Option<Format>,
-    /// How the payload is written: `readable`, with addresses, numbers and text as people read them;
-    /// `canonical`, exactly as Google's ProtoJSON.
+    /// Form of the payload in JSON: `readable`, with addresses, numbers and text as people read them;
+    /// `canonical`, exactly the ProtoJSON mapping of Google's libraries.
     #[schemars(extend("default" = "readable"))]
     pub(crate) json: Option<JsonStyle>,
-    /// `true` makes a record of each element of the payload's repeated messages.
+    /// `true`: each element of the payload's repeated messages becomes a record of its own.
     #[schemars(extend("default" = false))]
     pub(crate) split: Option<bool>,
-    /// Only these fields of the payload. Left out: all.
+    /// Fields of the payload that records keep; with `split`, the repeated messages that are split. Default:
+    /// all.
     pub(crate) elements: Option<Names>,
-    /// Only events for which all of these hold. Left out: all events.
+    /// Conditions that must all hold for an event. Default: none, all events match.
     #[serde(rename = "where")]
     pub(crate) conditions: Vec<Condition>,
 }
 
-/// What one field must be: one of `equals`, `not_equals`, `one_of` and `exists`.
+/// Condition on one field: exactly one of `equals`, `not_equals`, `one_of` and `exists`.
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Condition {
-    /// A field of the payload, or of its element with `split`, such as `data.status`. Required.
+    /// Field of the payload, or with `split` of the element, such as `data.status`. Required.
     pub(crate) path: Option<String>,
-    /// It is this.
+    /// The field has this value.
     pub(crate) equals: Option<Literal>,
-    /// It is not this.
+    /// The field does not have this value.
     pub(crate) not_equals: Option<Literal>,
-    /// It is one of these.
+    /// The field has one of these values.
     pub(crate) one_of: Option<Vec<Literal>>,
-    /// It is there, or with `false` it is not.
+    /// `true`: the field is present; `false`: it is absent.
     pub(crate) exists: Option<bool>,
 }

@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use url::Url;
 
 use crate::config::template::Template;
-use crate::config::{Literal, MqttVersion, Qos, units};
+use crate::config::{Literal, units};
 
 /// A duration such as `30s`.
 #[derive(Debug)]
@@ -66,20 +66,8 @@ impl<'de> Deserialize<'de> for Template {
     }
 }
 
-impl<'de> Deserialize<'de> for MqttVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        number(deserializer, Self::try_from)
-    }
-}
-
-impl<'de> Deserialize<'de> for Qos {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        number(deserializer, Self::try_from)
-    }
-}
-
-/// The check is part of the visitor, so that what it says has the value's place.
-fn number<'de, D: Deserializer<'de>, T>(
+/// A number that a check takes. The check is part of the visitor, so that what it says has the value's place.
+pub(crate) fn number<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     check: fn(i64) -> Result<T, String>,
 ) -> Result<T, D::Error> {

@@ -1,132 +1,162 @@
-//! What each sink must be.
+//! `[sinks.NAME]`: one file (or folder) for each kind of sink, with all that is particular to its
+//! config: its keys and their descriptions, its valid form, its checks and warnings, what a
+//! destination may be made of, and whether the broker confirms what it has received.
+//!
+//! A further kind has its own file beside these, which implements [`RawKind`] and [`Kind`], and four
+//! lines here: `mod`, an entry of [`KINDS`], a variant of [`Sink`], and an arm of [`Sink::kind`]. The
+//! keys that every kind has are in `config::raw::Sink`.
 
 pub(crate) mod amqp;
+pub(crate) mod destination;
+pub(crate) mod file;
 pub(crate) mod kafka;
 pub(crate) mod mqtt;
+pub(crate) mod stdout;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
-use crate::config::raw::{self, SinkType};
-use crate::config::source::layers::join;
-use crate::config::validate::{Tables, collect};
-use crate::config::{File, Rotate, Sink};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
 
-/// Larger than any batch of lines.
-const MIN_FILE_BYTES: u64 = 1 << 20;
-const DEFAULT_FILE_BYTES: u64 = 100 << 20;
-const DEFAULT_FILES: u32 = 7;
-/// Each of them is renamed at each rotation.
-const MAX_FILES: i64 = 1000;
+use self::amqp::{Amqp, RawAmqp};
+use self::destination::{DestinationCharset, RouteRules};
+use self::file::{File, RawFile};
+use self::kafka::{Kafka, RawKafka};
+use self::mqtt::{Mqtt, RawMqtt};
+use self::stdout::{RawStdout, Stdout};
+use crate::config::diagnostics::report::Report;
+use crate::config::source::field_names::field_names;
+use crate::config::validate::validator::Validator;
 
-impl Tables<'_> {
-    pub(crate) fn sinks(
-        &mut self,
-        raw: BTreeMap<String, raw::Sink>,
-    ) -> Option<BTreeMap<String, Sink>> {
-        if raw.is_empty() {
-            self.report
-                .missing("", "sinks", "there is none (add [sinks.NAME])");
-        }
-        let mut sinks = Some(BTreeMap::new());
-        let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
-        for (name, raw) in raw {
-            let path = join("sinks", &name);
-            self.name(&path, &name);
-            let sink = self.sink(&path, &name, raw);
-            if let Some(Sink::File(file)) = &sink
-                && let Some(other) = files.insert(file.path.clone(), path.clone())
-            {
-                let text = format!("is the same file as of {other} (name another)");
-                self.report.mistake(&join(&path, "path"), text);
-            }
-            collect(&mut sinks, name, sink);
-        }
-        sinks
-    }
+/// All kinds, in the order in which messages name them.
+pub(crate) const KINDS: &[KindEntry] = &[
+    KindEntry::of::<RawKafka>(),
+    KindEntry::of::<RawAmqp>(),
+    KindEntry::of::<RawMqtt>(),
+    KindEntry::of::<RawStdout>(),
+    KindEntry::of::<RawFile>(),
+];
 
-    fn sink(&mut self, path: &str, name: &str, raw: raw::Sink) -> Option<Sink> {
-        let advice = "write type = \"kafka\", \"amqp\", \"mqtt\", \"stdout\" or \"file\"";
-        let kind = self.report.require(path, "type", raw.kind, advice)?;
-        self.refuse_keys_of_others(path, kind, &raw);
-        match kind {
-            SinkType::Amqp => self.amqp(path, raw).map(Box::new).map(Sink::Amqp),
-            SinkType::Stdout => Some(Sink::Stdout),
-            SinkType::Mqtt => self.mqtt(path, name, raw).map(Box::new).map(Sink::Mqtt),
-            SinkType::File => {
-                let advice = "write path = \"/var/log/central.ndjson\"";
-                let rotate = raw
-                    .rotate
-                    .map(|rotate| self.rotate(&join(path, "rotate"), &rotate));
-                let path = self.report.require(path, "path", raw.path, advice)?;
-                Some(Sink::File(File { path, rotate }))
-            }
-            SinkType::Kafka => self.kafka(path, raw).map(Box::new).map(Sink::Kafka),
+/// Where records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    Kafka(Box<Kafka>),
+    Amqp(Box<Amqp>),
+    Mqtt(Box<Mqtt>),
+    Stdout(Stdout),
+    File(File),
+}
+
+impl Sink {
+    fn kind(&self) -> &dyn Kind {
+        match self {
+            Self::Kafka(kafka) => &**kafka,
+            Self::Amqp(amqp) => &**amqp,
+            Self::Mqtt(mqtt) => &**mqtt,
+            Self::Stdout(stdout) => stdout,
+            Self::File(file) => file,
         }
     }
 
-    fn rotate(&mut self, path: &str, raw: &raw::Rotate) -> Rotate {
-        let max_bytes = raw.max_bytes.as_ref().map(|size| size.0);
-        if max_bytes.is_some_and(|bytes| bytes < MIN_FILE_BYTES) {
-            let text = "is too small (write at least 1 MiB)";
-            self.report.mistake(&join(path, "max_bytes"), text);
-        }
-        let keep = self.number(path, "keep", raw.keep, 1, MAX_FILES);
-        Rotate {
-            max_bytes: max_bytes.unwrap_or(DEFAULT_FILE_BYTES),
-            keep: keep
-                .and_then(|keep| u32::try_from(keep).ok())
-                .unwrap_or(DEFAULT_FILES),
+    /// What a value may bring into a destination of this sink.
+    #[must_use]
+    pub fn charset(&self) -> DestinationCharset {
+        self.kind().charset()
+    }
+
+    /// Whether a record that this sink has sent is known to have arrived.
+    #[must_use]
+    pub fn guarantee(&self) -> Guarantee {
+        self.kind().guarantee()
+    }
+
+    /// The file that no other sink may write to.
+    pub(crate) fn output_file(&self) -> Option<&Path> {
+        self.kind().output_file()
+    }
+
+    /// Warns about what works and is probably not what was meant; `path` is the sink's key path.
+    pub(crate) fn warn(&self, path: &str, report: &mut Report) {
+        self.kind().warn(path, report);
+    }
+}
+
+/// What a sink's confirmation is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// A record counts as delivered once the receiver has confirmed it.
+    AtLeastOnce,
+    /// Nothing is confirmed.
+    AtMostOnce {
+        /// The reason, as part of a sentence.
+        why: &'static str,
+    },
+}
+
+/// The valid config of one kind of sink.
+trait Kind {
+    fn charset(&self) -> DestinationCharset;
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+
+    fn output_file(&self) -> Option<&Path> {
+        None
+    }
+
+    fn warn(&self, _path: &str, _report: &mut Report) {}
+}
+
+/// The keys of one kind of sink as they are written, besides those that every kind has.
+pub(crate) trait RawKind: DeserializeOwned + Default + JsonSchema {
+    /// The value of `type`.
+    const TYPE: &'static str;
+
+    /// What routes to this sink must be, also where the sink itself has mistakes.
+    fn route_rules(&self) -> RouteRules;
+
+    /// Checks the keys of the sink `name` at the key path `path`. `None` only if something is wrong,
+    /// and then it is reported.
+    fn validate(self, path: &str, name: &str, validator: &mut Validator<'_>) -> Option<Sink>;
+}
+
+/// One kind of sink, for whoever knows only the value of `type`.
+#[derive(Debug)]
+pub(crate) struct KindEntry {
+    pub(crate) name: &'static str,
+    /// The keys that it has besides those of every kind.
+    pub(crate) keys: fn() -> &'static [&'static str],
+    /// Reads and checks the sink of this name at this key path.
+    pub(crate) check: fn(&mut Validator<'_>, &str, &str) -> (RouteRules, Option<Sink>),
+    pub(crate) json_schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl KindEntry {
+    const fn of<T: RawKind>() -> Self {
+        Self {
+            name: T::TYPE,
+            keys: field_names::<T>,
+            check: check::<T>,
+            json_schema: T::json_schema,
         }
     }
 
-    fn refuse_keys_of_others(&mut self, path: &str, kind: SinkType, raw: &raw::Sink) {
-        const KAFKA: &[SinkType] = &[SinkType::Kafka];
-        const AMQP: &[SinkType] = &[SinkType::Amqp];
-        const URL: &[SinkType] = &[SinkType::Amqp, SinkType::Mqtt];
-        const TLS: &[SinkType] = &[SinkType::Kafka, SinkType::Amqp, SinkType::Mqtt];
-        const MQTT: &[SinkType] = &[SinkType::Mqtt];
-        const FILE: &[SinkType] = &[SinkType::File];
-        let own = [
-            ("brokers", raw.brokers.is_some(), KAFKA),
-            ("options", raw.options.is_some(), KAFKA),
-            ("sasl", raw.sasl.is_some(), KAFKA),
-            ("compression", raw.compression.is_some(), KAFKA),
-            ("linger", raw.linger.is_some(), KAFKA),
-            ("create", raw.create.is_some(), KAFKA),
-            ("schema_registry", raw.schema_registry.is_some(), KAFKA),
-            ("path", raw.path.is_some(), FILE),
-            ("rotate", raw.rotate.is_some(), FILE),
-            ("url", raw.url.is_some(), URL),
-            ("username", raw.username.is_some(), MQTT),
-            ("password", raw.password.is_some(), URL),
-            ("tls", raw.tls.is_some(), TLS),
-            ("auth_mechanism", raw.auth_mechanism.is_some(), AMQP),
-            ("app_id", raw.app_id.is_some(), AMQP),
-            ("exchange", raw.exchange.is_some(), AMQP),
-            ("queue", raw.queue.is_some(), AMQP),
-            ("heartbeat", raw.heartbeat.is_some(), AMQP),
-            ("confirm_timeout", raw.confirm_timeout.is_some(), AMQP),
-            ("max_in_flight", raw.max_in_flight.is_some(), AMQP),
-            ("expiration", raw.expiration.is_some(), AMQP),
-            ("priority", raw.priority.is_some(), AMQP),
-            ("client_id", raw.client_id.is_some(), MQTT),
-            ("version", raw.version.is_some(), MQTT),
-            ("qos", raw.qos.is_some(), MQTT),
-            ("retain", raw.retain.is_some(), MQTT),
-            ("message_expiry", raw.message_expiry.is_some(), MQTT),
-            ("max_packet_size", raw.max_packet_size.is_some(), MQTT),
-            ("status_topic", raw.status_topic.is_some(), MQTT),
-        ];
-        for (key, given, owners) in own {
-            if given && !owners.contains(&kind) {
-                let owners: Vec<String> = owners.iter().map(SinkType::to_string).collect();
-                let text = format!(
-                    "is for sinks of type {}, and this one is {kind} (leave it out)",
-                    owners.join(" or ")
-                );
-                self.report.mistake(&join(path, key), text);
-            }
-        }
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.name == name)
     }
+
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        (self.keys)().contains(&key)
+    }
+}
+
+fn check<T: RawKind>(
+    validator: &mut Validator<'_>,
+    path: &str,
+    name: &str,
+) -> (RouteRules, Option<Sink>) {
+    let has_key = |key: &str| field_names::<T>().contains(&key);
+    let raw: T = validator.report.read_keys(path, has_key);
+    (raw.route_rules(), raw.validate(path, name, validator))
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use ::config::{Map, Value, ValueKind};
 
-use crate::config::diagnostics::{Place, Remark};
-use crate::config::source::layers::{Layers, element, join};
+use crate::config::diagnostics::{Diagnostic, Position};
+use crate::config::source::key_path::{element, join};
+use crate::config::source::layers::Layers;
 
 const PREFIX: &str = "CENTRAL_FORWARDER__";
 const SEPARATOR: &str = "__";
@@ -20,18 +21,20 @@ impl Layers {
             let Some(keys) = name.strip_prefix(PREFIX) else {
                 continue;
             };
-            let place = Place::Variable(name.clone());
+            let position = Position::Variable(name.clone());
             match find(&mut self.root, keys) {
                 Ok((mut paths, value)) => {
                     value.kind = ValueKind::String(text.clone());
-                    self.places
-                        .extend(paths.pop().map(|path| (path, place.clone())));
+                    self.positions
+                        .extend(paths.pop().map(|path| (path, position.clone())));
                     for path in paths {
-                        self.places.entry(path).or_insert_with(|| place.clone());
+                        self.positions
+                            .entry(path)
+                            .or_insert_with(|| position.clone());
                     }
                 }
-                Err(text) => self.mistakes.push(Remark {
-                    place,
+                Err(text) => self.errors.push(Diagnostic {
+                    position,
                     key: String::new(),
                     text,
                 }),
@@ -62,7 +65,7 @@ fn find<'a>(root: &'a mut Value, keys: &str) -> Result<(Vec<String>, &'a mut Val
                 table.entry(key).or_default()
             }
             ValueKind::Array(items) => {
-                let index = position(&path, items.len(), key)?;
+                let index = index_of(&path, items.len(), key)?;
                 path = element(&path, index);
                 &mut items[index]
             }
@@ -73,7 +76,7 @@ fn find<'a>(root: &'a mut Value, keys: &str) -> Result<(Vec<String>, &'a mut Val
     Ok((paths, at))
 }
 
-fn position(path: &str, len: usize, key: &str) -> Result<usize, String> {
+fn index_of(path: &str, len: usize, key: &str) -> Result<usize, String> {
     key.parse()
         .ok()
         .filter(|index| *index < len)

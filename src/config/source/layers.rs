@@ -9,19 +9,20 @@ use std::sync::Arc;
 use ::config::{ConfigError, Map, Source, Value, ValueKind};
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::config::diagnostics::{Place, Remark};
+use super::key_path::{element, is_bare, join};
+use crate::config::diagnostics::{Diagnostic, Position};
 
 /// What all files say together.
 #[derive(Debug)]
 pub(crate) struct Layers {
     pub(crate) root: Value,
-    /// By key path; what a later layer overrode has the later place.
-    pub(crate) places: HashMap<String, Place>,
-    /// The place of what stands nowhere: the beginning of the first file.
-    pub(crate) origin: Place,
-    pub(crate) mistakes: Vec<Remark>,
+    /// By key path; what a later layer overrode has the later position.
+    pub(crate) positions: HashMap<String, Position>,
+    /// The position of what stands nowhere: the beginning of the first file.
+    pub(crate) origin: Position,
+    pub(crate) errors: Vec<Diagnostic>,
     /// Some text could not be read, so what seems to be missing may well be written there.
-    pub(crate) torn: bool,
+    pub(crate) incomplete: bool,
 }
 
 /// Reads all files, also when some of them are broken. A folder stands for its `*.toml` in the
@@ -46,7 +47,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Layers {
     }
     let merged = builder.build().expect("tables in memory always merge");
     let nowhere = || {
-        Place::Path(
+        Position::File(
             paths
                 .first()
                 .map_or(Path::new("config"), PathBuf::as_path)
@@ -56,30 +57,10 @@ pub(crate) fn read(paths: &[PathBuf]) -> Layers {
     Layers {
         root: merged.cache,
         origin: reader.origin.unwrap_or_else(nowhere),
-        places: reader.places,
-        mistakes: reader.mistakes,
-        torn: reader.torn,
+        positions: reader.positions,
+        errors: reader.errors,
+        incomplete: reader.incomplete,
     }
-}
-
-/// The path of a table's entry: a key that is not bare in TOML is quoted.
-pub(crate) fn join(table: &str, key: &str) -> String {
-    let separator = if table.is_empty() { "" } else { "." };
-    if is_bare(key) {
-        format!("{table}{separator}{key}")
-    } else {
-        format!("{table}{separator}{key:?}")
-    }
-}
-
-/// The path of a list's element.
-pub(crate) fn element(list: &str, index: usize) -> String {
-    format!("{list}[{index}]")
-}
-
-fn is_bare(key: &str) -> bool {
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    !key.is_empty() && key.chars().all(bare)
 }
 
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -121,17 +102,17 @@ impl Source for Layer {
 #[derive(Default)]
 struct Reader {
     routes: Vec<Value>,
-    places: HashMap<String, Place>,
-    origin: Option<Place>,
-    mistakes: Vec<Remark>,
-    torn: bool,
+    positions: HashMap<String, Position>,
+    origin: Option<Position>,
+    errors: Vec<Diagnostic>,
+    incomplete: bool,
 }
 
 impl Reader {
     fn refuse(&mut self, path: &Path, why: &str) {
-        self.torn = true;
-        self.mistakes.push(Remark {
-            place: Place::Path(path.into()),
+        self.incomplete = true;
+        self.errors.push(Diagnostic {
+            position: Position::File(path.into()),
             key: String::new(),
             text: format!("{why} (give a TOML file or a folder of them)"),
         });
@@ -147,7 +128,7 @@ impl Reader {
         };
         let (table, errors) = DeTable::parse_recoverable(&text);
         let lines = Lines::new(file, &text);
-        self.origin.get_or_insert(lines.place(0));
+        self.origin.get_or_insert(lines.position(0));
         let mut walk = Walk {
             lines,
             reader: self,
@@ -166,7 +147,7 @@ impl Reader {
     }
 }
 
-/// One file on its way into the `config` crate's values, while the places are noted.
+/// One file on its way into the `config` crate's values, while the positions are noted.
 struct Walk<'a> {
     lines: Lines<'a>,
     reader: &'a mut Reader,
@@ -177,12 +158,12 @@ impl Walk<'_> {
         let mut last_line = None;
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
-            let (line, _) = self.lines.position(offset);
+            let (line, _) = self.lines.line_and_column(offset);
             // What follows on the same line is the parser finding its feet again.
             if last_line.replace(line) != Some(line) {
-                self.mistake(offset, "", format!("not TOML: {}", error.message()));
+                self.error(offset, "", format!("not TOML: {}", error.message()));
             }
-            self.reader.torn = true;
+            self.reader.incomplete = true;
         }
     }
 
@@ -194,7 +175,7 @@ impl Walk<'_> {
                 known.insert(key, value);
             } else {
                 let path = join("", key.get_ref());
-                self.mistake(key.span().start, &path, "unknown key (leave it out)".into());
+                self.error(key.span().start, &path, "unknown key (leave it out)".into());
             }
         }
         self.table("", known)
@@ -204,11 +185,14 @@ impl Walk<'_> {
         let mut values = Map::new();
         for (key, value) in table {
             let path = join(path, key.get_ref());
-            let place = self.lines.place(key.span().start);
+            let position = self.lines.position(key.span().start);
             if value.get_ref().is_table() {
-                self.reader.places.entry(path.clone()).or_insert(place);
+                self.reader
+                    .positions
+                    .entry(path.clone())
+                    .or_insert(position);
             } else {
-                self.reader.places.insert(path.clone(), place);
+                self.reader.positions.insert(path.clone(), position);
             }
             if let Some(value) = self.value(&path, key.span().start, value.into_inner()) {
                 values.insert(key.into_inner().into_owned(), value);
@@ -223,8 +207,8 @@ impl Walk<'_> {
             DeValue::Boolean(value) => ValueKind::Boolean(value),
             DeValue::Integer(value) => {
                 let Ok(value) = i64::from_str_radix(value.as_str(), value.radix()) else {
-                    self.mistake(offset, path, "the number is too large (64 bits)".into());
-                    self.reader.torn = true;
+                    self.error(offset, path, "the number is too large (64 bits)".into());
+                    self.reader.incomplete = true;
                     return None;
                 };
                 ValueKind::I64(value)
@@ -248,16 +232,16 @@ impl Walk<'_> {
             let path = element(path, first + values.len());
             let offset = value.span().start;
             self.reader
-                .places
-                .insert(path.clone(), self.lines.place(offset));
+                .positions
+                .insert(path.clone(), self.lines.position(offset));
             values.extend(self.value(&path, offset, value.into_inner()));
         }
         values
     }
 
-    fn mistake(&mut self, offset: usize, key: &str, text: String) {
-        self.reader.mistakes.push(Remark {
-            place: self.lines.place(offset),
+    fn error(&mut self, offset: usize, key: &str, text: String) {
+        self.reader.errors.push(Diagnostic {
+            position: self.lines.position(offset),
             key: key.to_owned(),
             text,
         });
@@ -281,15 +265,15 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn position(&self, offset: usize) -> (usize, usize) {
+    fn line_and_column(&self, offset: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= offset);
         let before = self.text.get(self.starts[line - 1]..offset);
         (line, before.map_or(0, |text| text.chars().count()) + 1)
     }
 
-    fn place(&self, offset: usize) -> Place {
-        let (line, column) = self.position(offset);
-        Place::Spot {
+    fn position(&self, offset: usize) -> Position {
+        let (line, column) = self.line_and_column(offset);
+        Position::InFile {
             file: self.file.clone(),
             line,
             column,

@@ -1,5 +1,5 @@
-//! The merged config as a tree in which each value knows its key path and its place, and from
-//! which serde reads, so that what does not fit is said with its place.
+//! The merged config as a tree in which each value knows its key path and its position, and from
+//! which serde reads, so that what does not fit is said with its position.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,14 +10,14 @@ use serde::de::{self, DeserializeOwned, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 use toml::Value as Toml;
 
-use crate::config::diagnostics::Place;
-use crate::config::diagnostics::deserialize_error::Misfit;
-use crate::config::source::layers::{element, join};
+use crate::config::diagnostics::Position;
+use crate::config::diagnostics::deserialize_error::DeserializeError;
+use crate::config::source::key_path::{element, join};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) path: String,
-    pub(crate) place: Place,
+    pub(crate) position: Position,
     pub(crate) kind: Kind,
 }
 
@@ -34,32 +34,48 @@ pub(crate) enum Kind {
 }
 
 impl Node {
-    /// Joins values and places; `origin` is the place of what nobody wrote.
-    pub(crate) fn root(value: Value, places: &HashMap<String, Place>, origin: &Place) -> Self {
-        Self::new(String::new(), value, places, origin)
+    /// Joins values and positions; `origin` is the position of what nobody wrote.
+    pub(crate) fn root(
+        value: Value,
+        positions: &HashMap<String, Position>,
+        origin: &Position,
+    ) -> Self {
+        Self::new(String::new(), value, positions, origin)
     }
 
-    fn new(path: String, value: Value, places: &HashMap<String, Place>, parent: &Place) -> Self {
-        let place = places.get(&path).unwrap_or(parent).clone();
+    fn new(
+        path: String,
+        value: Value,
+        positions: &HashMap<String, Position>,
+        parent: &Position,
+    ) -> Self {
+        let position = positions.get(&path).unwrap_or(parent).clone();
         let kind = match value.kind {
             ValueKind::Table(table) => {
                 let entry = |(key, value): (String, Value)| {
-                    let node = Self::new(join(&path, &key), value, places, &place);
+                    let node = Self::new(join(&path, &key), value, positions, &position);
                     (key, node)
                 };
                 Kind::Table(table.into_iter().map(entry).collect())
             }
             ValueKind::Array(items) => {
-                let item = |(index, value)| Self::new(element(&path, index), value, places, &place);
+                let item =
+                    |(index, value)| Self::new(element(&path, index), value, positions, &position);
                 Kind::List(items.into_iter().enumerate().map(item).collect())
             }
-            ValueKind::String(text) if matches!(place, Place::Variable(_)) => Kind::Variable(text),
+            ValueKind::String(text) if matches!(position, Position::Variable(_)) => {
+                Kind::Variable(text)
+            }
             ValueKind::Boolean(value) => Kind::Bool(value),
             ValueKind::I64(value) => Kind::Integer(value),
             ValueKind::Float(value) => Kind::Float(value),
             other => Kind::Text(other.to_string()),
         };
-        Self { path, place, kind }
+        Self {
+            path,
+            position,
+            kind,
+        }
     }
 
     /// The node at a key path.
@@ -111,17 +127,46 @@ impl Node {
         }
     }
 
+    /// The same table with those keys alone that are wanted.
+    pub(crate) fn with_keys(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let mut table = self.clone();
+        if let Kind::Table(entries) = &mut table.kind {
+            entries.retain(|key, _| wanted(key));
+        }
+        table
+    }
+
+    /// Turns the variable at a key path that holds a table into that table, so that its keys can be
+    /// read one by one.
+    pub(crate) fn expand(&mut self, path: &str) {
+        if self.path == path {
+            if let Kind::Variable(text) = &self.kind
+                && let Some(table) = self.parse_variable(text)
+                && matches!(table.kind, Kind::Table(_))
+            {
+                *self = table;
+            }
+            return;
+        }
+        if let Kind::Table(entries) = &mut self.kind {
+            let mut entries = entries.values_mut();
+            if let Some(child) = entries.find(|child| is_on_the_way(&child.path, path)) {
+                child.expand(path);
+            }
+        }
+    }
+
     /// Reads all that fits; what does not is taken out of the tree and given back.
-    pub(crate) fn read<T: DeserializeOwned + Default>(&mut self) -> (T, Vec<Misfit>) {
-        let mut misfits = Vec::new();
+    pub(crate) fn read<T: DeserializeOwned + Default>(&mut self) -> (T, Vec<DeserializeError>) {
+        let mut errors = Vec::new();
         loop {
             match T::deserialize(&*self) {
-                Ok(value) => return (value, misfits),
-                Err(misfit) => {
-                    let removed = self.remove(misfit.culprit());
-                    misfits.push(misfit);
+                Ok(value) => return (value, errors),
+                Err(error) => {
+                    let removed = self.remove(error.culprit());
+                    errors.push(error);
                     if !removed {
-                        return (T::default(), misfits);
+                        return (T::default(), errors);
                     }
                 }
             }
@@ -154,17 +199,32 @@ impl Node {
                 Kind::Table(table.into_iter().map(entry).collect())
             }
         };
-        let place = self.place.clone();
-        Self { path, place, kind }
+        let position = self.position.clone();
+        Self {
+            path,
+            position,
+            kind,
+        }
+    }
+
+    /// Notes that an error was found at this node.
+    fn at(&self, error: DeserializeError) -> DeserializeError {
+        error.at(&self.path, &self.position, |key| match &self.kind {
+            Kind::Table(table) => table.get(key).map(|node| node.position.clone()),
+            _ => None,
+        })
     }
 
     /// For readers that want something other than text.
-    fn deserialize_typed<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_typed<'de, V: Visitor<'de>>(
+        &self,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeError> {
         if let Kind::Variable(text) = &self.kind
             && let Some(node) = self.parse_variable(text)
         {
             let value = node.deserialize_any(visitor);
-            return value.map_err(|misfit| misfit.because_of(self));
+            return value.map_err(|error| self.at(error).because_of(&self.path));
         }
         self.deserialize_any(visitor)
     }
@@ -180,21 +240,27 @@ impl Node {
             .filter(|item| !item.is_empty());
         let item = |(index, text): (usize, &str)| Self {
             path: element(&self.path, index),
-            place: self.place.clone(),
+            position: self.position.clone(),
             kind: Kind::Text(text.to_owned()),
         };
         Self {
             path: self.path.clone(),
-            place: self.place.clone(),
+            position: self.position.clone(),
             kind: Kind::List(items.enumerate().map(item).collect()),
         }
     }
 }
 
-impl<'de> Deserializer<'de> for &Node {
-    type Error = Misfit;
+/// Whether the value at a key path is the one at another, or holds it.
+fn is_on_the_way(outer: &str, path: &str) -> bool {
+    path.strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+impl<'de> Deserializer<'de> for &Node {
+    type Error = DeserializeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         let result = match &self.kind {
             Kind::Text(text) | Kind::Variable(text) => visitor.visit_str(text),
             Kind::Integer(value) => visitor.visit_i64(*value),
@@ -206,14 +272,14 @@ impl<'de> Deserializer<'de> for &Node {
                 visitor.visit_map(MapDeserializer::new(entries))
             }
         };
-        result.map_err(|misfit: Misfit| misfit.at(self))
+        result.map_err(|error: DeserializeError| self.at(error))
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         self.deserialize_typed(visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         self.deserialize_typed(visitor)
     }
 
@@ -222,19 +288,19 @@ impl<'de> Deserializer<'de> for &Node {
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, DeserializeError> {
         self.deserialize_typed(visitor)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         if let Kind::Variable(text) = &self.kind {
             let list = self.parse_list(text).deserialize_any(visitor);
-            return list.map_err(|misfit| misfit.because_of(self));
+            return list.map_err(|error| self.at(error).because_of(&self.path));
         }
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         visitor.visit_some(self)
     }
 
@@ -242,7 +308,7 @@ impl<'de> Deserializer<'de> for &Node {
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, DeserializeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -251,14 +317,14 @@ impl<'de> Deserializer<'de> for &Node {
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, DeserializeError> {
         let result = match &self.kind {
             Kind::Text(text) | Kind::Variable(text) => {
                 visitor.visit_enum(text.as_str().into_deserializer())
             }
             other => Err(de::Error::invalid_type(other.unexpected(), &"a string")),
         };
-        result.map_err(|misfit: Misfit| misfit.at(self))
+        result.map_err(|error: DeserializeError| self.at(error))
     }
 
     forward_to_deserialize_any! {
@@ -267,7 +333,7 @@ impl<'de> Deserializer<'de> for &Node {
     }
 }
 
-impl IntoDeserializer<'_, Misfit> for &Node {
+impl IntoDeserializer<'_, DeserializeError> for &Node {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

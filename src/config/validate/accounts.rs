@@ -1,17 +1,16 @@
 //! What each account must be.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::config::raw::{self, Generation, SecretSource, Span};
+use crate::config::secret::fits_a_header;
 use crate::config::secret::{Origin, Secret};
-use crate::config::source::layers::join;
-use crate::config::validate::{Tables, collect};
+use crate::config::source::key_path::join;
+use crate::config::validate::validator::{Validator, collect};
 use crate::config::{Account, Proxy, Tls};
 
-impl Tables<'_> {
+impl Validator<'_> {
     pub(crate) fn accounts(
         &mut self,
         raw: BTreeMap<String, raw::Account>,
@@ -53,7 +52,7 @@ impl Tables<'_> {
             && let Some(url) = &endpoint
             && (!matches!(url.path(), "" | "/") || url.query().is_some())
         {
-            self.report.mistake(
+            self.report.error(
                 &join(path, "endpoint"),
                 "has a path (write wss://HOST alone: the topics name the rest)",
             );
@@ -65,7 +64,7 @@ impl Tables<'_> {
         let proxy = self.proxy(&join(path, "proxy"), raw.proxy);
         let idle_timeout = raw.idle_timeout.map(|Span(span)| span);
         if idle_timeout.is_some_and(|span| span < Duration::from_secs(1)) {
-            self.report.mistake(
+            self.report.error(
                 &join(path, "idle_timeout"),
                 "is out of range (write at least 1s)",
             );
@@ -98,7 +97,7 @@ impl Tables<'_> {
                 let text = format!(
                     "is for accounts of generation {of}, and this one is {generation} (leave it out)"
                 );
-                self.report.mistake(&join(path, key), text);
+                self.report.error(&join(path, key), text);
             }
         }
     }
@@ -123,7 +122,7 @@ impl Tables<'_> {
             return Some(Proxy::Url(url));
         }
         // The text never shows the URL: it may hold a password.
-        self.report.mistake(
+        self.report.error(
             path,
             "is not the URL of an HTTP proxy (write http://HOST:PORT, or none)",
         );
@@ -145,34 +144,12 @@ impl Tables<'_> {
             Origin::Literal => String::new(),
             origin => format!(" {origin}"),
         };
-        self.report.mistake(
+        self.report.error(
             path,
             format!(
                 "{what}{from} is empty or holds characters that no HTTP header can carry (copy it anew)"
             ),
         );
         None
-    }
-}
-
-pub(crate) fn fits_a_header(value: &str) -> bool {
-    !value.is_empty() && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-}
-
-pub(crate) fn check_certificates(file: &Path) -> Result<(), String> {
-    let text = fs::read(file).map_err(|error| {
-        format!(
-            "cannot read the file {}: {error} (correct the path or the permissions)",
-            file.display()
-        )
-    })?;
-    let begin = b"-----BEGIN CERTIFICATE-----";
-    if text.windows(begin.len()).any(|window| window == begin) {
-        Ok(())
-    } else {
-        Err(format!(
-            "the file {} holds no certificate (convert it to PEM)",
-            file.display()
-        ))
     }
 }

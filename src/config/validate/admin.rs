@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::validate::Tables;
+use crate::config::validate::validator::Validator;
 
 const DEFAULT_PORT: u16 = 9600;
 /// Whoever may try as often as they like must not get there.
@@ -28,7 +28,7 @@ impl Default for Admin {
     }
 }
 
-impl Tables<'_> {
+impl Validator<'_> {
     pub(crate) fn admin(&mut self, raw: raw::Admin) -> Admin {
         let token = raw
             .token
@@ -56,6 +56,6 @@ impl Tables<'_> {
         } else {
             return;
         };
-        self.report.mistake("admin.token", text);
+        self.report.error("admin.token", text);
     }
 }

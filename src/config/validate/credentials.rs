@@ -5,12 +5,12 @@ use url::Url;
 
 use crate::config::input_json::{self, Customer};
 use crate::config::raw::{self, Generation};
-use crate::config::source::layers::join;
-use crate::config::validate::Tables;
-use crate::config::validate::accounts::fits_a_header;
+use crate::config::secret::fits_a_header;
+use crate::config::source::key_path::join;
+use crate::config::validate::validator::Validator;
 use crate::config::{Access, ClassicAccess, NewAccess, TENANT_TOKEN_URL, TOKEN_URL};
 
-impl Tables<'_> {
+impl Validator<'_> {
     /// The account's customer in `input_json`, if that is given.
     pub(crate) fn input_json(
         &mut self,
@@ -21,22 +21,24 @@ impl Tables<'_> {
         let Some(file) = &raw.input_json else {
             if raw.customer.is_some() {
                 let text = "has no meaning without input_json (leave it out)";
-                self.report.mistake(&join(path, "customer"), text);
+                self.report.error(&join(path, "customer"), text);
             }
             return None;
         };
         if raw.key.is_some() {
             let text = "stands in input_json already (leave one out)";
-            self.report.mistake(&join(path, "key"), text);
+            self.report.error(&join(path, "key"), text);
         }
         match Customer::read(file, raw.customer.as_deref(), name) {
             Ok(customer) => Some(customer),
             Err(why) => {
                 let key = match why {
-                    input_json::Unusable::NoCustomer { .. } if raw.customer.is_some() => "customer",
+                    input_json::InvalidInputJson::NoCustomer { .. } if raw.customer.is_some() => {
+                        "customer"
+                    }
                     _ => "input_json",
                 };
-                self.report.mistake(&join(path, key), why.to_string());
+                self.report.error(&join(path, key), why.to_string());
                 None
             }
         }
@@ -72,7 +74,7 @@ impl Tables<'_> {
         };
         let username = raw.username.take();
         if username.as_deref().is_some_and(|name| !fits_a_header(name)) {
-            self.report.mistake(
+            self.report.error(
                 &join(path, "username"),
                 "is empty or holds characters that no HTTP header can carry (write an e-mail address)",
             );
@@ -103,7 +105,7 @@ impl Tables<'_> {
             && uuid::Uuid::parse_str(id).is_err()
         {
             let text = "is not a UUID (write one, or leave it out to have one made)";
-            self.report.mistake(&join(path, "subscriber_id"), text);
+            self.report.error(&join(path, "subscriber_id"), text);
         }
         Some(NewAccess {
             client_id: client_id?,
@@ -123,14 +125,14 @@ impl Tables<'_> {
         let Some(tenant) = &raw.tenant else {
             if raw.tenant_token_url.is_some() {
                 let text = "has no meaning without tenant (leave it out)";
-                self.report.mistake(&join(path, "tenant_token_url"), text);
+                self.report.error(&join(path, "tenant_token_url"), text);
             }
             return Some(None);
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if tenant.is_empty() || !tenant.chars().all(plain) {
             let text = "is not the id of a workspace (use letters, digits and -)";
-            self.report.mistake(&join(path, "tenant"), text);
+            self.report.error(&join(path, "tenant"), text);
             return None;
         }
         let url = raw.tenant_token_url.as_deref().unwrap_or(TENANT_TOKEN_URL);
@@ -147,7 +149,7 @@ impl Tables<'_> {
         });
         if url.is_none() {
             let text = "is not the URL of a token endpoint (write https://HOST/PATH)";
-            self.report.mistake(&join(path, key), text);
+            self.report.error(&join(path, key), text);
         }
         url
     }

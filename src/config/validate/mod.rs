@@ -1,13 +1,23 @@
 //! From [`Raw`] to [`Config`]: what each value must be, and what all of them must be together.
+//!
+//! - `validator`: where errors go, and the checks that several tables need
+//! - `accounts`, `credentials`, `topics`, `certificates`: `[accounts.NAME]`
+//! - `sinks`: what all kinds of sinks have in common; each kind's own checks are in `config::sinks`
+//! - `routes`, `filters`: `[[routes]]`
+//! - `admin`, `schemas`: the tables of these names
+//! - `warnings`, `exposure`: what works, and is probably not what was meant
 
 pub(crate) mod accounts;
 pub(crate) mod admin;
 pub(crate) mod certificates;
 pub(crate) mod credentials;
-pub(crate) mod filter;
+pub(crate) mod exposure;
+pub(crate) mod filters;
 pub(crate) mod routes;
 pub(crate) mod schemas;
+pub(crate) mod sinks;
 pub(crate) mod topics;
+pub(crate) mod validator;
 pub(crate) mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +25,11 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use self::validator::Validator;
 use crate::config::diagnostics::report::Report;
-use crate::config::raw::{self, Raw, SecretSource, Size};
-use crate::config::secret::Secret;
-use crate::config::source::layers::join;
-use crate::config::validate::routes::SinkKind;
-use crate::config::{Backlog, Config, Journal, Log, OptionCheck};
+use crate::config::raw::{self, Raw, Size};
+use crate::config::source::key_path::join;
+use crate::config::{Config, Journal, Log, OptionCheck};
 
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -32,8 +41,6 @@ const MIN_MEMORY_BYTES: u64 = 1 << 20;
 const SEGMENTS: u64 = 2;
 /// A loss of power should cost seconds at most.
 const MAX_SYNC_INTERVAL: Duration = Duration::from_secs(60);
-/// Names become file names.
-const MAX_NAME_BYTES: usize = 64;
 
 /// Builds the config. What is wrong is in `report`; `None` only if something is.
 pub(crate) fn config(
@@ -42,7 +49,6 @@ pub(crate) fn config(
     env: &BTreeMap<String, String>,
     kafka_option: OptionCheck,
 ) -> Option<Config> {
-    let kinds = sink_kinds(&raw.sinks);
     let log = log(raw.log, report);
     let journal = journal(&raw.journal, report);
     let state_dir = raw.state_dir;
@@ -50,27 +56,24 @@ pub(crate) fn config(
         .as_ref()
         .is_some_and(|path| path.as_os_str().is_empty())
     {
-        report.mistake(
+        report.error(
             "state_dir",
             "is empty (name a folder, or leave it out to keep all in memory)",
         );
     }
-    let mut tables = Tables {
+    let mut validator = Validator {
         report,
         env,
         kafka_option,
         messages: BTreeMap::new(),
         events: BTreeSet::new(),
     };
-    let admin = raw.admin.map(|admin| tables.admin(admin));
-    let accounts = tables.accounts(raw.accounts);
-    let backlogs = tables.backlogs(&raw.sinks, journal.segment_bytes);
-    let starts = raw.sinks.iter();
-    let starts = starts.map(|(name, sink)| (name.clone(), sink.start.unwrap_or_default()));
-    let starts = starts.collect();
-    let sinks = tables.sinks(raw.sinks);
-    let (messages, events) = (tables.messages, tables.events);
-    let routes = routes::routes(raw.routes, &kinds, &events, report);
+    let admin = raw.admin.map(|admin| validator.admin(admin));
+    let accounts = validator.accounts(raw.accounts);
+    let min_backlog = SEGMENTS.saturating_mul(journal.segment_bytes);
+    let sinks = validator.sinks(raw.sinks, min_backlog);
+    let (messages, events) = (validator.messages, validator.events);
+    let routes = routes::routes(raw.routes, &sinks.routes, &events, report);
     let mut schemas = schemas::schemas(raw.schemas, report);
     for (stream, (message, at)) in messages {
         schemas.name(stream, message, &at, report);
@@ -84,29 +87,18 @@ pub(crate) fn config(
             .shutdown_timeout
             .map_or(DEFAULT_SHUTDOWN_TIMEOUT, |span| span.0),
         accounts: accounts?,
-        sinks: sinks?,
-        backlogs,
-        starts,
+        sinks: sinks.valid?,
+        backlogs: sinks.backlogs,
+        starts: sinks.starts,
         routes: routes?,
         schemas,
     })
 }
 
-fn sink_kinds(sinks: &BTreeMap<String, raw::Sink>) -> BTreeMap<String, SinkKind> {
-    let named = |(name, sink): (&String, &raw::Sink)| {
-        let kind = SinkKind {
-            kind: sink.kind?,
-            has_registry: sink.schema_registry.is_some(),
-        };
-        Some((name.clone(), kind))
-    };
-    sinks.iter().filter_map(named).collect()
-}
-
 fn log(raw: raw::Log, report: &mut Report) -> Log {
     let filter = raw.filter.unwrap_or_else(|| Log::default().filter);
     if let Err(error) = EnvFilter::builder().parse(&filter) {
-        report.mistake(
+        report.error(
             "log.filter",
             format!("{error} (write a level, or TARGET=LEVEL with commas between)"),
         );
@@ -124,13 +116,13 @@ fn journal(raw: &raw::Journal, report: &mut Report) -> Journal {
         .as_ref()
         .map_or(default.sync_interval, |span| span.0);
     if sync_interval.is_zero() || sync_interval > MAX_SYNC_INTERVAL {
-        report.mistake("journal.sync_interval", "is out of range (write 1ms to 1m)");
+        report.error("journal.sync_interval", "is out of range (write 1ms to 1m)");
     }
     let mut size = |key: &str, size: &Option<Size>, default: u64, min: u64| {
         let bytes = size.as_ref().map_or(default, |size| size.0);
         if bytes < min {
             let text = format!("is too small (write at least {} KiB)", min >> 10);
-            report.mistake(&join("journal", key), text);
+            report.error(&join("journal", key), text);
         }
         bytes
     };
@@ -160,86 +152,5 @@ fn journal(raw: &raw::Journal, report: &mut Report) -> Journal {
             default.dead_letter_bytes,
             MIN_MEMORY_BYTES,
         ),
-    }
-}
-
-/// The tables that have names of the operator's.
-pub(crate) struct Tables<'a> {
-    pub(crate) report: &'a mut Report,
-    pub(crate) env: &'a BTreeMap<String, String>,
-    pub(crate) kafka_option: OptionCheck,
-    /// The types that topics name: SERVICE/VERSION/EVENT to the full name of a message, and the key
-    /// path where it stands first.
-    pub(crate) messages: BTreeMap<String, (String, String)>,
-    /// The events that topics name with their service and version.
-    pub(crate) events: BTreeSet<String>,
-}
-
-impl Tables<'_> {
-    fn backlogs(
-        &mut self,
-        sinks: &BTreeMap<String, raw::Sink>,
-        segment_bytes: u64,
-    ) -> BTreeMap<String, Backlog> {
-        let default = Backlog::default();
-        let least = SEGMENTS.saturating_mul(segment_bytes);
-        let mut backlogs = BTreeMap::new();
-        for (name, raw) in sinks {
-            let given = raw.max_backlog.as_ref().map(|size| size.0);
-            if given.is_some_and(|bytes| bytes < least) {
-                let text = format!(
-                    "is less than two segments of the journal (write at least {} KiB, or a smaller \
-                     journal.segment_bytes)",
-                    least.div_ceil(1 << 10)
-                );
-                let path = join(&join("sinks", name), "max_backlog");
-                self.report.mistake(&path, text);
-            }
-            let backlog = Backlog {
-                max_bytes: given.unwrap_or(default.max_bytes),
-                on_full: raw.on_full.unwrap_or_default(),
-            };
-            backlogs.insert(name.clone(), backlog);
-        }
-        backlogs
-    }
-
-    pub(crate) fn secret(&mut self, path: &str, source: SecretSource) -> Option<Secret> {
-        let secret = match source {
-            SecretSource::Literal(secret) => return Some(secret),
-            SecretSource::File(file) => Secret::from_file(file),
-            SecretSource::Env(name) => {
-                Secret::from_env(&name, self.env.get(&name).map(String::as_str))
-            }
-        };
-        match secret {
-            Ok(secret) => Some(secret),
-            Err(why) => {
-                self.report
-                    .mistake(path, format!("{why} ({})", why.advice()));
-                None
-            }
-        }
-    }
-
-    pub(crate) fn name(&mut self, path: &str, name: &str) {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(plain) {
-            let text =
-                format!("not a name (use letters, digits, - and _, {MAX_NAME_BYTES} at most)");
-            self.report.mistake(path, text);
-        }
-    }
-}
-
-/// Adds an entry, as long as none failed.
-pub(crate) fn collect<T>(all: &mut Option<BTreeMap<String, T>>, name: String, entry: Option<T>) {
-    match entry {
-        Some(entry) => {
-            if let Some(all) = all {
-                all.insert(name, entry);
-            }
-        }
-        None => *all = None,
     }
 }

@@ -2,35 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::filter as pick;
+use super::filters;
+use super::topics::unknown_in_route;
 use crate::config::diagnostics::report::Report;
-use crate::config::raw::{self, Names, SinkType};
-use crate::config::sinks::amqp::MAX_SHORT_STRING;
-use crate::config::source::layers::join;
-use crate::config::template::{Segment, Template};
-use crate::config::validate::topics::unknown_in_route;
-use crate::config::{Format, Route, Selector, hint, mqtt};
+use crate::config::diagnostics::suggestion;
+use crate::config::raw::{self, Names};
+use crate::config::sinks::destination::RouteRules;
+use crate::config::source::key_path::join;
+use crate::config::template::Template;
+use crate::config::{Format, Route, Selector};
 use crate::frame::Internal;
 
 /// Stands for all topics of Central, or all accounts.
 const ANY: &str = "*";
 
-/// What the topics of our own begin with.
+/// What the forwarder's own topics begin with.
 const INTERNAL: char = '@';
-
-/// A limit of Kafka's.
-const MAX_KAFKA_TOPIC: usize = 249;
-
-/// What routes must know of the sink that they lead to.
-#[derive(Clone, Copy)]
-pub(crate) struct SinkKind {
-    pub(crate) kind: SinkType,
-    pub(crate) has_registry: bool,
-}
 
 pub(crate) fn routes(
     raw: Vec<raw::Route>,
-    sinks: &BTreeMap<String, SinkKind>,
+    sinks: &BTreeMap<String, (&'static str, RouteRules)>,
     events: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Vec<Route>> {
@@ -41,14 +32,14 @@ pub(crate) fn routes(
     for (index, raw) in raw.into_iter().enumerate() {
         let path = report.element("routes", index);
         let route = route(&path, raw, sinks, events, report);
-        let twin = route.as_ref().and_then(|route| {
+        let duplicate = route.as_ref().and_then(|route| {
             routes
                 .iter()
                 .position(|other| other.as_ref() == Some(route))
         });
-        if let Some(twin) = twin {
-            let twin = report.element("routes", twin);
-            report.mistake(&path, format!("is the same as {twin} (leave one out)"));
+        if let Some(duplicate) = duplicate {
+            let other = report.element("routes", duplicate);
+            report.error(&path, format!("is the same as {other} (leave one out)"));
         }
         routes.push(route);
     }
@@ -58,10 +49,12 @@ pub(crate) fn routes(
 fn route(
     path: &str,
     raw: raw::Route,
-    sinks: &BTreeMap<String, SinkKind>,
+    sinks: &BTreeMap<String, (&'static str, RouteRules)>,
     events: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<Route> {
+    let format = raw.format.unwrap_or_default();
+    check_form(path, format, &raw, report);
     let topics = topics(path, raw.topics, events, report);
     let accounts = raw.accounts.map_or(Selector::Any, |names| {
         let named = named(&join(path, "accounts"), names, report, |account, report| {
@@ -69,67 +62,23 @@ fn route(
         });
         selector(named)
     });
-    let format = raw.format.unwrap_or_default();
     if let Some((internal, _)) = &topics {
-        internal_alone(path, internal, format, &raw.conditions, report);
+        check_internal(path, internal, format, &raw.conditions, report);
     }
-    let makes_json = matches!(format, Format::Json | Format::CloudEvents);
-    if format == Format::Frame {
-        let given = [
-            ("split", raw.split == Some(true)),
-            ("elements", raw.elements.is_some()),
-        ];
-        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-            let text = "has no meaning with format = \"frame\", which is sent whole (leave it out)";
-            report.mistake(&join(path, key), text);
-        }
-    } else if raw.elements.is_some() && !makes_json && raw.split != Some(true) {
-        report.mistake(
-            &join(path, "elements"),
-            "has a meaning with JSON or with split = true only (leave it out)",
-        );
-    }
-    let pick = pick::pick(path, raw.split, raw.elements, raw.conditions, report);
-    if raw.json.is_some() && !makes_json {
-        report.mistake(
-            &join(path, "json"),
-            "has a meaning with format = \"json\" or \"cloudevents\" only (leave it out)",
-        );
-    }
+    let filter = filters::filter(path, raw.split, raw.elements, raw.conditions, report);
     let sink = report.require(path, "sink", raw.sink, "name one of the [sinks.NAME]")?;
     if let Some(why) = unknown_name("sink", &sink, &report.sinks, report) {
-        report.mistake(&join(path, "sink"), why);
+        report.error(&join(path, "sink"), why);
     }
-    let to = sinks.get(&sink);
-    if to.is_some_and(|to| to.has_registry) && format != Format::Protobuf {
-        protobuf_alone(path, raw.format, report);
-    }
-    let destination = match to.map(|to| to.kind) {
-        Some(SinkType::Kafka) => kafka_destination(path, raw.destination, report),
-        Some(SinkType::Amqp) => {
-            if raw.key.is_some() {
-                let text = "has no meaning for a sink of type amqp (leave it out)";
-                report.mistake(&join(path, "key"), text);
+    let destination = match sinks.get(&sink) {
+        Some((kind, rules)) => {
+            if rules.only_protobuf && format != Format::Protobuf {
+                only_protobuf(path, raw.format, report);
             }
-            routing_key(path, raw.destination, report)
-        }
-        Some(SinkType::Mqtt) => {
-            if raw.key.is_some() {
-                let text = "has no meaning for a sink of type mqtt (leave it out)";
-                report.mistake(&join(path, "key"), text);
+            if !rules.has_keys && raw.key.is_some() {
+                no_meaning(path, "key", kind, report);
             }
-            mqtt_destination(path, raw.destination, report)
-        }
-        Some(kind @ (SinkType::Stdout | SinkType::File)) => {
-            let given = [
-                ("destination", raw.destination.is_some()),
-                ("key", raw.key.is_some()),
-            ];
-            for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-                let text = format!("has no meaning for a sink of type {kind} (leave it out)");
-                report.mistake(&join(path, key), text);
-            }
-            Some(Template::default())
+            destination(path, raw.destination, kind, *rules, report)
         }
         None => None,
     };
@@ -143,11 +92,68 @@ fn route(
         key: raw.key,
         format,
         json: raw.json.unwrap_or_default(),
-        pick: pick?,
+        pick: filter?,
     })
 }
 
-/// Those of our own, and those of Central.
+/// Says which keys have no meaning for the form in which the route's records are written.
+fn check_form(path: &str, format: Format, raw: &raw::Route, report: &mut Report) {
+    let makes_json = matches!(format, Format::Json | Format::CloudEvents);
+    if format == Format::Frame {
+        let given = [
+            ("split", raw.split == Some(true)),
+            ("elements", raw.elements.is_some()),
+        ];
+        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+            let text = "has no meaning with format = \"frame\", which is sent whole (leave it out)";
+            report.error(&join(path, key), text);
+        }
+    } else if raw.elements.is_some() && !makes_json && raw.split != Some(true) {
+        report.error(
+            &join(path, "elements"),
+            "has a meaning with JSON or with split = true only (leave it out)",
+        );
+    }
+    if raw.json.is_some() && !makes_json {
+        report.error(
+            &join(path, "json"),
+            "has a meaning with format = \"json\" or \"cloudevents\" only (leave it out)",
+        );
+    }
+}
+
+/// Checks a destination by the rules of the kind of sink to which the route leads.
+fn destination(
+    path: &str,
+    destination: Option<Template>,
+    kind: &str,
+    rules: RouteRules,
+    report: &mut Report,
+) -> Option<Template> {
+    let Some(check) = rules.check_destination else {
+        if destination.is_some() {
+            no_meaning(path, "destination", kind, report);
+        }
+        return Some(Template::default());
+    };
+    let advice = "write destination = \"central.{topic}\"";
+    let template = report.require(path, "destination", destination, advice)?;
+    let at = join(path, "destination");
+    if let Err(why) = template.check_destination() {
+        report.error(&at, why.to_string());
+    }
+    for why in check(&template) {
+        report.error(&at, why);
+    }
+    Some(template)
+}
+
+fn no_meaning(path: &str, key: &str, kind: &str, report: &mut Report) {
+    let text = format!("has no meaning for a sink of type {kind} (leave it out)");
+    report.error(&join(path, key), text);
+}
+
+/// The forwarder's own topics, and those of Central.
 fn topics(
     path: &str,
     names: Option<Names>,
@@ -162,11 +168,11 @@ fn topics(
             unknown_in_route(topic, events)
         }
     });
-    Some(own_and_others(topics))
+    Some(internal_and_others(topics))
 }
 
-/// Says what events of our own cannot be asked for.
-fn internal_alone(
+/// Says which keys have no meaning for the forwarder's own events.
+fn check_internal(
     path: &str,
     internal: &BTreeSet<Internal>,
     format: Format,
@@ -185,23 +191,23 @@ fn internal_alone(
     for (key, _, why) in given.into_iter().filter(|(_, given, _)| *given) {
         let topic = topic.topic();
         let text = format!("events of `{topic}` {why} (give them a route of their own)");
-        report.mistake(&join(path, key), text);
+        report.error(&join(path, key), text);
     }
 }
 
-/// Says that a schema registry is of use for messages alone.
-fn protobuf_alone(path: &str, given: Option<Format>, report: &mut Report) {
+/// Says that a schema registry takes the schemas of protobuf messages only.
+fn only_protobuf(path: &str, given: Option<Format>, report: &mut Report) {
     let at = join(path, "format");
     let text = "is not protobuf, and the sink has a schema_registry (write format = \"protobuf\", or lead \
                 the route to a sink without one)";
     match given {
-        Some(_) => report.mistake(&at, text),
+        Some(_) => report.error(&at, text),
         None => report.missing(path, &at, text),
     }
 }
 
-/// Parts the topics of our own from those of Central.
-fn own_and_others(named: BTreeSet<String>) -> (BTreeSet<Internal>, Selector) {
+/// Parts the forwarder's own topics from those of Central.
+fn internal_and_others(named: BTreeSet<String>) -> (BTreeSet<Internal>, Selector) {
     let (own, others): (BTreeSet<_>, BTreeSet<_>) = named
         .into_iter()
         .partition(|name| name.starts_with(INTERNAL));
@@ -214,7 +220,7 @@ fn unknown_internal(topic: &str) -> Option<String> {
         return None;
     }
     let known = || Internal::ALL.into_iter().map(Internal::topic);
-    let advice = hint::advice(topic, known(), || {
+    let advice = suggestion::advice(topic, known(), || {
         format!("there are {}", known().collect::<Vec<_>>().join(", "))
     });
     Some(format!("there is no topic `{topic}` ({advice})"))
@@ -228,7 +234,7 @@ fn selector(named: BTreeSet<String>) -> Selector {
     }
 }
 
-/// What stands in a list of names, but for what must not.
+/// The names of a list. `wrong` says what is wrong with one of them.
 fn named(
     path: &str,
     names: Names,
@@ -248,109 +254,29 @@ fn named(
         if name != ANY
             && let Some(why) = wrong(&name, report)
         {
-            report.mistake(&at, why);
+            report.error(&at, why);
         }
         if set.contains(&name) {
-            report.mistake(&at, format!("`{name}` stands here twice (leave one out)"));
+            report.error(&at, format!("`{name}` stands here twice (leave one out)"));
         }
         set.insert(name);
     }
     set
 }
 
-/// Says nothing where the tables could not be read, or there are none, which is said elsewhere.
+/// `None` also where the tables could not be read, or there are none, which is reported elsewhere.
 fn unknown_name(
     what: &str,
     name: &str,
     known: &BTreeSet<String>,
     report: &Report,
 ) -> Option<String> {
-    if known.contains(name) || known.is_empty() || report.torn {
+    if known.contains(name) || known.is_empty() || report.incomplete {
         return None;
     }
     let known = || known.iter().map(String::as_str);
-    let advice = hint::advice(name, known(), || {
+    let advice = suggestion::advice(name, known(), || {
         format!("there are {}", known().collect::<Vec<_>>().join(", "))
     });
     Some(format!("there is no {what} `{name}` ({advice})"))
-}
-
-fn kafka_destination(
-    path: &str,
-    destination: Option<Template>,
-    report: &mut Report,
-) -> Option<Template> {
-    let template = required_destination(path, destination, report)?;
-    let at = join(path, "destination");
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let odd = literals(&template)
-        .flat_map(str::chars)
-        .find(|c| !allowed(*c));
-    if let Some(odd) = odd {
-        let text = format!("a Kafka topic cannot hold `{odd}` (use letters, digits, ., _ and -)");
-        report.mistake(&at, text);
-    }
-    if literals(&template).map(str::len).sum::<usize>() > MAX_KAFKA_TOPIC {
-        report.mistake(
-            &at,
-            format!("is longer than {MAX_KAFKA_TOPIC} characters (shorten it)"),
-        );
-    }
-    Some(template)
-}
-
-fn mqtt_destination(
-    path: &str,
-    destination: Option<Template>,
-    report: &mut Report,
-) -> Option<Template> {
-    let template = required_destination(path, destination, report)?;
-    if let Some(why) = mqtt::mistake_in_topic(literals(&template)) {
-        report.mistake(&join(path, "destination"), why);
-    }
-    Some(template)
-}
-
-fn routing_key(path: &str, destination: Option<Template>, report: &mut Report) -> Option<Template> {
-    let template = required_destination(path, destination, report)?;
-    let at = join(path, "destination");
-    let wildcard = literals(&template)
-        .flat_map(str::chars)
-        .find(|c| matches!(c, '*' | '#'));
-    if let Some(wildcard) = wildcard {
-        let text =
-            format!("`{wildcard}` belongs into a binding, not into a routing key (remove it)");
-        report.mistake(&at, text);
-    }
-    if literals(&template).map(str::len).sum::<usize>() > MAX_SHORT_STRING {
-        report.mistake(
-            &at,
-            format!("is longer than {MAX_SHORT_STRING} bytes (shorten it)"),
-        );
-    }
-    Some(template)
-}
-
-fn required_destination(
-    path: &str,
-    destination: Option<Template>,
-    report: &mut Report,
-) -> Option<Template> {
-    let advice = "write destination = \"central.{topic}\"";
-    let template = report.require(path, "destination", destination, advice)?;
-    if let Err(why) = template.check_destination() {
-        report.mistake(&join(path, "destination"), why.to_string());
-    }
-    Some(template)
-}
-
-/// The operator's own text in a template.
-fn literals(template: &Template) -> impl Iterator<Item = &str> {
-    template
-        .segments()
-        .iter()
-        .filter_map(|segment| match segment {
-            Segment::Literal(text) => Some(text.as_str()),
-            Segment::Placeholder(_) => None,
-        })
 }

@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::diagnostics::report::Report;
-use crate::config::diagnostics::spans::Written;
-use crate::config::diagnostics::{Place, Remark};
+use crate::config::diagnostics::spans::SourceSpans;
+use crate::config::diagnostics::{Diagnostic, Position};
 use crate::config::raw::{self, Names};
-use crate::config::source::layers::{element, join};
+use crate::config::source::key_path::{element, join};
 
 /// What a folder stands for.
 const ENDINGS: [&str; 2] = ["proto", "binpb"];
@@ -22,7 +22,7 @@ pub struct Schemas {
     pub paths: Vec<PathBuf>,
     /// A topic, or SERVICE/VERSION/EVENT, to the full name of its payload's message.
     pub messages: BTreeMap<String, String>,
-    pub written: Written,
+    pub spans: SourceSpans,
 }
 
 /// What the paths stand for when they are looked at.
@@ -30,9 +30,9 @@ pub struct Schemas {
 pub struct SchemaFiles {
     pub files: BTreeSet<PathBuf>,
     /// Paths that cannot be followed.
-    pub mistakes: Vec<Remark>,
+    pub errors: Vec<Diagnostic>,
     /// Folders and patterns without any file.
-    pub warnings: Vec<Remark>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Schemas {
@@ -41,7 +41,7 @@ impl Schemas {
     pub fn find(&self) -> SchemaFiles {
         let mut found = SchemaFiles::default();
         for (index, path) in self.paths.iter().enumerate() {
-            let about = |text| self.written.about_element("paths", index, "", text);
+            let about = |text| self.spans.about_element("paths", index, "", text);
             match expand(path) {
                 Ok(files) if files.is_empty() => found.warnings.push(about(format!(
                     "there is no schema at {} (drop .proto or .binpb files there and reload, or correct \
@@ -49,7 +49,7 @@ impl Schemas {
                     path.display()
                 ))),
                 Ok(files) => found.files.extend(files),
-                Err(why) => found.mistakes.push(about(why)),
+                Err(why) => found.errors.push(about(why)),
             }
         }
         found
@@ -61,7 +61,7 @@ impl Schemas {
         Self {
             paths,
             messages: BTreeMap::new(),
-            written: Written::argument(argument),
+            spans: SourceSpans::argument(argument),
         }
     }
 
@@ -69,8 +69,8 @@ impl Schemas {
     /// wins.
     pub(crate) fn name(&mut self, stream: String, message: String, at: &str, report: &Report) {
         if let Entry::Vacant(entry) = self.messages.entry(stream) {
-            let place = report.place(at).clone();
-            self.written.elsewhere("messages", entry.key(), at, place);
+            let position = report.position(at).clone();
+            self.spans.elsewhere("messages", entry.key(), at, position);
             entry.insert(message);
         }
     }
@@ -82,22 +82,22 @@ pub(crate) fn schemas(raw: raw::Schemas, report: &mut Report) -> Schemas {
     let paths = paths.iter().enumerate().map(|(index, path)| {
         let at = element(&list, index);
         if path.is_empty() {
-            report.mistake(&at, "is empty (name a file, a folder or a pattern)");
+            report.error(&at, "is empty (name a file, a folder or a pattern)");
         }
-        folder_of(report.place(&at)).join(path)
+        folder_of(report.position(&at)).join(path)
     });
     Schemas {
         paths: paths.collect(),
         messages: raw.messages,
-        written: Written::of(report, "schemas"),
+        spans: SourceSpans::of(report, "schemas"),
     }
 }
 
 /// What stands in an environment variable is relative to where the program was started.
-fn folder_of(place: &Place) -> &Path {
-    match place {
-        Place::Spot { file, .. } => file.parent().unwrap_or(Path::new("")),
-        Place::Path(_) | Place::Variable(_) | Place::Argument(_) => Path::new(""),
+fn folder_of(position: &Position) -> &Path {
+    match position {
+        Position::InFile { file, .. } => file.parent().unwrap_or(Path::new("")),
+        Position::File(_) | Position::Variable(_) | Position::Argument(_) => Path::new(""),
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Topic;
+use crate::config::diagnostics::suggestion;
 use crate::config::input_json::Customer;
 use crate::config::raw::{self, Generation, Names, Parts};
-use crate::config::source::layers::join;
-use crate::config::validate::Tables;
-use crate::config::{Topic, hint};
+use crate::config::source::key_path::join;
+use crate::config::validate::validator::Validator;
 use crate::frame::Stream;
 use crate::streams::{CLASSIC_TOPICS, known_event, new_events};
 
-impl Tables<'_> {
+impl Validator<'_> {
     pub(crate) fn topics(
         &mut self,
         path: &str,
@@ -42,7 +43,7 @@ impl Tables<'_> {
             };
             if found.iter().any(|other| other.stream == topic.stream) {
                 let text = format!("`{}` stands here twice (leave one out)", topic.name());
-                self.report.mistake(&at, text);
+                self.report.error(&at, text);
             }
             found.insert(topic);
         }
@@ -53,19 +54,19 @@ impl Tables<'_> {
         match (generation, topic) {
             (Generation::Classic, raw::Topic::Name(name)) => {
                 if !CLASSIC_TOPICS.contains(&name.as_str()) {
-                    self.report.mistake(at, unknown_topic(&name));
+                    self.report.error(at, unknown_topic(&name));
                 }
                 Some(Topic::classic(name))
             }
             (Generation::Classic, raw::Topic::Parts(_)) => {
                 let text = "is a table, which only accounts of generation new have (write a name)";
-                self.report.mistake(at, text);
+                self.report.error(at, text);
                 None
             }
             (Generation::New, raw::Topic::Name(name)) => {
                 let stream = known_event(&name);
                 if stream.is_none() {
-                    self.report.mistake(at, unknown_event(&name));
+                    self.report.error(at, unknown_event(&name));
                 }
                 stream.map(Topic::all_of)
             }
@@ -116,7 +117,7 @@ impl Tables<'_> {
         for (key, part) in [("service", service), ("version", version), ("event", event)] {
             if part.is_empty() || !part.chars().all(plain) {
                 let text = "is not a part of a path (use letters, digits, -, _ and .)";
-                self.report.mistake(&join(at, key), text);
+                self.report.error(&join(at, key), text);
             }
         }
     }
@@ -131,13 +132,13 @@ impl Tables<'_> {
             .or_insert_with(|| (message.to_owned(), join(at, "type")));
         if known != message {
             let text = format!("is `{known}` elsewhere (a stream has one type for all accounts)");
-            self.report.mistake(&join(at, "type"), text);
+            self.report.error(&join(at, "type"), text);
         }
     }
 }
 
 pub(crate) fn unknown_topic(topic: &str) -> String {
-    let advice = hint::advice(topic, CLASSIC_TOPICS, || {
+    let advice = suggestion::advice(topic, CLASSIC_TOPICS, || {
         format!("Classic Central has {}", CLASSIC_TOPICS.join(", "))
     });
     format!("unknown topic `{topic}` ({advice})")
@@ -153,7 +154,7 @@ pub(crate) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option
     if known().any(|known| known == topic) {
         return None;
     }
-    let advice = hint::advice(topic, known(), || {
+    let advice = suggestion::advice(topic, known(), || {
         let new = new_events().join(", ");
         let classic = CLASSIC_TOPICS.join(", ");
         format!(
@@ -165,7 +166,7 @@ pub(crate) fn unknown_in_route(topic: &str, events: &BTreeSet<String>) -> Option
 
 fn unknown_event(event: &str) -> String {
     let known = new_events();
-    let advice = hint::advice(event, known, || {
+    let advice = suggestion::advice(event, known, || {
         format!(
             "New Central has {}; write others as {{ service = \"...\", version = \"...\", event = \"{event}\" }}",
             known.join(", ")

@@ -1,23 +1,9 @@
 //! What works, and is probably not what was meant.
 
-use std::fs;
-use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
-use url::{Host, Url};
-
-use crate::config::diagnostics::Place;
+use super::exposure::{is_local, warn_literal};
 use crate::config::diagnostics::report::Report;
-use crate::config::secret::{Origin, Secret};
-use crate::config::source::layers::join;
-use crate::config::{
-    Access, Account, Admin, Config, Kafka, Mqtt, MqttVersion, PasswordMechanism, Proxy, Qos, Route,
-    Sasl, Selector, Sink, Topic,
-};
-
-/// Any user of the machine may read the file.
-const WORLD_READABLE: u32 = 0o004;
+use crate::config::source::key_path::join;
+use crate::config::{Access, Account, Admin, Config, Proxy, Route, Selector, Sink, Topic};
 
 pub(crate) fn warn(config: &Config, report: &mut Report) {
     if let Some(admin) = &config.admin {
@@ -111,110 +97,7 @@ fn warn_sink(config: &Config, name: &str, sink: &Sink, report: &mut Report) {
     if !config.routes.iter().any(|route| route.sink == name) {
         report.warn(&path, "no route leads here (add a route, or leave it out)");
     }
-    match sink {
-        Sink::Kafka(kafka) => warn_kafka(&path, kafka, report),
-        Sink::Amqp(amqp) => {
-            let own_key = join(&path, "password");
-            let key = match report.tree.find(&own_key) {
-                Some(_) => own_key,
-                None => join(&path, "url"),
-            };
-            // The password that every RabbitMQ begins with is no secret.
-            let mut secrets = amqp.servers.iter().map(|server| &server.login.password);
-            if let Some(secret) = secrets.find(|secret| secret.expose() != "guest") {
-                warn_literal(&key, secret, report);
-            }
-        }
-        Sink::Mqtt(mqtt) => warn_mqtt(&path, mqtt, report),
-        Sink::Stdout | Sink::File(_) => {}
-    }
-}
-
-fn warn_kafka(path: &str, kafka: &Kafka, report: &mut Report) {
-    let options = join(path, "options");
-    for (option, value) in &kafka.options {
-        if option.contains("password") || option.contains("secret") || option == "ssl.key.pem" {
-            warn_literal(&join(&options, option), value, report);
-        }
-        let weaker = match option.as_str() {
-            "acks" | "request.required.acks" => !matches!(value.expose(), "all" | "-1"),
-            "enable.idempotence" => value.expose() == "false",
-            _ => false,
-        };
-        if weaker {
-            report.warn(
-                &join(&options, option),
-                "weakens what is promised: records may be lost, or change their order (leave it out)",
-            );
-        }
-    }
-    let sasl = join(path, "sasl");
-    let secret = match &kafka.sasl {
-        Some(Sasl::Password { password, .. }) => Some(("password", password)),
-        Some(Sasl::Token { client_secret, .. }) => Some(("client_secret", client_secret)),
-        None => None,
-    };
-    if let Some((key, secret)) = secret {
-        warn_literal(&join(&sasl, key), secret, report);
-    }
-    if let Some(registry) = &kafka.schema_registry
-        && let Some(login) = &registry.login
-        && !is_local(&registry.url)
-    {
-        let registry_path = join(path, "schema_registry");
-        warn_literal(&join(&registry_path, "password"), &login.password, report);
-        if registry.url.scheme() == "http" {
-            let text = "the password travels unencrypted (use https)";
-            report.warn(&join(&registry_path, "url"), text);
-        }
-    }
-    let is_plain = matches!(
-        &kafka.sasl,
-        Some(
-            Sasl::Password {
-                mechanism: PasswordMechanism::Plain,
-                ..
-            } | Sasl::Token { .. }
-        )
-    );
-    let is_encrypted = kafka.tls.is_some() || kafka.options.contains_key("security.protocol");
-    if is_plain && !is_encrypted {
-        report.warn(
-            &join(&sasl, "mechanism"),
-            "the password or token travels unencrypted (write tls = {})",
-        );
-    }
-}
-
-fn warn_mqtt(path: &str, mqtt: &Mqtt, report: &mut Report) {
-    if mqtt.qos == Qos::AtMostOnce {
-        let text = "the broker confirms nothing: what is on its way when a connection breaks is lost (use qos = 1)";
-        report.warn(&join(path, "qos"), text);
-    } else if mqtt.version == MqttVersion::V3 {
-        let text = "the broker cannot refuse a record: it may confirm one that its access rules forbid or that is too large, and drop it (use version = 5)";
-        report.warn(&join(path, "version"), text);
-    }
-    if is_local(&mqtt.url) {
-        return;
-    }
-    if let Some(password) = &mqtt.password {
-        warn_literal(&join(path, "password"), password, report);
-        if !mqtt.is_encrypted() {
-            let text = "the password travels unencrypted (use mqtts)";
-            report.warn(&join(path, "url"), text);
-        }
-    }
-}
-
-fn warn_literal(path: &str, secret: &Secret, report: &mut Report) {
-    let Place::Spot { file, .. } = report.place(path) else {
-        return;
-    };
-    if *secret.origin() == Origin::Literal && is_world_readable(file) {
-        let text =
-            "stands in a file that every user can read (write { file = \"PATH\" }, or chmod o-r)";
-        report.warn(path, text);
-    }
+    sink.warn(&path, report);
 }
 
 fn takes(route: &Route, account: &str, topic: &str) -> bool {
@@ -223,21 +106,4 @@ fn takes(route: &Route, account: &str, topic: &str) -> bool {
         Selector::Named(names) => names.contains(name),
     };
     selects(&route.accounts, account) && selects(&route.topics, topic)
-}
-
-fn is_world_readable(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|file| file.permissions().mode() & WORLD_READABLE != 0)
-}
-
-/// A simulator on this machine has no secrets to keep.
-fn is_local(endpoint: &Url) -> bool {
-    match endpoint.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        // A scheme that the URL standard does not know has no addresses, only names.
-        Some(Host::Domain(name)) => {
-            name == "localhost" || name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
-        }
-        None => false,
-    }
 }

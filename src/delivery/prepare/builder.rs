@@ -7,12 +7,13 @@ use prost_reflect::MessageDescriptor;
 
 use super::batch::{ItemKind, PreparedBatch, RecordSpans};
 use super::frame::DecodedFrame;
+use crate::config::DestinationCharset;
 use crate::config::{self, Format};
 use crate::delivery::plan::Plan;
 use crate::delivery::window::Position;
 use crate::journal::Entry;
 use crate::record::{self, Content, RecordData, RecordError, SplitPayload};
-use crate::route::{CompiledRoute, DestinationCharset, Routes, render};
+use crate::route::{CompiledRoute, Routes, render};
 
 /// Adds frame after frame to one [`PreparedBatch`].
 pub(super) struct RecordBuilder<'p> {
@@ -158,7 +159,7 @@ impl<'p> RecordBuilder<'p> {
             render(&route.config.destination, &values, self.charset, text);
         });
         let key = (route.config.key.as_ref()).map(|key| {
-            batch.write_text(|text| render(key, &values, DestinationCharset::Any, text))
+            batch.write_text(|text| render(key, &values, DestinationCharset::ANY, text))
         });
         if let Some(error) = failure.take() {
             return Err(subject.locate_in_payload(error).into());

@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use super::plan::Plans;
 use super::window::Position;
+use crate::config::DestinationCharset;
 use crate::frame::Internal;
 use crate::journal::Batch;
-use crate::route::DestinationCharset;
 
 pub(super) use self::batch::{Item, PreparedBatch};
 

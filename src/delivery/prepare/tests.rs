@@ -60,7 +60,7 @@ fn config(route: &str) -> Config {
 fn preparer(route: &str) -> Preparer {
     let plan = Plan::new(&config(route)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let (_, plans) = watch::channel(Arc::new(plan));
-    Preparer::new(plans, "lake", DestinationCharset::KafkaTopic)
+    Preparer::new(plans, "lake", DestinationCharset::KAFKA_TOPIC)
 }
 
 fn batch(stream: &Stream, frame: Vec<u8>) -> Batch {

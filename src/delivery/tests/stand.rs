@@ -1,5 +1,6 @@
 //! A journal with numbered frames, and a sink that follows a script.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
@@ -10,13 +11,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::config::DestinationCharset;
 use crate::config::template::Template;
 use crate::config::{self, Config, Format, JsonStyle, Route, Selector};
 use crate::delivery::{Handle, Plan, Preparer, SinkContext, Summary, spawn};
 use crate::frame::{Frame, Internal, Stream, SubscriptionId, Timestamp};
 use crate::journal::{Cursor, Journal, Location, Options, Start};
 use crate::proto::stream_message::MsgProto;
-use crate::route::DestinationCharset;
 use crate::sink::{ConnectionError, DeliveryId, Outcome, Outcomes, Record, Sink};
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,6 +53,10 @@ struct ScriptedSink {
 
 impl Sink for ScriptedSink {
     type Config = Arc<Log>;
+
+    async fn probe(_: &Arc<Log>, _: &BTreeSet<String>) -> Result<String, String> {
+        Ok(String::new())
+    }
 
     async fn connect(log: &Arc<Log>, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         log.connections.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +141,7 @@ impl Stand {
         let preparer = Preparer::new(
             watch::channel(Arc::new(Plan::new(&config()).unwrap())).1,
             "sink",
-            DestinationCharset::Any,
+            DestinationCharset::ANY,
         );
         let context = SinkContext::new(cursors.pop().unwrap(), &journal, &dead_letters);
         let (delivery, task) =

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_compat::Compat;
 use futures_util::Stream;
 use lapin::options::{
     ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
@@ -19,28 +20,30 @@ use lapin::{
     AsyncTcpStream, Channel, Connection, ConnectionProperties, Event, ExchangeKind, runtime,
 };
 use rustls::ClientConfig;
-use socket2::{SockRef, Socket, TcpKeepalive};
-use tokio::net::lookup_host;
+use socket2::{SockRef, Socket};
+use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::ConnectionError;
 use super::explain::explain;
 use crate::config::{self, AmqpAuth, AmqpServer, Tls};
+use crate::net::address::{HostPort, Peer};
+use crate::net::dial::tls_failed;
+use crate::net::{tcp, tls};
 use crate::sink::{Cause, Failure};
 use crate::sync::lock;
-use crate::tls;
 
 /// From the name of a server to a channel that is ready; the next server is tried then.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The TCP connection to one of a server's addresses.
-const DIAL: Duration = Duration::from_secs(5);
+/// For the name, and for each of its addresses.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For the broker's answer when the connection is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-const KEEPALIVE: Duration = Duration::from_secs(30);
+const CA_KEY: &str = "tls.ca_file";
 
 /// A connection to a broker, with a channel.
 pub(super) struct BrokerConnection {
@@ -112,11 +115,11 @@ pub(super) async fn read_tls(config: &config::Amqp) -> Result<Option<Arc<ClientC
         return Ok(None);
     }
     let identity = config.tls.identity.clone();
-    let believed = Tls {
+    let trusted = Tls {
         ca_file: config.tls.ca_file.clone(),
         insecure: false,
     };
-    let read = move || tls::client_config(&believed, identity.as_ref(), &[]);
+    let read = move || tls::client_config(&trusted, identity.as_ref(), &[]);
     match spawn_blocking(read).await {
         Ok(read) => read.map(Some).map_err(|error| error.to_string()),
         Err(panic) => Err(panic.to_string()),
@@ -163,30 +166,11 @@ async fn greet(
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<(Connection, SocketGuard), Failure> {
     let runtime = runtime::default_runtime().map_err(|error| explain(&error))?;
-    let mut failure = "the name has no address".to_owned();
-    let mut dialled = None;
-    let addresses = lookup_host((server.host.as_str(), server.port)).await;
-    for address in addresses.map_err(|error| error.to_string())? {
-        match timeout(DIAL, AsyncTcpStream::connect(&runtime, address)).await {
-            Ok(Ok(stream)) => {
-                dialled = Some(stream);
-                break;
-            }
-            Ok(Err(error)) => failure = error.to_string(),
-            Err(_) => failure = format!("no answer from {address}"),
-        }
-    }
-    let Some(AsyncTcpStream::Plain(tcp)) = dialled else {
-        return Err(Failure::new(Cause::Unreachable, failure));
-    };
-    let line = guard(&SockRef::from(tcp.get_ref())).map_err(|error| error.to_string())?;
-    let mut stream = AsyncTcpStream::Plain(tcp);
-    if let Some(tls) = tls {
-        stream = stream
-            .into_rustls(&RustlsConnector::from(tls), &server.host)
-            .await
-            .map_err(|error| format!("TLS: {error}"))?;
-    }
+    let Dialed {
+        stream,
+        socket,
+        peer,
+    } = dial(server, tls).await?;
     // lapin may ask more than once, and there is one stream: the second try is delivery's to make.
     let stream = Mutex::new(Some(stream));
     let hand_over = async move |_, _| {
@@ -199,12 +183,36 @@ async fn greet(
         .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
     let connection = Connection::connector(uri(config, server), runtime, hand_over, properties);
     let connection = connection.await.map_err(|error| explain(&error))?;
-    Ok((connection, line))
+    peer.answered();
+    Ok((connection, socket))
 }
 
-fn guard(socket: &SockRef<'_>) -> io::Result<SocketGuard> {
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    Ok(SocketGuard(socket.try_clone()?))
+struct Dialed {
+    stream: AsyncTcpStream<Compat<TcpStream>>,
+    socket: SocketGuard,
+    peer: Peer,
+}
+
+async fn dial(server: &AmqpServer, tls: Option<Arc<ClientConfig>>) -> Result<Dialed, Failure> {
+    let host = HostPort::new(&server.host, server.port);
+    // Heartbeats tell whether a broker lives that does not read: TCP sets it no time limit.
+    let connected = tcp::connect(&host, DIAL_TIMEOUT, None).await;
+    let (tcp, peer) =
+        connected.map_err(|error| Failure::new(Cause::Unreachable, error.to_string()))?;
+    let socket = SockRef::from(&tcp).try_clone();
+    let socket = SocketGuard(socket.map_err(|error| error.to_string())?);
+    let mut stream = AsyncTcpStream::Plain(Compat::new(tcp));
+    if let Some(tls) = tls {
+        stream = stream
+            .into_rustls(&RustlsConnector::from(tls), &server.host)
+            .await
+            .map_err(|error| tls_failed(&error, &host.to_string(), CA_KEY).to_string())?;
+    }
+    Ok(Dialed {
+        stream,
+        socket,
+        peer,
+    })
 }
 
 fn uri(config: &config::Amqp, server: &AmqpServer) -> AMQPUri {
@@ -292,5 +300,35 @@ pub(super) fn address(server: &AmqpServer) -> String {
         format!("[{host}]:{port}")
     } else {
         format!("{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Login;
+    use crate::config::secret::Secret;
+    use crate::net::silent;
+
+    #[tokio::test]
+    async fn the_second_address_of_a_name_is_reached_within_a_second() {
+        let name = silent::TwoAddresses::new("amqp.test");
+        let server = AmqpServer {
+            tls: false,
+            host: name.host().host().to_owned(),
+            port: name.answering().port(),
+            vhost: "/".to_owned(),
+            login: Login {
+                user: "guest".to_owned(),
+                password: Secret::literal("guest"),
+            },
+        };
+        let start = Instant::now();
+        let dialed = dial(&server, None).await;
+        let peer = dialed.expect("the second one answers").line.0.peer_addr();
+        assert_eq!(peer.unwrap().as_socket(), Some(name.answering()));
+        assert!(start.elapsed() < Duration::from_secs(1));
     }
 }

@@ -17,9 +17,10 @@ mod publisher;
 mod target;
 mod unconfirmed;
 
+use std::collections::BTreeSet;
+
 use tokio::sync::mpsc;
 
-pub(super) use self::probe::probe;
 pub use self::target::Target;
 
 use self::message::{Encoder, Message};
@@ -39,6 +40,10 @@ pub struct AmqpSink {
 
 impl Sink for AmqpSink {
     type Config = Target;
+
+    async fn probe(target: &Target, routing_keys: &BTreeSet<String>) -> Result<String, String> {
+        probe::probe(&target.config, routing_keys).await
+    }
 
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let connection = connect::connect(&target.config).await?;

@@ -19,8 +19,7 @@ mod sink;
 mod target;
 mod token;
 
-pub(super) use self::admin::probe::probe;
 pub use self::events::statistics::Statistics;
-pub use self::settings::{check_option, check_together};
+pub use self::settings::check_option;
 pub use self::sink::KafkaSink;
 pub use self::target::Target;

@@ -10,8 +10,8 @@ use rdkafka::types::RDKafkaConfRes;
 
 use super::producer::in_flight_limit::BatchSettings;
 use crate::config::secret::Unreadable;
-use crate::config::{self, Config, Mistakes, Remark, Sasl, Sink};
-use crate::tls;
+use crate::config::{self, Diagnostic, Sasl};
+use crate::net::tls;
 
 /// Why librdkafka cannot be told what the config says.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub(super) enum Unusable {
     #[error(transparent)]
     Secret(#[from] Unreadable),
     #[error(transparent)]
-    Tls(#[from] tls::Unusable),
+    Tls(#[from] tls::InvalidConfig),
 }
 
 /// librdkafka's default of `batch.size`, in bytes.
@@ -86,7 +86,7 @@ pub(super) fn is_idempotent(client: &ClientConfig) -> bool {
     value.is_some_and(|value| matches!(value, "true" | "t" | "1"))
 }
 
-fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), tls::Unusable> {
+fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), tls::InvalidConfig> {
     let protocol = match (&kafka.tls, &kafka.sasl) {
         (None, None) => return Ok(()),
         (Some(_), None) => "ssl",
@@ -157,33 +157,21 @@ pub fn check_option(name: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// Asks librdkafka about each Kafka sink's properties together.
+/// Asks librdkafka about a sink's properties together.
 ///
 /// # Errors
-/// What does not go together, for each sink the first.
-pub fn check_together(config: &Config) -> Result<(), Mistakes> {
-    let mistakes: Vec<Remark> = config
-        .sinks
-        .values()
-        .filter_map(|sink| match sink {
-            Sink::Kafka(kafka) => Some((kafka, build(kafka).err()?)),
-            _ => None,
-        })
-        .map(|(kafka, why)| {
-            let entry = match (&kafka.tls, kafka.options.is_empty()) {
-                (_, false) => "options",
-                (Some(_), true) => "tls",
-                (None, true) => "type",
-            };
-            let text = format!("librdkafka says: {why} (see its CONFIGURATION.md)");
-            kafka.written.about(entry, text)
-        })
-        .collect();
-    if mistakes.is_empty() {
-        Ok(())
-    } else {
-        Err(Mistakes::new(mistakes))
-    }
+/// What does not go together.
+pub(super) fn check_together(kafka: &config::Kafka) -> Result<(), Diagnostic> {
+    let Err(why) = build(kafka) else {
+        return Ok(());
+    };
+    let entry = match (&kafka.tls, kafka.options.is_empty()) {
+        (_, false) => "options",
+        (Some(_), true) => "tls",
+        (None, true) => "type",
+    };
+    let text = format!("librdkafka says: {why} (see its CONFIGURATION.md)");
+    Err(kafka.spans.about(entry, text))
 }
 
 /// A producer that knows no broker, and so connects to none.

@@ -1,5 +1,6 @@
 //! One producer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 use tokio::time::timeout;
 
+use super::admin::probe::probe;
 use super::admin::topics::{self, TopicRefused};
 use super::events::producer_callbacks::ProducerCallbacks;
 use super::producer::first_answer::first_answer;
@@ -17,6 +19,7 @@ use super::producer::in_flight_limit::InFlightLimit;
 use super::schema_registry::{Framer, NotFramed};
 use super::target::Target;
 use super::{explain, settings};
+use crate::config::Diagnostic;
 use crate::sink::{Cause, ConnectionError, DeliveryId, Failure, Outcome, Outcomes, Record, Sink};
 
 /// When librdkafka's own queue is full, it is tried again after this time.
@@ -58,6 +61,18 @@ impl std::fmt::Debug for KafkaSink {
 
 impl Sink for KafkaSink {
     type Config = Target;
+
+    fn check(target: &Target) -> Result<(), Diagnostic> {
+        settings::check_together(&target.config)
+    }
+
+    async fn probe(target: &Target, topics: &BTreeSet<String>) -> Result<String, String> {
+        probe(&target.config, topics).await
+    }
+
+    fn kafka(target: &Target) -> Option<&Target> {
+        Some(target)
+    }
 
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let sink = Self::create(target, outcomes)?;

@@ -3,45 +3,35 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::client::OAuthToken;
-use serde::Deserialize;
 use tokio::runtime::Handle;
-use url::Url;
 
-use crate::config::secret::{Secret, Unreadable};
-use crate::config::{PemFile, Sasl};
-use crate::http;
+use crate::config::{Proxy, Sasl, Tls};
+use crate::net::dial::Timeouts;
+use crate::net::http::{self, MAX_TOKEN_BYTES};
+use crate::net::oauth::{AccessToken, Grant, OauthClient, OauthError};
 
 /// How long the endpoint may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where an endpoint does not say how long its token holds.
-const DEFAULT_LIFE: u64 = 300;
+/// For each step on the way to the endpoint.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where an endpoint does not say how long its token is valid.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Fetches tokens. librdkafka asks for the next one before the last one ends.
 #[derive(Clone, Debug)]
 pub(super) struct Tokens {
-    endpoint: Url,
-    client_id: Secret,
-    client_secret: Secret,
+    client: OauthClient,
     scope: Option<String>,
-    ca_file: Option<PemFile>,
+    http: http::Client,
     runtime: Handle,
 }
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoToken {
-    #[error("{0}")]
-    Secret(#[from] Unreadable),
-    #[error("cannot fetch a token from {host}: {why}")]
-    Failed { host: String, why: String },
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    access_token: String,
-    expires_in: Option<u64>,
-}
+#[error("cannot fetch a token: {0}")]
+pub(super) struct NoToken(#[from] OauthError);
 
 impl Tokens {
     /// `None`: this sink needs none. Must be called within a tokio runtime.
@@ -57,58 +47,51 @@ impl Tokens {
             return None;
         };
         Some(Self {
-            endpoint: endpoint.clone(),
-            client_id: client_id.clone(),
-            client_secret: client_secret.clone(),
+            client: OauthClient {
+                url: endpoint.clone(),
+                id: client_id.clone(),
+                secret: client_secret.clone(),
+            },
             scope: scope.clone(),
-            ca_file: ca_file.clone(),
+            http: http::Client {
+                tls: Tls {
+                    ca_file: ca_file.clone(),
+                    insecure: false,
+                },
+                proxy: Proxy::Environment,
+                ca_key: "sasl.ca_file",
+                dial: Timeouts {
+                    unacknowledged: Some(Timeouts::UNACKNOWLEDGED),
+                    ..Timeouts::each(STEP_TIMEOUT)
+                },
+                timeout: TIMEOUT,
+                max_body_bytes: MAX_TOKEN_BYTES,
+            },
             runtime: Handle::current(),
         })
     }
 
     /// Blocks: it is called on a thread of librdkafka's.
     pub(super) fn fetch(&self) -> Result<OAuthToken, NoToken> {
-        let client_id = self.client_id.read_again()?;
-        let client_secret = self.client_secret.read_again()?;
-        let mut form = vec![("grant_type", "client_credentials")];
-        if let Some(scope) = &self.scope {
-            form.push(("scope", scope));
-        }
-        let ca_file = self.ca_file.as_ref().map(PemFile::path);
-        let answer = self.runtime.block_on(async {
-            let client = http::client(ca_file, PATIENCE)?;
-            let request = client
-                .post(self.endpoint.clone())
-                .basic_auth(client_id.expose(), Some(client_secret.expose()))
-                .form(&form);
-            let answer = request
-                .send()
-                .await
-                .map_err(|error| http::explain(&error))?;
-            match answer.status() {
-                status if status.is_success() => answer
-                    .json::<Answer>()
-                    .await
-                    .map_err(|error| http::explain(&error)),
-                status => Err(format!("it answered {status}")),
-            }
-        });
-        let answer = answer.map_err(|why| NoToken::Failed {
-            host: self.endpoint.host_str().unwrap_or_default().to_owned(),
-            why,
-        })?;
+        let scope = self.scope.as_deref();
+        let asked = self.client.token(&self.http, Grant::Basic { scope });
+        let AccessToken {
+            secret,
+            lifetime,
+            client_id,
+        } = self.runtime.block_on(asked)?;
         Ok(OAuthToken {
-            token: answer.access_token,
+            token: secret.expose().to_owned(),
             principal_name: client_id.expose().to_owned(),
-            lifetime_ms: ends_at(answer.expires_in.unwrap_or(DEFAULT_LIFE)),
+            lifetime_ms: ends_at(lifetime.unwrap_or(DEFAULT_LIFETIME)),
         })
     }
 }
 
 /// In milliseconds since the Unix epoch.
-fn ends_at(seconds: u64) -> i64 {
+fn ends_at(lifetime: Duration) -> i64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    i64::try_from((now + Duration::from_secs(seconds)).as_millis()).unwrap_or(i64::MAX)
+    i64::try_from((now + lifetime).as_millis()).unwrap_or(i64::MAX)
 }

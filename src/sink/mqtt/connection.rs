@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::codec::handshake::{Connack, Limits, SessionStart, connect, take_connack};
 use super::codec::packet::{self, DISCONNECT, Incoming};
-use super::dial::{Reader, Writer, dial};
+use super::dial::{Connected, Reader, Writer, dial};
 use crate::config::Mqtt;
 use crate::sink::{Cause, Failure};
 
@@ -47,9 +47,14 @@ impl Connection {
 
     pub(crate) async fn handshake(
         mqtt: &Mqtt,
-        (mut reader, mut writer): (Reader, Writer),
+        connected: Connected,
         start: SessionStart,
     ) -> Result<Self, Failure> {
+        let Connected {
+            mut reader,
+            mut writer,
+            peer,
+        } = connected;
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let handshake = async {
             send(&mut writer, &connect(mqtt, KEEP_ALIVE, start)?).await?;
@@ -63,6 +68,7 @@ impl Connection {
         let Connack { is_resumed, limits } = timeout(TIMEOUT, handshake)
             .await
             .map_err(|_| timed_out("no answer to CONNECT"))??;
+        peer.answered();
         Ok(Self {
             reader,
             writer,

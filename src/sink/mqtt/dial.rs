@@ -1,57 +1,60 @@
-//! From a URL to a stream of bytes: TCP, then TLS and WebSocket where the URL says so.
+//! From a URL to a stream of bytes: a connection, and a WebSocket where the URL says so.
 
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _, future};
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, split};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
-use crate::config::{Mqtt, Tls};
-use crate::tls;
+use crate::config::{Mqtt, Proxy, Tls};
+use crate::net::address::Peer;
+use crate::net::dial::{Dialed, Dialer, Timeouts, TlsOptions};
 
-/// Time for each step: TCP, TLS, WebSocket.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for each step: an address, TLS, WebSocket.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
-pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
+pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A connection, on which the broker has said nothing yet.
+pub(crate) struct Connected {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) peer: Peer,
+}
 
 /// Connects, and says in words of an operator what failed.
-pub(super) async fn dial(mqtt: &Mqtt) -> Result<(Reader, Writer), String> {
-    let host = mqtt.url.host_str().unwrap_or_default();
-    let port = mqtt.url.port().unwrap_or(default_port(mqtt.url.scheme()));
-    let authority = format!("{host}:{port}");
-    let tcp = within(&authority, "connect to", TcpStream::connect(&authority)).await?;
-    tcp.set_nodelay(true)
-        .map_err(|error| format!("{authority}: {error}"))?;
-    if !mqtt.is_encrypted() {
-        return Box::pin(speak(mqtt, &authority, tcp)).await;
-    }
-    let alpn: &[&[u8]] = if is_websocket(mqtt) {
-        &[b"http/1.1"]
-    } else {
-        &[]
-    };
-    let believed = Tls {
+pub(crate) async fn dial(mqtt: &Mqtt) -> Result<Connected, String> {
+    let trusted = Tls {
         ca_file: mqtt.tls.ca_file.clone(),
         insecure: false,
     };
-    let config = tls::client_config(&believed, mqtt.tls.identity.as_ref(), alpn)
-        .map_err(|error| error.to_string())?;
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-        .map_err(|_| format!("{host} is no DNS name"))?;
-    let handshake = TlsConnector::from(config).connect(name, tcp);
-    let stream = within(&authority, "agree on TLS with", handshake).await?;
-    Box::pin(speak(mqtt, &authority, stream)).await
+    let options = TlsOptions {
+        trusted: &trusted,
+        identity: mqtt.tls.identity.as_ref(),
+        alpn: if is_websocket(mqtt) {
+            &[b"http/1.1"]
+        } else {
+            &[]
+        },
+        ca_key: "tls.ca_file",
+    };
+    let dialer = Dialer::new(&mqtt.url, options, &Proxy::None).map_err(|why| why.to_string())?;
+    let connected = dialer.dial(Timeouts::each(STEP_TIMEOUT)).await;
+    let Dialed { stream, peer } = connected.map_err(|why| why.to_string())?;
+    let (reader, writer) = Box::pin(speak(mqtt, dialer.authority(), stream)).await?;
+    Ok(Connected {
+        reader,
+        writer,
+        peer,
+    })
 }
 
 async fn speak<S>(mqtt: &Mqtt, authority: &str, stream: S) -> Result<(Reader, Writer), String>
@@ -70,12 +73,12 @@ where
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
-    let upgrade = async {
-        client_async(request, stream)
-            .await
-            .map_err(io::Error::other)
+    let failed = |why: &str| format!("cannot open a WebSocket at {authority}: {why}");
+    let opened = match timeout(STEP_TIMEOUT, client_async(request, stream)).await {
+        Ok(opened) => opened.map_err(|error| failed(&error.to_string())),
+        Err(_) => Err(failed(&format!("no answer in {STEP_TIMEOUT:?}"))),
     };
-    let (socket, _response) = within(authority, "open a WebSocket at", upgrade).await?;
+    let (socket, _response) = opened?;
     let (sink, messages) = socket.split();
     let sink = sink
         .with(|bytes: Bytes| future::ok::<_, WebSocketError>(Message::Binary(bytes)))
@@ -92,29 +95,6 @@ where
     Ok((Box::new(reader), Box::new(writer)))
 }
 
-async fn within<T>(
-    authority: &str,
-    what: &str,
-    step: impl Future<Output = io::Result<T>>,
-) -> Result<T, String> {
-    match timeout(PATIENCE, step).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(format!("cannot {what} {authority}: {error}")),
-        Err(_) => Err(format!(
-            "cannot {what} {authority}: no answer in {PATIENCE:?}"
-        )),
-    }
-}
-
 fn is_websocket(mqtt: &Mqtt) -> bool {
     matches!(mqtt.url.scheme(), "ws" | "wss")
-}
-
-fn default_port(scheme: &str) -> u16 {
-    match scheme {
-        "mqtts" => 8883,
-        "ws" => 80,
-        "wss" => 443,
-        _ => 1883,
-    }
 }

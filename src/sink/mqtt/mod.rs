@@ -30,12 +30,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
-
-pub(super) use self::probe::probe;
 
 use self::codec::publish::Encoder;
 use self::connection::{TIMEOUT, timed_out};
@@ -80,6 +79,10 @@ impl std::fmt::Debug for MqttSink {
 
 impl Sink for MqttSink {
     type Config = Target;
+
+    async fn probe(target: &Target, topics: &BTreeSet<String>) -> Result<String, String> {
+        probe::probe(&target.config, topics).await
+    }
 
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let config = &*target.config;

@@ -9,7 +9,10 @@
 
 mod appender;
 
-use std::io;
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -51,6 +54,13 @@ enum Output {
 
 impl Sink for StreamSink {
     type Config = Target;
+
+    async fn probe(target: &Target, _: &BTreeSet<String>) -> Result<String, String> {
+        match target {
+            Target::Stdout => Ok("standard output".to_owned()),
+            Target::File(file) => file_can_be_written(&file.path),
+        }
+    }
 
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let output = match target {
@@ -145,6 +155,21 @@ fn failed(target: &Target, error: &io::Error) -> ConnectionError {
         Target::File(file) => format!("{}: {error}", file.path.display()),
     };
     ConnectionError(why.into())
+}
+
+/// Creates nothing: where the file is missing, its folder must exist.
+fn file_can_be_written(path: &Path) -> Result<String, String> {
+    let name = path.display();
+    match OpenOptions::new().append(true).open(path) {
+        Ok(_) => Ok(format!("{name} may be written")),
+        Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+                Err(format!("{name}: there is no folder {}", folder.display()))
+            }
+            _ => Ok(format!("{name} will be created")),
+        },
+        Err(error) => Err(format!("{name}: {error}")),
+    }
 }
 
 #[cfg(test)]

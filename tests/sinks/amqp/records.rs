@@ -251,7 +251,7 @@ async fn over_tls_both_sides_must_show_a_certificate_that_the_other_believes() {
     let identity = Some((certificate.as_path(), key.as_path()));
 
     for (tls, complaint) in [
-        (tls(&other, identity), "invalid peer certificate"),
+        (tls(&other, identity), "is not trusted"),
         (tls(&ca, None), "CertificateRequired"),
     ] {
         let sink = format!("{}\n{tls}", declared(&queue));

@@ -1,26 +1,77 @@
-//! What a sink of type `kafka` must be.
+//! Sinks of type `kafka`: a Kafka cluster.
 
 pub(crate) mod registry;
+pub(crate) mod sasl;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use url::Url;
-
-use crate::config::diagnostics::spans::Written;
-use crate::config::raw::{self, Names, Setting};
+use self::registry::{RawSchemaRegistry, SchemaRegistry};
+use self::sasl::{PasswordMechanism, RawSasl, Sasl};
+use super::destination::{DestinationCharset, RouteRules, literals, too_long};
+use super::{Kind, RawKind, Sink};
+use crate::config::ClientTls;
+use crate::config::diagnostics::report::Report;
+use crate::config::diagnostics::spans::SourceSpans;
+use crate::config::raw::{Names, RawClientTls, Setting, Span};
 use crate::config::secret::Secret;
-use crate::config::source::layers::join;
-use crate::config::validate::{Tables, collect};
-use crate::config::{ClientTls, PemFile, SchemaRegistry};
+use crate::config::source::key_path::join;
+use crate::config::template::Template;
+use crate::config::validate::exposure::{is_local, warn_literal};
+use crate::config::validate::validator::{Validator, collect};
 
+/// A limit of Kafka's.
+const MAX_TOPIC_CHARACTERS: usize = 249;
 /// librdkafka's own limit.
 const MAX_LINGER: Duration = Duration::from_secs(900);
 /// No cluster has more partitions of a topic, or brokers.
 const MAX_PARTITIONS: i64 = 100_000;
 const MAX_REPLICATION: i64 = 1000;
+
+impl DestinationCharset {
+    /// Kafka's legal topic characters.
+    pub const KAFKA_TOPIC: Self = Self::new(|text| text.chars().all(is_legal_in_a_topic));
+}
+
+/// A Kafka cluster.
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct RawKafka {
+    /// Bootstrap servers, `HOST:PORT` each, from which the forwarder learns the other brokers. Required.
+    brokers: Option<Names>,
+    /// Any librdkafka property, such as `"batch.size" = 500000`. Properties win over the keys here.
+    options: Option<BTreeMap<String, Setting>>,
+    /// Mechanism and credentials with which the forwarder authenticates at the brokers. Default: no
+    /// authentication.
+    sasl: Option<RawSasl>,
+    /// Trusted certificate authorities, and the client certificate and key that the forwarder presents to
+    /// the brokers. `{}`: TLS with the system's authorities. Default: connections are not encrypted.
+    tls: Option<RawClientTls>,
+    /// Compression of batches.
+    #[schemars(extend("default" = "none"))]
+    compression: Option<Compression>,
+    /// How long a record may wait for others to share its batch, `15m` at most.
+    #[schemars(extend("default" = "5ms"))]
+    linger: Option<Span>,
+    /// Settings with which the forwarder creates topics that do not exist. Default: it creates none.
+    create: Option<RawCreate>,
+    /// Schema registry at which the forwarder registers the messages' schemas; each record then begins with
+    /// its schema's id, as Confluent's wire format demands. For routes with `format = "protobuf"` only. A
+    /// URL, or a table. Default: none.
+    schema_registry: Option<RawSchemaRegistry>,
+}
+
+/// Settings with which the forwarder creates topics that do not exist.
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+struct RawCreate {
+    /// Number of partitions. Default: the brokers' own default.
+    partitions: Option<i64>,
+    /// Replication factor: the number of brokers that hold a copy. Default: the brokers' own default.
+    replication: Option<i64>,
+}
 
 /// A Kafka cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,39 +84,13 @@ pub struct Kafka {
     pub compression: Option<Compression>,
     /// How long a record may wait for others to be sent with.
     pub linger: Option<Duration>,
-    /// How topics are made that are not there; `None`: they are not.
+    /// How topics are created that do not exist; `None`: they are not.
     pub create: Option<Create>,
     /// Where the schemas of messages are registered, whose ids then stand before their bytes.
     pub schema_registry: Option<SchemaRegistry>,
     /// librdkafka properties, which win over our own choices.
     pub options: BTreeMap<String, Secret>,
-    pub written: Written,
-}
-
-/// Who we are, by SASL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sasl {
-    Password {
-        mechanism: PasswordMechanism,
-        username: Secret,
-        password: Secret,
-    },
-    /// OAUTHBEARER: a token by the grant `client_credentials`.
-    Token {
-        endpoint: Url,
-        client_id: Secret,
-        client_secret: Secret,
-        scope: Option<String>,
-        /// PEM; trusted beside the system's authorities.
-        ca_file: Option<PemFile>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PasswordMechanism {
-    Plain,
-    ScramSha256,
-    ScramSha512,
+    pub spans: SourceSpans,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -78,21 +103,11 @@ pub enum Compression {
     Zstd,
 }
 
-/// Left out: as the brokers choose.
+/// `None`: the brokers' own default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Create {
     pub partitions: Option<i32>,
     pub replication: Option<i32>,
-}
-
-impl fmt::Display for PasswordMechanism {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        })
-    }
 }
 
 impl fmt::Display for Compression {
@@ -107,176 +122,185 @@ impl fmt::Display for Compression {
     }
 }
 
-impl Tables<'_> {
-    pub(crate) fn kafka(&mut self, path: &str, raw: raw::Sink) -> Option<Kafka> {
+impl RawKind for RawKafka {
+    const TYPE: &'static str = "kafka";
+
+    fn route_rules(&self) -> RouteRules {
+        RouteRules {
+            check_destination: Some(check_topic),
+            has_keys: true,
+            only_protobuf: self.schema_registry.is_some(),
+        }
+    }
+
+    fn validate(self, path: &str, _: &str, validator: &mut Validator<'_>) -> Option<Sink> {
         let advice = "write brokers = [\"kafka-1:9092\"]";
-        let brokers = self.report.require(path, "brokers", raw.brokers, advice);
-        let brokers = brokers.map(|brokers| self.brokers(&join(path, "brokers"), brokers));
-        let tls = raw.tls.map(|tls| self.client_tls(&join(path, "tls"), tls));
-        let sasl = match raw.sasl {
-            Some(sasl) => self.sasl(&join(path, "sasl"), sasl).map(Some),
+        let brokers = validator
+            .report
+            .require(path, "brokers", self.brokers, advice);
+        let brokers = brokers.map(|names| brokers_of(&join(path, "brokers"), names, validator));
+        let tls = self.tls;
+        let tls = tls.map(|tls| validator.client_tls(&join(path, "tls"), tls));
+        let sasl = match self.sasl {
+            Some(sasl) => sasl.validate(&join(path, "sasl"), validator).map(Some),
             None => Some(None),
         };
-        let linger = raw.linger.map(|span| span.0);
+        let linger = self.linger.map(|span| span.0);
         if linger.is_some_and(|linger| linger > MAX_LINGER) {
             let text = "is out of range (write 15m at most)";
-            self.report.mistake(&join(path, "linger"), text);
+            validator.report.error(&join(path, "linger"), text);
         }
-        let create = raw.create.map(|raw| {
-            let path = join(path, "create");
-            Create {
-                partitions: self.small(&path, "partitions", raw.partitions, MAX_PARTITIONS),
-                replication: self.small(&path, "replication", raw.replication, MAX_REPLICATION),
+        let create = self.create;
+        let create = create.map(|raw| raw.validate(&join(path, "create"), validator));
+        let schema_registry = match self.schema_registry {
+            Some(registry) => {
+                let registry = registry.validate(&join(path, "schema_registry"), validator);
+                registry.map(Some)
             }
-        });
-        let schema_registry = match raw.schema_registry {
-            Some(registry) => self
-                .schema_registry(&join(path, "schema_registry"), registry)
-                .map(Some),
             None => Some(None),
         };
-        let options = self.options(&join(path, "options"), raw.options.unwrap_or_default());
-        Some(Kafka {
+        let options = self.options.unwrap_or_default();
+        let options = options_of(&join(path, "options"), options, validator);
+        Some(Sink::Kafka(Box::new(Kafka {
             brokers: brokers?,
             tls,
             sasl: sasl?,
-            compression: raw.compression,
+            compression: self.compression,
             linger,
             create,
             schema_registry: schema_registry?,
             options: options?,
-            written: Written::of(self.report, path),
-        })
+            spans: SourceSpans::of(validator.report, path),
+        })))
     }
+}
 
-    fn small(&mut self, path: &str, key: &str, raw: Option<i64>, max: i64) -> Option<i32> {
-        let number = self.number(path, key, raw, 1, max)?;
-        i32::try_from(number).ok()
-    }
-
-    fn sasl(&mut self, path: &str, raw: raw::Sasl) -> Option<Sasl> {
-        let advice = "write mechanism = \"SCRAM-SHA-512\", \"SCRAM-SHA-256\", \"PLAIN\" or \
-                      \"OAUTHBEARER\"";
-        let mechanism = self
-            .report
-            .require(path, "mechanism", raw.mechanism, advice)?;
-        let password_keys = [
-            ("username", raw.username.is_some()),
-            ("password", raw.password.is_some()),
-        ];
-        let token_keys = [
-            ("token_endpoint", raw.token_endpoint.is_some()),
-            ("client_id", raw.client_id.is_some()),
-            ("client_secret", raw.client_secret.is_some()),
-            ("scope", raw.scope.is_some()),
-            ("ca_file", raw.ca_file.is_some()),
-        ];
-        let mechanism = match mechanism {
-            raw::SaslMechanism::Plain => PasswordMechanism::Plain,
-            raw::SaslMechanism::ScramSha256 => PasswordMechanism::ScramSha256,
-            raw::SaslMechanism::ScramSha512 => PasswordMechanism::ScramSha512,
-            raw::SaslMechanism::OAuthBearer => {
-                self.out_of_place(path, &password_keys, "PLAIN and SCRAM");
-                let advice = "write token_endpoint = \"https://HOST/token\"";
-                let endpoint =
-                    self.report
-                        .require(path, "token_endpoint", raw.token_endpoint, advice);
-                let endpoint =
-                    endpoint.and_then(|url| self.http_url(&join(path, "token_endpoint"), &url));
-                let client_id = self.needed_secret(path, "client_id", raw.client_id);
-                let client_secret = self.needed_secret(path, "client_secret", raw.client_secret);
-                let ca_file = self.ca_file(path, raw.ca_file);
-                return Some(Sasl::Token {
-                    endpoint: endpoint?,
-                    client_id: client_id?,
-                    client_secret: client_secret?,
-                    scope: raw.scope,
-                    ca_file,
-                });
-            }
+impl RawCreate {
+    fn validate(self, path: &str, validator: &mut Validator<'_>) -> Create {
+        let mut number = |key: &str, raw: Option<i64>, max: i64| {
+            let number = validator.number(path, key, raw, 1, max)?;
+            i32::try_from(number).ok()
         };
-        self.out_of_place(path, &token_keys, "OAUTHBEARER");
-        let username = self.needed_secret(path, "username", raw.username);
-        let password = self.needed_secret(path, "password", raw.password);
-        Some(Sasl::Password {
-            mechanism,
-            username: username?,
-            password: password?,
-        })
-    }
-
-    fn out_of_place(&mut self, path: &str, keys: &[(&str, bool)], owner: &str) {
-        for (key, given) in keys {
-            if *given {
-                let text = format!("is for {owner} (leave it out)");
-                self.report.mistake(&join(path, key), text);
-            }
+        Create {
+            partitions: number("partitions", self.partitions, MAX_PARTITIONS),
+            replication: number("replication", self.replication, MAX_REPLICATION),
         }
     }
+}
 
-    pub(crate) fn needed_secret(
-        &mut self,
-        path: &str,
-        key: &str,
-        source: Option<raw::SecretSource>,
-    ) -> Option<Secret> {
-        let advice = format!("write {key} = {{ file = \"PATH\" }}");
-        let source = self.report.require(path, key, source, &advice)?;
-        self.secret(&join(path, key), source)
+impl Kind for Kafka {
+    fn charset(&self) -> DestinationCharset {
+        DestinationCharset::KAFKA_TOPIC
     }
 
-    /// What is said never shows the URL: it may hold a password.
-    pub(crate) fn http_url(&mut self, path: &str, text: &str) -> Option<Url> {
-        let advice = "(write https://HOST/PATH)";
-        let why = match Url::parse(text) {
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-                format!("is a URL of scheme `{}` {advice}", url.scheme())
-            }
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                "holds a user or password (write them as keys of their own)".to_owned()
-            }
-            Ok(url) => return Some(url),
-            Err(error) => format!("is not a URL: {error} {advice}"),
+    fn warn(&self, path: &str, report: &mut Report) {
+        self.warn_of_options(&join(path, "options"), report);
+        let sasl = join(path, "sasl");
+        let secret = match &self.sasl {
+            Some(Sasl::Password { password, .. }) => Some(("password", password)),
+            Some(Sasl::Token { client_secret, .. }) => Some(("client_secret", client_secret)),
+            None => None,
         };
-        self.report.mistake(path, why);
-        None
-    }
-
-    fn brokers(&mut self, path: &str, names: Names) -> Vec<String> {
-        if names.0.is_empty() {
-            self.report
-                .missing(path, path, "is empty (name at least one broker)");
+        if let Some((key, secret)) = secret {
+            warn_literal(&join(&sasl, key), secret, report);
         }
-        for (index, broker) in names.0.iter().enumerate() {
-            if !is_address(broker) {
-                let at = self.report.element(path, index);
-                self.report.mistake(
-                    &at,
-                    format!("`{broker}` is not HOST:PORT (write \"kafka-1:9092\")"),
+        if let Some(registry) = &self.schema_registry
+            && let Some(login) = &registry.login
+            && !is_local(&registry.url)
+        {
+            let registry_path = join(path, "schema_registry");
+            warn_literal(&join(&registry_path, "password"), &login.password, report);
+            if registry.url.scheme() == "http" {
+                let text = "the password travels unencrypted (use https)";
+                report.warn(&join(&registry_path, "url"), text);
+            }
+        }
+        let shows_its_secret = matches!(
+            &self.sasl,
+            Some(
+                Sasl::Password {
+                    mechanism: PasswordMechanism::Plain,
+                    ..
+                } | Sasl::Token { .. }
+            )
+        );
+        let is_encrypted = self.tls.is_some() || self.options.contains_key("security.protocol");
+        if shows_its_secret && !is_encrypted {
+            report.warn(
+                &join(&sasl, "mechanism"),
+                "the password or token travels unencrypted (write tls = {})",
+            );
+        }
+    }
+}
+
+impl Kafka {
+    fn warn_of_options(&self, path: &str, report: &mut Report) {
+        for (option, value) in &self.options {
+            if option.contains("password") || option.contains("secret") || option == "ssl.key.pem" {
+                warn_literal(&join(path, option), value, report);
+            }
+            let is_weaker = match option.as_str() {
+                "acks" | "request.required.acks" => !matches!(value.expose(), "all" | "-1"),
+                "enable.idempotence" => value.expose() == "false",
+                _ => false,
+            };
+            if is_weaker {
+                report.warn(
+                    &join(path, option),
+                    "weakens what is promised: records may be lost, or change their order (leave it out)",
                 );
             }
         }
-        names.0
     }
+}
 
-    fn options(
-        &mut self,
-        path: &str,
-        raw: BTreeMap<String, Setting>,
-    ) -> Option<BTreeMap<String, Secret>> {
-        let mut options = Some(BTreeMap::new());
-        for (name, Setting(source)) in raw {
-            let at = join(path, &name);
-            let value = self.secret(&at, source);
-            if let Some(value) = &value
-                && let Err(why) = (self.kafka_option)(&name, value.expose())
-            {
-                self.report.mistake(&at, why);
-            }
-            collect(&mut options, name, value);
-        }
-        options
+fn is_legal_in_a_topic(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+fn check_topic(destination: &Template) -> Vec<String> {
+    let illegal = literals(destination)
+        .flat_map(str::chars)
+        .find(|c| !is_legal_in_a_topic(*c));
+    let illegal = illegal.map(|illegal| {
+        format!("a Kafka topic cannot hold `{illegal}` (use letters, digits, ., _ and -)")
+    });
+    let too_long = too_long(destination, MAX_TOPIC_CHARACTERS, "characters");
+    illegal.into_iter().chain(too_long).collect()
+}
+
+fn brokers_of(path: &str, names: Names, validator: &mut Validator<'_>) -> Vec<String> {
+    let report = &mut *validator.report;
+    if names.0.is_empty() {
+        report.missing(path, path, "is empty (name at least one broker)");
     }
+    for (index, broker) in names.0.iter().enumerate() {
+        if !is_address(broker) {
+            let text = format!("`{broker}` is not HOST:PORT (write \"kafka-1:9092\")");
+            report.error(&report.element(path, index), text);
+        }
+    }
+    names.0
+}
+
+fn options_of(
+    path: &str,
+    raw: BTreeMap<String, Setting>,
+    validator: &mut Validator<'_>,
+) -> Option<BTreeMap<String, Secret>> {
+    let mut options = Some(BTreeMap::new());
+    for (name, Setting(source)) in raw {
+        let at = join(path, &name);
+        let value = validator.secret(&at, source);
+        if let Some(value) = &value
+            && let Err(why) = (validator.kafka_option)(&name, value.expose())
+        {
+            validator.report.error(&at, why);
+        }
+        collect(&mut options, name, value);
+    }
+    options
 }
 
 /// `HOST:PORT` or `[IPv6]:PORT`; librdkafka allows a protocol before it.

@@ -1,12 +1,44 @@
-//! What `schema_registry` of a Kafka sink must be.
+//! `schema_registry` of a Kafka sink.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use url::Url;
 
 use crate::config::PemFile;
-use crate::config::raw;
+use crate::config::raw::SecretSource;
 use crate::config::secret::Secret;
-use crate::config::source::layers::join;
-use crate::config::validate::Tables;
+use crate::config::source::key_path::join;
+use crate::config::validate::validator::Validator;
+
+/// The URL of a schema registry, alone or with what else is to be known.
+#[derive(Debug)]
+pub(crate) enum RawSchemaRegistry {
+    Url(String),
+    Table(Box<RawRegistryTable>),
+}
+
+/// A schema registry that speaks Confluent's HTTP API.
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct RawRegistryTable {
+    /// URL of the registry: `https://HOST:PORT`. Required.
+    url: Option<String>,
+    /// User name for HTTP Basic authentication, together with `password`. Default: no authentication.
+    username: Option<SecretSource>,
+    /// Password of that user.
+    password: Option<SecretSource>,
+    /// PEM file of certificate authorities that are trusted beside the system's.
+    ca_file: Option<PathBuf>,
+    /// Subject under which a schema is registered: `TopicNameStrategy`, `TOPIC-value`;
+    /// `RecordNameStrategy`, the message's full name; `TopicRecordNameStrategy`, both.
+    #[schemars(extend("default" = "TopicNameStrategy"))]
+    subject_name_strategy: Option<SubjectNameStrategy>,
+}
 
 /// A schema registry that speaks Confluent's HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +72,54 @@ pub enum SubjectNameStrategy {
     TopicRecord,
 }
 
-impl Tables<'_> {
-    pub(crate) fn schema_registry(
-        &mut self,
+impl<'de> Deserialize<'de> for RawSchemaRegistry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RegistryVisitor;
+        impl<'de> Visitor<'de> for RegistryVisitor {
+            type Value = RawSchemaRegistry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a URL, or a table with one")
+            }
+
+            fn visit_str<E: de::Error>(self, url: &str) -> Result<RawSchemaRegistry, E> {
+                Ok(RawSchemaRegistry::Url(url.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSchemaRegistry, A::Error> {
+                let table = RawRegistryTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawSchemaRegistry::Table(Box::new(table)))
+            }
+        }
+        deserializer.deserialize_any(RegistryVisitor)
+    }
+}
+
+impl JsonSchema for RawSchemaRegistry {
+    fn schema_name() -> Cow<'static, str> {
+        "SchemaRegistry".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{ "type": "string" }, generator.subschema_for::<RawRegistryTable>()],
+            "title": "URL or table",
+            "description": "a URL, such as \"https://HOST:8081\", or a table with one",
+        })
+    }
+}
+
+impl RawSchemaRegistry {
+    pub(super) fn validate(
+        self,
         path: &str,
-        raw: raw::SchemaRegistry,
+        validator: &mut Validator<'_>,
     ) -> Option<SchemaRegistry> {
-        let raw = match raw {
-            raw::SchemaRegistry::Table(table) => *table,
-            raw::SchemaRegistry::Url(url) => {
+        let raw = match self {
+            Self::Table(table) => *table,
+            Self::Url(url) => {
                 return Some(SchemaRegistry {
-                    url: self.http_url(path, &url)?,
+                    url: validator.http_url(path, &url)?,
                     login: None,
                     ca_file: None,
                     subjects: SubjectNameStrategy::default(),
@@ -58,18 +127,18 @@ impl Tables<'_> {
             }
         };
         let advice = "write url = \"https://HOST:8081\"";
-        let url = self.report.require(path, "url", raw.url, advice);
-        let url = url.and_then(|url| self.http_url(&join(path, "url"), &url));
+        let url = validator.report.require(path, "url", raw.url, advice);
+        let url = url.and_then(|url| validator.http_url(&join(path, "url"), &url));
         let login = if raw.username.is_none() && raw.password.is_none() {
             Some(None)
         } else {
-            let username = self.needed_secret(path, "username", raw.username);
-            let password = self.needed_secret(path, "password", raw.password);
+            let username = validator.required_secret(path, "username", raw.username);
+            let password = validator.required_secret(path, "password", raw.password);
             username
                 .zip(password)
                 .map(|(username, password)| Some(RegistryLogin { username, password }))
         };
-        let ca_file = self.ca_file(path, raw.ca_file);
+        let ca_file = validator.ca_file(path, raw.ca_file);
         Some(SchemaRegistry {
             url: url?,
             login: login?,

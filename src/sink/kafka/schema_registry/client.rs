@@ -2,26 +2,30 @@
 
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
+use hyper::http::StatusCode;
+use hyper::http::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::config::secret::Secret;
-use crate::config::{PemFile, SchemaRegistry};
-use crate::http;
+use crate::config::{Proxy, SchemaRegistry, Tls};
+use crate::net::dial::Timeouts;
+use crate::net::http::{self, HttpError, MAX_SCHEMA_BYTES};
+use crate::net::response::HttpResponse;
 use crate::sink::{Cause, Failure};
 
 /// How long the registry may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What it says of a schema that it does not take can be long.
 const MAX_WORDS: usize = 500;
 
-const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+const CONTENT_TYPE: HeaderValue =
+    HeaderValue::from_static("application/vnd.schemaregistry.v1+json");
 
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: http::Client,
     url: Url,
     login: Option<(String, Secret)>,
 }
@@ -86,8 +90,20 @@ impl Client {
             }
         };
         Ok(Self {
-            http: http::client(config.ca_file.as_ref().map(PemFile::path), PATIENCE)
-                .map_err(unusable)?,
+            http: http::Client {
+                tls: Tls {
+                    ca_file: config.ca_file.clone(),
+                    insecure: false,
+                },
+                proxy: Proxy::Environment,
+                ca_key: "schema_registry.ca_file",
+                dial: Timeouts {
+                    unacknowledged: Some(Timeouts::UNACKNOWLEDGED),
+                    ..Timeouts::each(TIMEOUT)
+                },
+                timeout: TIMEOUT,
+                max_body_bytes: MAX_SCHEMA_BYTES,
+            },
             url: config.url.clone(),
             login,
         })
@@ -123,24 +139,23 @@ impl Client {
 
     async fn look_up(&self, subject: &str, request: &Request) -> Result<Option<Answer>, Failure> {
         let response = self.post(&["subjects", subject], request).await?;
-        if response.status() == StatusCode::NOT_FOUND {
+        if response.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        self.answer(response, subject).await.map(Some)
+        self.answer(&response, subject).map(Some)
     }
 
     async fn register(&self, subject: &str, request: &Request) -> Result<Answer, Failure> {
         let path = ["subjects", subject, "versions"];
         let response = self.post(&path, request).await?;
-        self.answer(response, subject).await
+        self.answer(&response, subject)
     }
 
     /// What kinds of schemas it takes: nothing that one needs a permission for.
     pub(super) async fn probe(&self) -> Result<String, Failure> {
-        let response = self
-            .send(self.http.get(self.path(&["schemas", "types"])))
-            .await?;
-        let types: Vec<String> = self.answer(response, "the kinds of schemas").await?;
+        let url = self.path(&["schemas", "types"]);
+        let response = self.send(http::Request::get(&url)).await?;
+        let types: Vec<String> = self.answer(&response, "the kinds of schemas")?;
         if !types.iter().any(|kind| kind == "PROTOBUF") {
             let why = format!("it takes no schemas of protobuf, only {}", types.join(", "));
             return Err(self.failure(Cause::Invalid, &why));
@@ -148,42 +163,44 @@ impl Client {
         Ok(format!("the schema registry {} answers", self.host()))
     }
 
-    async fn post(&self, path: &[&str], request: &Request) -> Result<Response, Failure> {
-        // A registry looks at the content type, and JSON is what it is.
+    async fn post(&self, path: &[&str], request: &Request) -> Result<HttpResponse, Failure> {
         let body = serde_json::to_vec(request).expect("its keys are texts");
-        let post = self.http.post(self.path(path)).body(body);
-        self.send(post.header("content-type", CONTENT_TYPE)).await
+        let url = self.path(path);
+        let post = http::Request::post(&url).body(body);
+        self.send(post.header(header::CONTENT_TYPE, CONTENT_TYPE))
+            .await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
-        let request = request.header("accept", CONTENT_TYPE);
+    async fn send(&self, request: http::Request<'_>) -> Result<HttpResponse, Failure> {
+        let request = request.header(header::ACCEPT, CONTENT_TYPE);
         let request = match &self.login {
-            Some((username, password)) => request.basic_auth(username, Some(password.expose())),
+            Some((username, password)) => request.basic(username, password.expose()),
             None => request,
         };
-        request.send().await.map_err(|error| {
-            let cause = if error.is_timeout() {
-                Cause::Timeout
-            } else {
-                Cause::Unreachable
+        self.http.send(request).await.map_err(|error| {
+            let cause = match error {
+                HttpError::Config(_) => Cause::Invalid,
+                HttpError::TimedOut { .. } => Cause::Timeout,
+                HttpError::Dial(_) | HttpError::Broken { .. } => Cause::Unreachable,
             };
-            self.failure(cause, &http::explain(&error))
+            Failure::new(cause, format!("schema registry: {error}"))
         })
     }
 
-    async fn answer<T: for<'de> Deserialize<'de>>(
+    fn answer<T: for<'de> Deserialize<'de>>(
         &self,
-        response: Response,
+        response: &HttpResponse,
         about: &str,
     ) -> Result<T, Failure> {
-        let status = response.status();
-        let body = response.bytes().await;
-        let body =
-            body.map_err(|error| self.failure(Cause::Unreachable, &http::explain(&error)))?;
+        let status = response.status;
         if !status.is_success() {
-            return Err(self.refusal(status, &body, about));
+            return Err(self.refusal(status, response.received(), about));
         }
-        serde_json::from_slice(&body).map_err(|_| {
+        let body = response.body().map_err(|why| {
+            let why = format!("its answer for {about} cannot be read: {why}");
+            self.failure(Cause::Unreachable, &why)
+        })?;
+        serde_json::from_slice(body).map_err(|_| {
             let why = format!(
                 "what it says of {about} is not what a schema registry says (correct the url)"
             );

@@ -3,15 +3,39 @@
 mod broker;
 
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
 use self::broker::{Broker, Connection, FromClient};
+use super::codec::handshake::SessionStart;
 use super::codec::publish::tests::{mqtt, packet_that_panics, record};
 use super::codec::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
+use super::connection;
 use super::*;
 use crate::config::MqttVersion;
+use crate::net::silent;
 use crate::sink::{Attributes, OutcomeReceiver};
+
+/// Of a name with two addresses, the first of which does not answer.
+#[tokio::test]
+async fn the_second_address_of_a_name_is_reached_within_a_second() {
+    let broker = Broker::start(MqttVersion::V5).await;
+    let port = broker.url().port().unwrap();
+    let name = silent::TwoAddresses::before("mqtt.test", ([127, 0, 0, 1], port).into());
+    let by_name = config::Mqtt {
+        url: format!("mqtt://{}", name.host()).parse().unwrap(),
+        ..mqtt(MqttVersion::V5)
+    };
+    let start = Instant::now();
+    let opening = connection::Connection::open(&by_name, SessionStart::Clean);
+    let (opened, _broker) = within(Box::pin(async {
+        tokio::join!(opening, broker.accept_client(false))
+    }))
+    .await;
+    assert!(opened.is_ok(), "{:?}", opened.err());
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
 
 const VERSIONS: [MqttVersion; 2] = [MqttVersion::V3, MqttVersion::V5];
 

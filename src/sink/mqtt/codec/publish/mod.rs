@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use bytes::BufMut as _;
 
 use super::handshake::{Limits, ONLINE};
-use crate::config::mqtt::is_carried;
+use crate::config::is_carried;
 use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::{Cause, Failure, Record};
 

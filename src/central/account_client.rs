@@ -1,4 +1,4 @@
-//! What the subscriptions of one account share.
+//! Opens the connections of one account, for all its subscriptions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,20 +13,21 @@ use url::Url;
 use super::auth::account_credential::AccountCredential;
 use super::auth::credential::{Credential, CredentialStatus};
 use super::auth::credential_store::Lease;
-use super::connect::dial::{Endpoint, Stream};
-use super::connect::http::{Answer, Failure, Transport};
+use super::connect::transport::{CA_KEY, Transport, timeouts};
 use super::connect::{classic, handshake, new};
 use super::error::{Cause, Error};
 use super::settings::{Settings, idle_timeout};
 use super::shared::Central;
 use super::state_files;
 use crate::config::{Access, Account, NewAccess, Topic};
-use crate::tls::Unusable;
+use crate::net::dial::{Dialed, Dialer, Stream, TlsOptions};
+use crate::net::response::{ExchangeError, HttpResponse};
+use crate::net::tls::InvalidConfig;
 
 /// One account of Central: its endpoint, its credential, its deadlines.
-pub struct Source {
+pub struct AccountClient {
     central: Arc<Central>,
-    endpoint: Endpoint,
+    endpoint: Dialer,
     generation: Generation,
     credential: AccountCredential,
     handshakes: Arc<Semaphore>,
@@ -49,16 +50,26 @@ enum Generation {
 pub(crate) struct Connection {
     pub(crate) socket: WebSocketStream<Stream>,
     pub(crate) lease: Lease,
-    pub(crate) source: Arc<Source>,
+    pub(crate) client: Arc<AccountClient>,
 }
 
-impl Source {
+impl AccountClient {
     /// `name` is the account's in the config. Must be called within a runtime.
     ///
     /// # Errors
     /// The CA file or the proxy cannot be used, or TLS as a whole.
-    pub fn new(central: &Arc<Central>, name: &str, account: &Account) -> Result<Self, Unusable> {
-        let endpoint = Endpoint::new(&account.endpoint, &account.tls, &account.proxy)?;
+    pub fn new(
+        central: &Arc<Central>,
+        name: &str,
+        account: &Account,
+    ) -> Result<Self, InvalidConfig> {
+        let options = TlsOptions {
+            trusted: &account.tls,
+            identity: None,
+            alpn: &[b"http/1.1"],
+            ca_key: CA_KEY,
+        };
+        let endpoint = Dialer::new(&account.endpoint, options, &account.proxy)?;
         if account.tls.insecure {
             tracing::warn!(
                 host = endpoint.authority(),
@@ -113,7 +124,7 @@ impl Source {
         let connection = |credential: &Credential, socket| Connection {
             socket,
             lease: Lease::new(Arc::clone(&credentials), credential),
-            source: Arc::clone(self),
+            client: Arc::clone(self),
         };
         let refused = match self.upgrade(topic, &credential).await? {
             Ok(socket) => return Ok(connection(&credential, socket)),
@@ -143,11 +154,12 @@ impl Source {
         &self,
         topic: &Topic,
         credential: &Credential,
-    ) -> Result<Result<WebSocketStream<Stream>, Answer>, Error> {
+    ) -> Result<Result<WebSocketStream<Stream>, HttpResponse>, Error> {
         let (target, headers) = self.request(topic, credential)?;
         // Nobody closes it.
         let _permit = self.handshakes.acquire().await;
-        let stream = self.endpoint.dial(self.settings()).await?;
+        let dialed = self.endpoint.dial(timeouts(self.settings())).await?;
+        let Dialed { stream, peer } = dialed;
         let upgrade = handshake::upgrade(
             stream,
             self.endpoint.authority(),
@@ -157,9 +169,18 @@ impl Source {
         );
         let broken = |why: &str| Error::broken(Cause::Handshake, why);
         match timeout(self.settings().handshake_timeout, upgrade).await {
-            Ok(Ok(socket)) => Ok(Ok(socket)),
-            Ok(Err(Failure::Rejected(answer))) => Ok(Err(answer)),
-            Ok(Err(Failure::Broken(why))) => {
+            Ok(Ok(socket)) => {
+                peer.answered();
+                Ok(Ok(socket))
+            }
+            Ok(Err(ExchangeError::Rejected(response))) => {
+                // Another address may have a server that is not overloaded.
+                if !response.is_later() {
+                    peer.answered();
+                }
+                Ok(Err(response))
+            }
+            Ok(Err(ExchangeError::Broken(why))) => {
                 Err(broken(&format!("the WebSocket handshake failed: {why}")))
             }
             Err(_) => Err(broken("no answer to the WebSocket handshake")),
@@ -182,11 +203,11 @@ impl Source {
         })
     }
 
-    fn refusal(&self, topic: &Topic, answer: &Answer, credential: &Credential) -> Error {
+    fn refusal(&self, topic: &Topic, response: &HttpResponse, credential: &Credential) -> Error {
         let secrets = [credential.expose()];
         match &self.generation {
-            Generation::Classic { .. } => classic::refusal(topic.name(), answer, &secrets),
-            Generation::New { .. } => new::refusal(topic, answer, &secrets),
+            Generation::Classic { .. } => classic::refusal(topic.name(), response, &secrets),
+            Generation::New { .. } => new::refusal(topic, response, &secrets),
         }
     }
 }
@@ -217,9 +238,9 @@ fn subscriber_id(central: &Central, account: &str, access: &NewAccess) -> String
     })
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for AccountClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
+        f.debug_struct("AccountClient")
             .field("endpoint", &self.endpoint)
             .field("credential", &self.credential())
             .finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Which servers are believed, and with what a client proves itself.
+//! Which authorities are trusted, and the certificate that a client presents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::config::{PemFile, Tls};
 
@@ -30,9 +28,9 @@ static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
 /// Characters in a line of PEM.
 const PEM_LINE: usize = 64;
 
-/// Why a `tls` part of the config cannot be used.
+/// Why what the config says of TLS or of a proxy cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum InvalidConfig {
     #[error("the CA file {}: {reason}", path.display())]
     CaFile { path: PathBuf, reason: String },
     #[error("the client certificate {}: {reason}", path.display())]
@@ -45,12 +43,16 @@ pub enum Unusable {
     Tls(#[from] rustls::Error),
 }
 
-/// What a connection is made with; `alpn` names the protocol that is spoken inside.
+/// `identity` is the certificate that the client presents and its key; `alpn` names the protocols that
+/// are spoken inside.
+///
+/// # Errors
+/// A file cannot be read, or does not hold what it should.
 pub(crate) fn client_config(
     tls: &Tls,
     identity: Option<&(PemFile, PemFile)>,
     alpn: &[&[u8]],
-) -> Result<Arc<ClientConfig>, Unusable> {
+) -> Result<Arc<ClientConfig>, InvalidConfig> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider) as Arc<CryptoProvider>)
@@ -58,7 +60,7 @@ pub(crate) fn client_config(
     let builder = if tls.insecure {
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(BelieveAll(algorithms)))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(algorithms)))
     } else {
         builder.with_root_certificates(roots(tls.ca_file.as_ref().map(PemFile::path))?)
     };
@@ -78,37 +80,29 @@ type Chain = Vec<CertificateDer<'static>>;
 fn read_identity(
     certificate: &Path,
     key: &Path,
-) -> Result<(Chain, PrivateKeyDer<'static>), Unusable> {
-    let unusable = |reason: String| Unusable::Certificate {
+) -> Result<(Chain, PrivateKeyDer<'static>), InvalidConfig> {
+    let invalid = |reason: String| InvalidConfig::Certificate {
         path: certificate.to_owned(),
         reason,
     };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Chain, _>>)
-        .map_err(|error| unusable(error.to_string()))?;
+        .map_err(|error| invalid(error.to_string()))?;
     if chain.is_empty() {
-        return Err(unusable("holds no certificate".to_owned()));
+        return Err(invalid("holds no certificate".to_owned()));
     }
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| Unusable::Key {
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| InvalidConfig::Key {
         path: key.to_owned(),
         reason: error.to_string(),
     })?;
     Ok((chain, key))
 }
 
-/// What is wrong with a certificate, and the key of the config that mends it.
-pub(crate) fn not_trusted(certificate: &str, reason: &CertificateError, key: &str) -> String {
-    format!(
-        "{certificate} is not trusted: {reason}; if it comes from an authority of your own, name that \
-         in {key}"
-    )
-}
-
-/// The system's authorities and those of a file, all PEM: for libraries that would believe the file
+/// The system's authorities and those of a file, all PEM: for libraries that would trust the file's
 /// alone.
-pub(crate) fn authorities(ca_file: &Path) -> Result<String, Unusable> {
+pub(crate) fn authorities(ca_file: &Path) -> Result<String, InvalidConfig> {
     roots(Some(ca_file))?;
-    let own = fs::read_to_string(ca_file).map_err(|error| Unusable::CaFile {
+    let own = fs::read_to_string(ca_file).map_err(|error| InvalidConfig::CaFile {
         path: ca_file.to_owned(),
         reason: error.to_string(),
     })?;
@@ -125,35 +119,35 @@ pub(crate) fn authorities(ca_file: &Path) -> Result<String, Unusable> {
     Ok(all)
 }
 
-fn roots(ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, Unusable> {
+fn roots(ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, InvalidConfig> {
     let Some(path) = ca_file else {
         return Ok(Arc::clone(&SYSTEM_ROOTS));
     };
-    let unusable = |reason: String| Unusable::CaFile {
+    let invalid = |reason: String| InvalidConfig::CaFile {
         path: path.to_owned(),
         reason,
     };
     let mut roots = RootCertStore::clone(&SYSTEM_ROOTS);
     let known = roots.len();
     let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+        CertificateDer::pem_file_iter(path).map_err(|error| invalid(error.to_string()))?;
     for certificate in certificates {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
         roots
             .add(certificate)
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(|error| invalid(error.to_string()))?;
     }
     if roots.len() == known {
-        return Err(unusable("holds no certificate".to_owned()));
+        return Err(invalid("holds no certificate".to_owned()));
     }
     Ok(Arc::new(roots))
 }
 
-/// `tls.verify = false`: whoever answers is taken for the one that was meant.
+/// `tls.verify = false`: whoever answers is taken for the right server.
 #[derive(Debug)]
-struct BelieveAll(WebPkiSupportedAlgorithms);
+struct AcceptAnyCertificate(WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for BelieveAll {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
