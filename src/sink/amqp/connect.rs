@@ -327,7 +327,7 @@ mod tests {
         };
         let start = Instant::now();
         let dialed = dial(&server, None).await;
-        let peer = dialed.expect("the second one answers").line.0.peer_addr();
+        let peer = dialed.expect("the second one answers").socket.0.peer_addr();
         assert_eq!(peer.unwrap().as_socket(), Some(name.answering()));
         assert!(start.elapsed() < Duration::from_secs(1));
     }
