@@ -1,8 +1,8 @@
-//! Why a record was not taken, or a broker cannot be used.
+//! Why a record was not delivered, or a broker cannot be used.
 
 use std::fmt;
 
-/// The reason, in words for an operator, and its kind, for those who count.
+/// The reason, as an operator reads it, and its kind, as metrics count it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub cause: Cause,
@@ -10,25 +10,25 @@ pub struct Failure {
     pub why: String,
 }
 
-/// What failures are counted by: few, and the same for every sink.
+/// The kinds of failures: few, and the same for every sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// No connection comes about.
+    /// No connection can be made.
     Unreachable,
     /// A connection broke, or the broker closed it.
     ConnectionLost,
-    /// Login or permission.
+    /// The login or a permission is refused.
     Unauthorized,
-    /// The topic, exchange or queue is not there, or nothing is bound to it.
+    /// The topic, exchange or queue does not exist, or nothing is bound to it.
     NoDestination,
-    /// The broker asks for less, or has no room.
+    /// The broker limits the rate, or has no room.
     Overloaded,
     /// No answer in time.
     Timeout,
     TooLarge,
-    /// The broker does not take what the record is made of, such as its topic's name.
+    /// The broker does not accept the record, or its destination's name.
     Invalid,
-    /// The frame cannot be decoded: no record was made.
+    /// The frame cannot be decoded: it has become no record.
     Undecodable,
     Other,
 }
@@ -47,7 +47,7 @@ impl Cause {
         Self::Other,
     ];
 
-    /// Whether only an operator can do something about it: a later try is made, and hardly helps.
+    /// Whether an operator has to act. The delivery retries all the same.
     #[must_use]
     pub fn needs_operator(self) -> bool {
         matches!(
@@ -83,7 +83,7 @@ impl Failure {
         }
     }
 
-    /// With another cause, where it says none of its own.
+    /// With this cause, if it has only [`Cause::Other`].
     #[must_use]
     pub fn or(self, cause: Cause) -> Self {
         match self.cause {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_stand_where_they_are_counted() {
+    fn the_order_of_causes_is_that_of_their_counters() {
         for (index, cause) in Cause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, index);
         }

@@ -1,7 +1,12 @@
-//! A sink takes records to one broker: once each, and says what became of them.
+//! A sink sends records to one broker, each once, and reports what becomes of them.
 //!
-//! A sink never sleeps to retry, never begins a record a second time unless it is handed over again,
-//! and never drops one: [`crate::delivery`] alone decides what follows from an [`Outcome`].
+//! A sink never retries and never drops a record: [`crate::delivery`] alone decides what follows from an
+//! [`Outcome`].
+//!
+//! - `kafka`, `amqp`, `mqtt`, `stream` (standard output and files): one folder for each kind
+//! - `outcome`, `failure`: what a sink reports
+//! - `connection_task`: the task that drives a connection, whose end is always reported
+//! - `probe`, `probed_topics`: `check --connect`
 
 pub mod amqp;
 mod connection_task;
@@ -10,6 +15,7 @@ pub mod kafka;
 pub mod mqtt;
 mod outcome;
 pub mod probe;
+mod probed_topics;
 pub mod stream;
 
 pub use self::failure::{Cause, Failure};
@@ -21,26 +27,25 @@ use std::ops::Range;
 
 use prost_reflect::MessageDescriptor;
 
-use self::connection_task::ConnectionTask;
-
 use self::amqp::AmqpSink;
+use self::connection_task::ConnectionTask;
 use self::kafka::KafkaSink;
 use self::mqtt::MqttSink;
 use self::stream::StreamSink;
 use crate::config::{self, Config, ConfigErrors, Diagnostic};
 
-/// What is sent: borrowed from the batch that was transcoded.
+/// What is sent: borrowed from the batch of which it is a part.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// Kafka topic, AMQP routing key, MQTT topic; empty where the sink has but one destination.
+    /// Kafka topic, AMQP routing key, MQTT topic; empty where the sink has only one destination.
     pub destination: &'a str,
     pub key: Option<&'a [u8]>,
     pub payload: &'a [u8],
     pub attributes: Attributes<'a>,
     pub content_type: &'static str,
-    /// What the payload is, where it is a message of Central's and nothing else.
+    /// The payload's message type, where the payload is a message of Central in protobuf.
     pub message: Option<&'a MessageDescriptor>,
-    /// When it happened, in milliseconds since the Unix epoch.
+    /// When the event happened, in milliseconds since the Unix epoch.
     pub timestamp: i64,
 }
 
@@ -68,7 +73,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Why a sink could not be reached or can no longer be used; it is built anew after a backoff.
+/// Why a sink cannot be connected or can no longer be used. The delivery connects again after a backoff.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectionError(pub Failure);
@@ -85,45 +90,45 @@ pub trait Sink: Sized + Send + 'static {
         Ok(())
     }
 
-    /// Reaches the broker, authenticates, and checks that it would take records for these destinations,
-    /// as far as that can be known; writes nothing that a consumer would see. Says what answered.
+    /// Connects, logs in, and checks as far as possible that the broker would accept records for these
+    /// destinations; writes nothing that a consumer would see. Returns what was found, for the operator.
     ///
     /// # Errors
-    /// What failed, in words of that broker.
+    /// What failed, with the broker's own message.
     fn probe(
         config: &Self::Config,
         destinations: &BTreeSet<String>,
     ) -> impl Future<Output = Result<String, String>> + Send;
 
-    /// The Kafka cluster whose client's statistics are shown, where there is one.
+    /// The Kafka cluster whose client's statistics are shown, if it is one.
     fn kafka(_config: &Self::Config) -> Option<&kafka::Target> {
         None
     }
 
-    /// Builds what is needed to send.
+    /// Connects, and prepares everything that is needed to send.
     ///
     /// # Errors
-    /// Whatever stands in the way now.
+    /// Why that is not possible now.
     fn connect(
         config: &Self::Config,
         outcomes: Outcomes,
     ) -> impl Future<Output = Result<Self, ConnectionError>> + Send;
 
-    /// Hands one record over; waits at most for room in the client's own queue. Its outcome comes
-    /// through [`Outcomes`], once.
+    /// Takes one record; waits only for room in the client's own queue. Its outcome is reported once
+    /// through [`Outcomes`], unless the connection fails before.
     ///
     /// # Errors
-    /// The connection as a whole can no longer be used.
+    /// The connection can no longer be used.
     fn send(
         &mut self,
         delivery_id: DeliveryId,
         record: &Record<'_>,
     ) -> impl Future<Output = Result<(), ConnectionError>> + Send;
 
-    /// Hurries what the client still holds back.
+    /// Sends what the client still holds back.
     ///
     /// # Errors
-    /// The connection as a whole can no longer be used.
+    /// The connection can no longer be used.
     fn flush(&mut self) -> impl Future<Output = Result<(), ConnectionError>> + Send;
 }
 

@@ -12,11 +12,10 @@ use crate::config;
 /// How long one sink may take to answer.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reaches the broker, authenticates, and checks that it would take records for these destinations,
-/// as far as that can be known; writes nothing that a consumer would see. Says what answered.
+/// Calls [`Sink::probe`] with a time limit.
 ///
 /// # Errors
-/// What failed, in words of that broker.
+/// What failed, with the broker's own message.
 pub async fn probe(
     name: &str,
     sink: &config::Sink,

@@ -163,7 +163,7 @@ fn check_connect_says_of_each_sink_what_answered_or_what_failed() {
         nowhere,
         "sink nowhere: failed: /no/such/folder/events: there is no folder /no/such/folder"
     );
-    assert!(there.ends_with("/events will be made"), "{there}");
+    assert!(there.ends_with("/events will be created"), "{there}");
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -35,61 +35,72 @@ use crate::sink::{Cause, Failure};
 use crate::sync::lock;
 
 /// From the name of a server to a channel that is ready; the next server is tried then.
-const CONNECT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// For the name, and for each of its addresses.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For the broker's answer to our goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// For the broker's answer when the connection is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const CA_KEY: &str = "tls.ca_file";
 
-/// A connection to a broker.
-pub(super) struct Link {
+/// A connection to a broker, with a channel.
+pub(super) struct BrokerConnection {
     /// `host:port`
     pub(super) server: String,
     pub(super) channel: Channel,
     pub(super) events: Pin<Box<dyn Stream<Item = Event> + Send>>,
     pub(super) connection: Connection,
-    line: Line,
+    socket: SocketGuard,
 }
 
-/// Cuts the TCP connection when it goes: lapin's thread waits for ever for a broker that is there
-/// and says nothing, and this is what ends it.
-struct Line(Socket);
+/// Shuts the socket down when it is dropped: lapin's thread would wait for ever for a broker that keeps the
+/// connection open and does not answer.
+struct SocketGuard(Socket);
 
-impl Drop for Line {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
-        // It fails if the connection has ended already.
+        // It fails if the connection is closed already.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-impl Link {
-    /// Says goodbye, if the broker listens.
+impl BrokerConnection {
+    /// The broker's largest frame, in bytes.
+    pub(super) fn max_frame_bytes(&self) -> usize {
+        match self.connection.configuration().frame_max() {
+            0 => usize::MAX,
+            bytes => bytes.try_into().unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Closes it in good order, if the broker answers.
     pub(super) async fn close(self) {
-        let goodbye = self.connection.close(200, "OK".into());
-        // Whatever comes of it, the line is cut next.
-        let _ = timeout(GOODBYE, goodbye).await;
-        drop(self.line);
+        let closed = self.connection.close(200, "OK".into());
+        // Without an answer the socket is shut down next.
+        let _ = timeout(CLOSE_TIMEOUT, closed).await;
+        drop(self.socket);
     }
 }
 
 /// Tries the servers in their order.
-pub(super) async fn connect(config: &config::Amqp) -> Result<Link, ConnectionError> {
+pub(super) async fn connect(config: &config::Amqp) -> Result<BrokerConnection, ConnectionError> {
     let tls = read_tls(config)
         .await
         .map_err(|why| ConnectionError(why.into()))?;
     let mut failures: Vec<String> = Vec::new();
     let mut cause = Cause::Unreachable;
     for server in &config.servers {
-        let failure = match timeout(CONNECT, open(config, server, tls.clone())).await {
-            Ok(Ok(link)) => return Ok(link),
+        let failure = match timeout(CONNECT_TIMEOUT, open(config, server, tls.clone())).await {
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(why)) => why,
-            Err(_) => Failure::new(Cause::Timeout, format!("no answer within {CONNECT:?}")),
+            Err(_) => Failure::new(
+                Cause::Timeout,
+                format!("no answer within {CONNECT_TIMEOUT:?}"),
+            ),
         };
-        // What a broker says weighs more than that another one is not there.
+        // What one broker answers says more than that another is unreachable.
         if let (Cause::Unreachable, said) = (cause, failure.cause) {
             cause = Failure::new(said, "").or(Cause::Unreachable).cause;
         }
@@ -98,7 +109,7 @@ pub(super) async fn connect(config: &config::Amqp) -> Result<Link, ConnectionErr
     Err(ConnectionError(Failure::new(cause, failures.join("; "))))
 }
 
-/// What TLS is made with, if a server wants it.
+/// The TLS settings, if any server uses TLS.
 pub(super) async fn read_tls(config: &config::Amqp) -> Result<Option<Arc<ClientConfig>>, String> {
     if !config.servers.iter().any(|server| server.tls) {
         return Ok(None);
@@ -119,43 +130,47 @@ async fn open(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Link, Failure> {
-    let link = log_in(config, server, tls).await?;
-    prepare(&link.channel, config)
+) -> Result<BrokerConnection, Failure> {
+    let connection = log_in(config, server, tls).await?;
+    declare(&connection.channel, config)
         .await
         .map_err(|error| explain(&error))?;
-    Ok(link)
+    Ok(connection)
 }
 
-/// A connection with a channel on which nothing has been done.
+/// A connection with a new channel.
 pub(super) async fn log_in(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Link, Failure> {
-    let (connection, line) = greet(config, server, tls.filter(|_| server.tls)).await?;
+) -> Result<BrokerConnection, Failure> {
+    let (connection, socket) = greet(config, server, tls.filter(|_| server.tls)).await?;
     let events = Box::pin(connection.events_listener());
     let channel = connection
         .create_channel()
         .await
         .map_err(|error| explain(&error))?;
-    Ok(Link {
+    Ok(BrokerConnection {
         server: address(server),
         channel,
         events,
         connection,
-        line,
+        socket,
     })
 }
 
-/// We dial ourselves: each step is bounded then, and what is left of a failed try can be cut.
+/// Dials without lapin, so that each step has a timeout and the socket of a failed attempt can be shut down.
 async fn greet(
     config: &config::Amqp,
     server: &AmqpServer,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<(Connection, Line), Failure> {
+) -> Result<(Connection, SocketGuard), Failure> {
     let runtime = runtime::default_runtime().map_err(|error| explain(&error))?;
-    let Dialed { stream, line, peer } = dial(server, tls).await?;
+    let Dialed {
+        stream,
+        socket,
+        peer,
+    } = dial(server, tls).await?;
     // lapin may ask more than once, and there is one stream: the second try is delivery's to make.
     let stream = Mutex::new(Some(stream));
     let hand_over = async move |_, _| {
@@ -169,12 +184,12 @@ async fn greet(
     let connection = Connection::connector(uri(config, server), runtime, hand_over, properties);
     let connection = connection.await.map_err(|error| explain(&error))?;
     peer.answered();
-    Ok((connection, line))
+    Ok((connection, socket))
 }
 
 struct Dialed {
     stream: AsyncTcpStream<Compat<TcpStream>>,
-    line: Line,
+    socket: SocketGuard,
     peer: Peer,
 }
 
@@ -185,7 +200,7 @@ async fn dial(server: &AmqpServer, tls: Option<Arc<ClientConfig>>) -> Result<Dia
     let (tcp, peer) =
         connected.map_err(|error| Failure::new(Cause::Unreachable, error.to_string()))?;
     let socket = SockRef::from(&tcp).try_clone();
-    let line = Line(socket.map_err(|error| error.to_string())?);
+    let socket = SocketGuard(socket.map_err(|error| error.to_string())?);
     let mut stream = AsyncTcpStream::Plain(Compat::new(tcp));
     if let Some(tls) = tls {
         stream = stream
@@ -193,7 +208,11 @@ async fn dial(server: &AmqpServer, tls: Option<Arc<ClientConfig>>) -> Result<Dia
             .await
             .map_err(|error| tls_failed(&error, &host.to_string(), CA_KEY).to_string())?;
     }
-    Ok(Dialed { stream, line, peer })
+    Ok(Dialed {
+        stream,
+        socket,
+        peer,
+    })
 }
 
 fn uri(config: &config::Amqp, server: &AmqpServer) -> AMQPUri {
@@ -223,8 +242,8 @@ fn uri(config: &config::Amqp, server: &AmqpServer) -> AMQPUri {
     }
 }
 
-/// Turns confirms on, and makes, or looks for, what records go to.
-async fn prepare(channel: &Channel, config: &config::Amqp) -> lapin::Result<()> {
+/// Turns confirms on, and declares or looks up the exchange and the queue.
+async fn declare(channel: &Channel, config: &config::Amqp) -> lapin::Result<()> {
     channel
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
@@ -274,6 +293,7 @@ pub(super) fn kind(kind: config::ExchangeKind) -> ExchangeKind {
     }
 }
 
+/// `HOST:PORT`, as it is logged.
 pub(super) fn address(server: &AmqpServer) -> String {
     let AmqpServer { host, port, .. } = server;
     if host.contains(':') {
@@ -307,7 +327,7 @@ mod tests {
         };
         let start = Instant::now();
         let dialed = dial(&server, None).await;
-        let peer = dialed.expect("the second one answers").line.0.peer_addr();
+        let peer = dialed.expect("the second one answers").socket.0.peer_addr();
         assert_eq!(peer.unwrap().as_socket(), Some(name.answering()));
         assert!(start.elapsed() < Duration::from_secs(1));
     }

@@ -1,4 +1,4 @@
-//! What a broker's refusal means for the operator.
+//! What a broker's errors mean for the operator.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const PRECONDITION_FAILED: u16 = 406;
 const RESOURCE_ERROR: u16 = 506;
 const NOT_ALLOWED: u16 = 530;
 
-/// The broker's own words, and what to do; never a password.
+/// The broker's own message, and what to do about it; never a password.
 pub(super) fn explain(error: &Error) -> Failure {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) => {
@@ -32,7 +32,7 @@ pub(super) fn explain(error: &Error) -> Failure {
         }
         ErrorKind::IOError(error) => error.to_string().into(),
         ErrorKind::MissingHeartbeatError => {
-            Failure::new(Cause::Timeout, "the broker sends no heartbeats any more")
+            Failure::new(Cause::Timeout, "the broker has stopped sending heartbeats")
         }
         _ => error.to_string().into(),
     }
@@ -58,8 +58,8 @@ pub(super) fn is_not_found(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refusal) if refusal.get_id() == NOT_FOUND)
 }
 
-/// Bytes that the payload of a message may have, where the broker closed the channel over one that
-/// had more: it has no other way to say so.
+/// How many bytes a payload may have, where the broker closed the channel over a larger one: only that error
+/// reveals it.
 pub(super) fn size_limit(error: &Error) -> Option<usize> {
     let ErrorKind::ProtocolError(refusal) = error.kind() else {
         return None;
@@ -70,33 +70,34 @@ pub(super) fn size_limit(error: &Error) -> Option<usize> {
     limit.trim().parse().ok().filter(|_| is_over_it)
 }
 
-/// How long the broker's own word may come after what follows from it.
-const CAUSE: Duration = Duration::from_millis(500);
+/// How long the broker's own error may take to arrive after an error that follows from it.
+const BROKER_ERROR_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What follows from a closed channel may be seen before the broker's reason for closing it.
-pub(super) async fn cause_of(
+/// The broker's own error, where this one only follows from it: that a channel is closed may be seen before
+/// the reason for which the broker closed it.
+pub(super) async fn root_cause(
     error: Error,
     events: &mut Pin<Box<dyn Stream<Item = Event> + Send>>,
 ) -> Error {
-    if is_the_cause(&error) {
+    if is_root_cause(&error) {
         return error;
     }
-    let told = async {
+    let reported = async {
         while let Some(event) = events.next().await {
             if let Event::Error(error) = event
-                && is_the_cause(&error)
+                && is_root_cause(&error)
             {
                 return Some(error);
             }
         }
         None
     };
-    let told = timeout(CAUSE, told).await.ok().flatten();
-    told.unwrap_or(error)
+    let reported = timeout(BROKER_ERROR_TIMEOUT, reported).await.ok().flatten();
+    reported.unwrap_or(error)
 }
 
-/// Whether it is the broker's own word, rather than something that follows from it.
-fn is_the_cause(error: &Error) -> bool {
+/// Whether it is the broker's own error, rather than one that follows from it.
+fn is_root_cause(error: &Error) -> bool {
     !matches!(
         error.kind(),
         ErrorKind::InvalidChannelState(..)
@@ -111,10 +112,10 @@ fn advice(refusal: &AMQPError) -> Option<&'static str> {
             "check the user and the password"
         }
         ACCESS_REFUSED => "grant the user the right: rabbitmqctl set_permissions",
-        NOT_FOUND => "make it on the broker, or set declare = true",
+        NOT_FOUND => "create it on the broker, or set declare = true",
         RESOURCE_LOCKED => "another connection owns it: name another queue",
         PRECONDITION_FAILED if is_about_size(refusal) => {
-            "larger records are refused from here on: raise max_message_size in rabbitmq.conf"
+            "larger records will be refused: raise max_message_size in rabbitmq.conf"
         }
         PRECONDITION_FAILED => {
             "it differs from what the broker has: change kind, or set declare = false"
@@ -134,19 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_words_come_with_what_to_do() {
+    fn the_brokers_message_comes_with_advice() {
         let text = "NOT_FOUND - no exchange 'central' in vhost '/'";
         assert_eq!(
             explain(&refusal(NOT_FOUND, text)),
             Failure::new(
                 Cause::NoDestination,
-                format!("{text} (make it on the broker, or set declare = true)")
+                format!("{text} (create it on the broker, or set declare = true)")
             ),
         );
     }
 
     #[test]
-    fn the_brokers_limit_is_read_from_its_words() {
+    fn the_brokers_limit_is_read_from_its_error() {
         let limit = |code, text| size_limit(&refusal(code, text));
         let said =
             "PRECONDITION_FAILED - message size 3000 is larger than configured max size 2000";

@@ -1,8 +1,8 @@
-//! Whether a broker would take our records, found out without a message in any queue.
+//! Whether a broker would accept records, found out without putting a message into any queue.
 //!
-//! A broker looks at the permission to write when a message is published, and passes on what was
-//! published in a transaction when that is committed. So a transaction that is rolled back tells
-//! whether we may write, and nobody sees anything of it.
+//! A broker checks the permission to write when a message is published, and routes the messages of a
+//! transaction when that is committed. So a transaction that is rolled back shows whether this user may
+//! write, and no consumer sees anything of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection};
 use rustls::ClientConfig;
 
-use super::connect::{Link, address, kind, log_in, read_tls};
-use super::explain::{cause_of, explain, is_not_found};
+use super::connect::{BrokerConnection, address, kind, log_in, read_tls};
+use super::explain::{explain, is_not_found, root_cause};
 use crate::config::{self, AmqpServer};
 
 /// Routing keys that are tried; of more, the first ones.
 const MAX_KEYS: usize = 100;
 
-/// Tries every server of the list: each may have to stand in for the others.
+/// Tries every server of the list: each may have to replace the others.
 ///
 /// # Errors
-/// What failed, in words of the broker.
+/// What failed, with the broker's own message.
 pub(in crate::sink) async fn probe(
     config: &config::Amqp,
     keys: &BTreeSet<String>,
@@ -57,24 +57,24 @@ async fn try_server(
     tls: Option<Arc<ClientConfig>>,
     keys: &BTreeSet<String>,
 ) -> Result<String, String> {
-    let mut link = log_in(config, server, tls)
+    let mut connection = log_in(config, server, tls)
         .await
         .map_err(|failure| failure.why)?;
-    let mut found = look_around(config, &mut link, keys).await;
+    let mut found = check(config, &mut connection, keys).await;
     if let Err(error) = found {
-        found = Err(cause_of(error, &mut link.events).await);
+        found = Err(root_cause(error, &mut connection.events).await);
     }
-    link.close().await;
+    connection.close().await;
     let found = found.map_err(|error| explain(&error).why)?;
     Ok(found.join(", "))
 }
 
-async fn look_around(
+async fn check(
     config: &config::Amqp,
-    link: &mut Link,
+    broker: &mut BrokerConnection,
     keys: &BTreeSet<String>,
 ) -> lapin::Result<Vec<String>> {
-    let connection = &link.connection;
+    let connection = &broker.connection;
     let mut found = Vec::new();
     let exchange = &config.exchange;
     let has_exchange = exchange.name.is_empty() || find_exchange(connection, exchange).await?;
@@ -86,26 +86,29 @@ async fn look_around(
         found.push(presence("queue", &queue.name, has_queue));
     }
     if has_exchange {
-        // What was not there, and will be made, is not why we may not write.
-        while link.events.next().now_or_never().flatten().is_some() {}
-        try_to_write(&link.connection, &exchange.name, keys).await?;
+        // Errors about what is missing and will be created are not about the permission to write.
+        while broker.events.next().now_or_never().flatten().is_some() {}
+        try_to_write(&broker.connection, &exchange.name, keys).await?;
         found.push("may write".to_owned());
     }
     Ok(found)
 }
 
-fn presence(what: &str, name: &str, is_there: bool) -> String {
-    let state = if is_there { "is there" } else { "will be made" };
+fn presence(what: &str, name: &str, exists: bool) -> String {
+    let state = if exists { "exists" } else { "will be created" };
     format!("{what} `{name}` {state}")
 }
 
-/// Makes nothing; where one is there that we would declare otherwise, this is an error.
+/// Whether the exchange exists; creates nothing.
+///
+/// # Errors
+/// It exists with other properties than the config declares.
 async fn find_exchange(
     connection: &Connection,
     exchange: &config::Exchange,
 ) -> lapin::Result<bool> {
     let declare = async |passive| {
-        // A broker closes the channel to say no.
+        // A broker that refuses closes the channel.
         let channel = connection.create_channel().await?;
         let options = ExchangeDeclareOptions {
             passive,
@@ -125,7 +128,7 @@ async fn find_exchange(
     }
 }
 
-/// The same for a queue.
+/// The same for the queue.
 async fn find_queue(connection: &Connection, queue: &config::Queue) -> lapin::Result<bool> {
     let declare = async |passive| {
         let channel = connection.create_channel().await?;
@@ -155,8 +158,8 @@ async fn try_to_write(
 ) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     channel.tx_select().await?;
-    // The permission is the exchange's, and where there are topic permissions the key's too. Keys
-    // that only events will tell are not tried.
+    // The permission is for the exchange, and with topic permissions for the routing key too. Keys that
+    // depend on the events are not tried.
     let keys = keys.iter().map(String::as_str).take(MAX_KEYS);
     let keys: Vec<&str> = keys.collect();
     let keys = if keys.is_empty() { vec![""] } else { keys };

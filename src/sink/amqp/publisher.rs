@@ -1,4 +1,4 @@
-//! The task that publishes, and takes the broker's answers.
+//! The task that publishes, and handles the broker's answers.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,73 +14,75 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::Link;
-use super::explain::{cause_of, explain, size_limit};
-use super::unconfirmed::{Answer, Identity, Unsettled};
-use super::{Cause, DeliveryId, Failure, Message, Outcomes, Peer, SizeLimit};
+use super::connect::BrokerConnection;
+use super::explain::{explain, root_cause, size_limit};
+use super::message::Message;
+use super::target::{SizeLimit, Target};
+use super::unconfirmed::{Acknowledgement, Identity, Unconfirmed};
+use crate::sink::{Cause, DeliveryId, Failure, Outcomes};
 
-/// How often it is asked whether a confirm is overdue.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often it is checked whether a confirm is overdue.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-type Waiting = Pin<Box<dyn Future<Output = Seen> + Send>>;
+type Pending = Pin<Box<dyn Future<Output = Completed> + Send>>;
 
 /// What comes out of the queue of confirmations.
-enum Seen {
-    Answer(DeliveryId, lapin::Result<Verdict>),
-    /// See [`Unsettled`].
+enum Completed {
+    Confirmation(DeliveryId, lapin::Result<Confirmation>),
+    /// See [`Unconfirmed`].
     Marker,
 }
 
-/// The broker's word, and the message that came with it, which need not be the same one.
-struct Verdict {
-    answer: Answer,
+/// The broker's answer to a message, and a returned message, which need not be the same one.
+struct Confirmation {
+    acknowledgement: Acknowledgement,
     returned: Option<(Identity, String)>,
 }
 
 pub(super) struct Publisher {
-    link: Link,
+    connection: BrokerConnection,
     messages: mpsc::Receiver<Message>,
     outcomes: Outcomes,
     /// Cancelled when the sink is dropped.
     stop: CancellationToken,
-    limit: SizeLimit,
+    size_limit: SizeLimit,
     exchange: ShortString,
     max_in_flight: usize,
     confirm_timeout: Duration,
-    waiting: FuturesUnordered<Waiting>,
-    unsettled: Unsettled,
-    look: Interval,
+    pending: FuturesUnordered<Pending>,
+    unconfirmed: Unconfirmed,
+    check: Interval,
     /// The broker does not read from publishers at the moment.
-    blocked: bool,
-    /// No confirm was to be expected before.
-    patient_since: Instant,
+    is_blocked: bool,
+    /// Since when the broker has read from publishers.
+    unblocked_at: Instant,
 }
 
 impl Publisher {
     pub(super) fn new(
-        peer: &Peer,
-        link: Link,
+        target: &Target,
+        connection: BrokerConnection,
         messages: mpsc::Receiver<Message>,
         outcomes: Outcomes,
         stop: CancellationToken,
     ) -> Self {
-        let config = &peer.config;
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let config = &target.config;
+        let mut check = interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            link,
+            connection,
             messages,
             outcomes,
             stop,
-            limit: peer.limit.clone(),
+            size_limit: target.size_limit.clone(),
             exchange: config.exchange.name.as_str().into(),
             max_in_flight: config.max_in_flight,
             confirm_timeout: config.confirm_timeout,
-            waiting: FuturesUnordered::new(),
-            unsettled: Unsettled::default(),
-            look,
-            blocked: false,
-            patient_since: Instant::now(),
+            pending: FuturesUnordered::new(),
+            unconfirmed: Unconfirmed::default(),
+            check,
+            is_blocked: false,
+            unblocked_at: Instant::now(),
         }
     }
 
@@ -89,26 +91,26 @@ impl Publisher {
     /// # Errors
     /// Why the connection can no longer be used.
     pub(super) async fn run(mut self) -> Result<(), Failure> {
-        // What the broker said of its limit before, it may have changed by the next connection:
-        // only the word with which this one ends is kept.
-        self.limit.forget();
+        // The broker's limit may be another one by the next connection: only the error with which this
+        // connection ends is kept.
+        self.size_limit.clear();
         let ended = self.publish_all().await.map_err(|failure| Failure {
-            why: format!("{}: {failure}", self.link.server),
+            why: format!("{}: {failure}", self.connection.server),
             ..failure.or(Cause::ConnectionLost)
         });
-        self.link.close().await;
+        self.connection.close().await;
         ended
     }
 
     async fn publish_all(&mut self) -> Result<(), Failure> {
         loop {
-            let has_room = !self.blocked && self.unsettled.len() < self.max_in_flight;
+            let has_room = !self.is_blocked && self.unconfirmed.len() < self.max_in_flight;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                Some(event) = self.link.events.next() => self.heard(event)?,
-                Some(seen) = self.waiting.next() => self.saw(seen).await?,
-                _ = self.look.tick() => self.look_for_overdue()?,
+                Some(event) = self.connection.events.next() => self.handle_event(event)?,
+                Some(completed) = self.pending.next() => self.handle_completed(completed).await?,
+                _ = self.check.tick() => self.check_overdue()?,
                 message = self.messages.recv(), if has_room => match message {
                     Some(message) => self.publish(message),
                     None => return Ok(()),
@@ -117,93 +119,93 @@ impl Publisher {
         }
     }
 
-    /// lapin takes a message when its future is first polled, and those that were pushed are polled
-    /// in their order.
+    /// lapin sends a message when its future is first polled, and futures are polled in the order in which
+    /// they were pushed.
     fn publish(&mut self, message: Message) {
         let identity = Identity::of(message.routing_key.as_str(), &message.payload);
-        self.unsettled
-            .sent(message.delivery_id, identity, Instant::now());
-        let (channel, exchange) = (self.link.channel.clone(), self.exchange.clone());
-        self.waiting.push(Box::pin(async move {
-            let delivery_id = message.delivery_id;
-            Seen::Answer(delivery_id, confirmed(channel, exchange, message).await)
+        let id = message.delivery_id;
+        self.unconfirmed.sent(id, identity, Instant::now());
+        let channel = self.connection.channel.clone();
+        let exchange = self.exchange.clone();
+        self.pending.push(Box::pin(async move {
+            Completed::Confirmation(id, publish(channel, exchange, message).await)
         }));
     }
 
-    async fn saw(&mut self, seen: Seen) -> Result<(), Failure> {
-        match seen {
-            Seen::Marker => {
-                for (delivery_id, outcome) in self.unsettled.marker_came_out() {
-                    self.outcomes.report(delivery_id, outcome);
+    async fn handle_completed(&mut self, completed: Completed) -> Result<(), Failure> {
+        match completed {
+            Completed::Marker => {
+                for (id, outcome) in self.unconfirmed.take_certain() {
+                    self.outcomes.report(id, outcome);
                 }
             }
-            Seen::Answer(delivery_id, Ok(verdict)) => self.answered(delivery_id, verdict)?,
-            Seen::Answer(_, Err(error)) => return Err(self.cause(error).await),
+            Completed::Confirmation(id, Ok(confirmation)) => self.confirmed(id, confirmation)?,
+            Completed::Confirmation(_, Err(error)) => {
+                let error = root_cause(error, &mut self.connection.events).await;
+                return Err(self.failure(&error));
+            }
         }
-        if self.unsettled.wants_marker() {
-            self.waiting.push(Box::pin(async { Seen::Marker }));
+        if self.unconfirmed.needs_marker() {
+            self.pending.push(Box::pin(async { Completed::Marker }));
         }
         Ok(())
     }
 
-    fn answered(&mut self, delivery_id: DeliveryId, verdict: Verdict) -> Result<(), Failure> {
-        if let Some((identity, why)) = verdict.returned {
-            self.unsettled
-                .came_back(identity, why)
-                .map_err(|_| Failure::from("a record came back that was not sent"))?;
+    fn confirmed(&mut self, id: DeliveryId, confirmation: Confirmation) -> Result<(), Failure> {
+        if let Some((identity, why)) = confirmation.returned {
+            self.unconfirmed
+                .returned(identity, why)
+                .map_err(|_| Failure::from("the broker returned a record that was not sent"))?;
         }
-        self.unsettled.answered(delivery_id, verdict.answer);
+        self.unconfirmed
+            .acknowledged(id, confirmation.acknowledgement);
         Ok(())
     }
 
-    fn heard(&mut self, event: Event) -> Result<(), Failure> {
-        let server = &self.link.server;
+    fn handle_event(&mut self, event: Event) -> Result<(), Failure> {
+        let server = &self.connection.server;
         match event {
             Event::ConnectionBlocked(reason) => {
                 tracing::warn!(server, "the broker blocks publishers: {reason}");
-                self.blocked = true;
+                self.is_blocked = true;
             }
             Event::ConnectionUnblocked => {
-                tracing::info!(server, "the broker takes records again");
-                self.blocked = false;
-                self.patient_since = Instant::now();
+                tracing::info!(server, "the broker accepts records again");
+                self.is_blocked = false;
+                self.unblocked_at = Instant::now();
             }
-            Event::Error(error) => return Err(self.reason(&error)),
+            Event::Error(error) => return Err(self.failure(&error)),
             _ => {}
         }
         Ok(())
     }
 
-    fn reason(&self, error: &lapin::Error) -> Failure {
+    fn failure(&self, error: &lapin::Error) -> Failure {
         if let Some(bytes) = size_limit(error) {
-            self.limit.learn(bytes);
+            self.size_limit.set(bytes);
         }
         explain(error)
     }
 
-    fn look_for_overdue(&self) -> Result<(), Failure> {
-        let Some(since) = self.unsettled.oldest() else {
+    fn check_overdue(&self) -> Result<(), Failure> {
+        let Some(sent_at) = self.unconfirmed.oldest() else {
             return Ok(());
         };
-        let waited = since.max(self.patient_since).elapsed();
-        if self.blocked || waited < self.confirm_timeout {
+        let waited = sent_at.max(self.unblocked_at).elapsed();
+        if self.is_blocked || waited < self.confirm_timeout {
             return Ok(());
         }
         let why = format!("no confirm within {:?}", self.confirm_timeout);
         Err(Failure::new(Cause::Timeout, why))
     }
-
-    async fn cause(&mut self, error: lapin::Error) -> Failure {
-        let error = cause_of(error, &mut self.link.events).await;
-        self.reason(&error)
-    }
 }
 
-async fn confirmed(
+/// Sends a message and waits for its confirmation.
+async fn publish(
     channel: Channel,
     exchange: ShortString,
     message: Message,
-) -> lapin::Result<Verdict> {
+) -> lapin::Result<Confirmation> {
     let options = BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()
@@ -218,16 +220,19 @@ async fn confirmed(
     let confirm = sent.await?;
     drop(payload);
     let confirmation = confirm.await?;
-    let answer = if confirmation.is_ack() {
-        Answer::Ack
+    let acknowledgement = if confirmation.is_ack() {
+        Acknowledgement::Ack
     } else {
-        Answer::Nack
+        Acknowledgement::Nack
     };
     let returned = confirmation.take_message().map(|returned| {
         let identity = Identity::of(returned.routing_key.as_str(), &returned.data);
         (identity, unroutable(&returned))
     });
-    Ok(Verdict { answer, returned })
+    Ok(Confirmation {
+        acknowledgement,
+        returned,
+    })
 }
 
 fn unroutable(returned: &BasicReturnMessage) -> String {

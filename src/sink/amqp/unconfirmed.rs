@@ -1,15 +1,15 @@
-//! Which records are unconfirmed, and which of them came back.
+//! Which messages are unconfirmed, and which of them the broker has returned.
 //!
-//! The broker returns an unroutable message before it confirms it. lapin gives a returned message
-//! to whichever confirmation it completes next, and completes several at a time in any order: the
-//! message may come with another one's confirmation, and we may see that after our own. Two rules
-//! make it certain again:
+//! The broker returns an unroutable message before it confirms it. lapin attaches a returned message to
+//! whichever confirmation it completes next, and completes several at a time in any order: the message may
+//! come with the confirmation of another one, which may be seen after its own. Two rules make outcomes
+//! certain again:
 //!
-//! 1. A returned message is known by what it holds, not by what it came with.
-//! 2. A confirmation counts only once nothing can come that lapin completed before it. To know that,
-//!    a *marker* is put behind all that is complete in the queue from which confirmations are taken.
-//!    When it comes out, all confirmations before it are there; and if those of all messages that
-//!    came back are among them, then lapin holds no returned message of theirs any more.
+//! 1. A returned message is identified by its contents, not by what it comes with.
+//! 2. A confirmation counts only once nothing can come that lapin completed before it. To know that, a
+//!    *marker* is put behind everything complete in the queue from which confirmations are taken. When the
+//!    marker comes out, all confirmations before it have been seen; and if those of all returned messages
+//!    are among them, then lapin holds no returned message that belongs to them any more.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::sink::{Cause, DeliveryId, Failure, Outcome};
 
-/// Stands for what a message holds. Two that are the same share their fate.
+/// Stands for the contents of a message. Messages with the same contents share their fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(u64);
 
@@ -29,99 +29,100 @@ impl Identity {
     }
 }
 
-/// The broker's word on one message.
+/// The broker's answer to one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Acknowledgement {
     Ack,
     Nack,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Unsettled {
-    messages: BTreeMap<DeliveryId, Message>,
-    /// Answered since the last marker was put into the queue.
-    fresh: Vec<DeliveryId>,
-    /// Answered before.
+pub(super) struct Unconfirmed {
+    messages: BTreeMap<DeliveryId, Unresolved>,
+    /// Acknowledged since the last marker was put into the queue.
+    after_marker: Vec<DeliveryId>,
+    /// Acknowledged before.
     before_marker: Vec<DeliveryId>,
-    marker_is_out: bool,
-    /// What came back and is not settled.
+    is_marker_queued: bool,
+    /// Returned and not resolved.
     returned: Vec<DeliveryId>,
 }
 
+/// A message whose outcome is not certain.
 #[derive(Debug)]
-struct Message {
+struct Unresolved {
     identity: Identity,
-    since: Instant,
-    answer: Option<Answer>,
+    sent_at: Instant,
+    acknowledgement: Option<Acknowledgement>,
     is_before_marker: bool,
-    /// Why it came back.
+    /// Why the broker returned it.
     returned: Option<String>,
 }
 
-/// A message came back that was not sent.
+/// The broker returned a message that was not sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unknown;
+pub(super) struct NotSent;
 
-impl Unsettled {
-    pub(super) fn sent(&mut self, delivery_id: DeliveryId, identity: Identity, since: Instant) {
-        let message = Message {
+impl Unconfirmed {
+    pub(super) fn sent(&mut self, id: DeliveryId, identity: Identity, sent_at: Instant) {
+        let message = Unresolved {
             identity,
-            since,
-            answer: None,
+            sent_at,
+            acknowledgement: None,
             is_before_marker: false,
             returned: None,
         };
-        self.messages.insert(delivery_id, message);
+        self.messages.insert(id, message);
     }
 
-    pub(super) fn answered(&mut self, delivery_id: DeliveryId, answer: Answer) {
-        if let Some(message) = self.messages.get_mut(&delivery_id) {
-            message.answer = Some(answer);
-            self.fresh.push(delivery_id);
+    pub(super) fn acknowledged(&mut self, id: DeliveryId, acknowledgement: Acknowledgement) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.acknowledgement = Some(acknowledgement);
+            self.after_marker.push(id);
         }
     }
 
-    pub(super) fn came_back(&mut self, identity: Identity, why: String) -> Result<(), Unknown> {
+    pub(super) fn returned(&mut self, identity: Identity, why: String) -> Result<(), NotSent> {
         let mut messages = self.messages.iter_mut();
-        let (delivery_id, message) = messages
+        let (id, message) = messages
             .find(|(_, message)| message.identity == identity && message.returned.is_none())
-            .ok_or(Unknown)?;
+            .ok_or(NotSent)?;
         message.returned = Some(why);
-        self.returned.push(*delivery_id);
+        self.returned.push(*id);
         Ok(())
     }
 
-    /// Whether a marker is to be put into the queue now.
-    pub(super) fn wants_marker(&mut self) -> bool {
-        if self.marker_is_out || self.fresh.is_empty() {
+    /// Whether the caller has to put a marker into the queue now.
+    pub(super) fn needs_marker(&mut self) -> bool {
+        if self.is_marker_queued || self.after_marker.is_empty() {
             return false;
         }
-        for delivery_id in &self.fresh {
-            if let Some(message) = self.messages.get_mut(delivery_id) {
+        for id in &self.after_marker {
+            if let Some(message) = self.messages.get_mut(id) {
                 message.is_before_marker = true;
             }
         }
-        self.before_marker.append(&mut self.fresh);
-        self.marker_is_out = true;
+        self.before_marker.append(&mut self.after_marker);
+        self.is_marker_queued = true;
         true
     }
 
-    /// Takes what is certain now that the marker has come out.
-    pub(super) fn marker_came_out(&mut self) -> impl Iterator<Item = (DeliveryId, Outcome)> + '_ {
-        self.marker_is_out = false;
-        let is_certain = self.returned.iter().all(|delivery_id| {
-            let message = self.messages.get(delivery_id);
+    /// The marker has come out of the queue: removes the messages whose outcome is certain now.
+    pub(super) fn take_certain(&mut self) -> impl Iterator<Item = (DeliveryId, Outcome)> + '_ {
+        self.is_marker_queued = false;
+        let is_certain = self.returned.iter().all(|id| {
+            let message = self.messages.get(id);
             message.is_none_or(|message| message.is_before_marker)
         });
-        let settled = if is_certain {
+        let certain = if is_certain {
             self.returned.clear();
             mem::take(&mut self.before_marker)
         } else {
             Vec::new()
         };
-        settled.into_iter().filter_map(|delivery_id| {
-            let message = self.messages.remove(&delivery_id)?;
-            Some((delivery_id, outcome(message)))
+        certain.into_iter().filter_map(|id| {
+            let message = self.messages.remove(&id)?;
+            Some((id, outcome(message)))
         })
     }
 
@@ -131,17 +132,17 @@ impl Unsettled {
 
     /// When the first of them was sent.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.messages.values().next().map(|message| message.since)
+        self.messages.values().next().map(|message| message.sent_at)
     }
 }
 
-fn outcome(message: Message) -> Outcome {
-    match (message.returned, message.answer) {
+fn outcome(message: Unresolved) -> Outcome {
+    match (message.returned, message.acknowledgement) {
         (Some(why), _) => Outcome::Refused(Failure::new(Cause::NoDestination, why)),
-        (None, Some(Answer::Ack)) => Outcome::Confirmed,
+        (None, Some(Acknowledgement::Ack)) => Outcome::Confirmed,
         (None, _) => Outcome::Retry(Failure::new(
             Cause::Overloaded,
-            "the broker did not take a record (nack): a queue may be full",
+            "the broker rejected a record (nack): a queue may be full",
         )),
     }
 }
@@ -157,12 +158,12 @@ mod tests {
 
     const MESSAGES: u64 = 12;
 
-    /// A broker and lapin, as far as they are of concern here.
+    /// A broker and lapin, as far as they matter here.
     #[derive(Default)]
     struct Peer {
-        /// Messages that came back and that no confirmation has taken along yet.
+        /// Returned messages that are not attached to a confirmation yet.
         waiting: VecDeque<u64>,
-        /// Confirmations that are complete and not seen, with what each took along; and the marker.
+        /// Complete confirmations that were not seen, each with the message attached to it; and the marker.
         complete: Vec<Seen>,
     }
 
@@ -174,11 +175,11 @@ mod tests {
 
     impl Peer {
         fn confirm(&mut self, message: u64) {
-            let taken_along = self.waiting.pop_front();
-            self.complete.push(Seen::Confirmation(message, taken_along));
+            let attached = self.waiting.pop_front();
+            self.complete.push(Seen::Confirmation(message, attached));
         }
 
-        /// Any of what is complete; the marker only if all that was complete before it is seen.
+        /// Any of the complete ones; the marker only once all that were complete before it are seen.
         fn take(&mut self, pick: usize) -> Option<Seen> {
             let marker = self.complete.iter().position(|seen| *seen == Seen::Marker);
             let mut index = pick % self.complete.len().max(1);
@@ -195,22 +196,22 @@ mod tests {
 
     fn see(
         seen: Seen,
-        unsettled: &mut Unsettled,
+        unconfirmed: &mut Unconfirmed,
         peer: &mut Peer,
-        settled: &mut Vec<(DeliveryId, Outcome)>,
+        resolved: &mut Vec<(DeliveryId, Outcome)>,
     ) {
         match seen {
-            Seen::Marker => settled.extend(unsettled.marker_came_out()),
-            Seen::Confirmation(message, taken_along) => {
-                if let Some(returned) = taken_along {
-                    unsettled
-                        .came_back(identity(returned), "back".to_owned())
+            Seen::Marker => resolved.extend(unconfirmed.take_certain()),
+            Seen::Confirmation(message, attached) => {
+                if let Some(returned) = attached {
+                    unconfirmed
+                        .returned(identity(returned), "back".to_owned())
                         .unwrap();
                 }
-                unsettled.answered(DeliveryId(message), Answer::Ack);
+                unconfirmed.acknowledged(DeliveryId(message), Acknowledgement::Ack);
             }
         }
-        if unsettled.wants_marker() {
+        if unconfirmed.needs_marker() {
             peer.complete.push(Seen::Marker);
         }
     }
@@ -218,29 +219,29 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
-        fn what_came_back_is_refused_and_nothing_else_however_lapin_mixes_it(
+        fn returned_messages_are_refused_and_no_others_however_lapin_mixes_them(
             unroutable in any::<u64>(),
             order in Just((0..MESSAGES).collect::<Vec<_>>()).prop_shuffle(),
             early_returns in 0..4_usize,
             picks in prop::collection::vec((any::<usize>(), any::<bool>()), 200),
         ) {
             let is_unroutable = |message: u64| unroutable >> message & 1 == 1;
-            let mut unsettled = Unsettled::default();
+            let mut unconfirmed = Unconfirmed::default();
             for message in 0..MESSAGES {
-                unsettled.sent(DeliveryId(message), identity(message), Instant::now());
+                unconfirmed.sent(DeliveryId(message), identity(message), Instant::now());
             }
             let mut peer = Peer::default();
-            let mut settled = Vec::new();
+            let mut resolved = Vec::new();
             let mut to_return: VecDeque<_> =
                 order.iter().copied().filter(|message| is_unroutable(*message)).collect();
             let mut to_confirm = order.into_iter();
             for (pick, sees) in picks {
                 if sees {
                     if let Some(seen) = peer.take(pick) {
-                        see(seen, &mut unsettled, &mut peer, &mut settled);
+                        see(seen, &mut unconfirmed, &mut peer, &mut resolved);
                     }
                 } else if let Some(message) = to_confirm.next() {
-                    // A message comes back before it is confirmed, and others may come back with it.
+                    // A message is returned before it is confirmed, and others may be returned with it.
                     while to_return.contains(&message) {
                         peer.waiting.extend(to_return.pop_front());
                     }
@@ -257,11 +258,11 @@ mod tests {
                 peer.confirm(message);
             }
             while let Some(seen) = peer.take(0) {
-                see(seen, &mut unsettled, &mut peer, &mut settled);
+                see(seen, &mut unconfirmed, &mut peer, &mut resolved);
             }
-            prop_assert_eq!(settled.len() as u64, MESSAGES);
-            prop_assert_eq!(unsettled.len(), 0);
-            for (DeliveryId(message), outcome) in settled {
+            prop_assert_eq!(resolved.len() as u64, MESSAGES);
+            prop_assert_eq!(unconfirmed.len(), 0);
+            for (DeliveryId(message), outcome) in resolved {
                 let expected = if is_unroutable(message) {
                     Outcome::Refused(Failure::new(Cause::NoDestination, "back"))
                 } else {
@@ -273,28 +274,28 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_sent_cannot_come_back() {
-        let mut unsettled = Unsettled::default();
+    fn a_message_that_was_not_sent_cannot_be_returned() {
+        let mut unconfirmed = Unconfirmed::default();
         assert_eq!(
-            unsettled.came_back(identity(1), String::new()),
-            Err(Unknown)
+            unconfirmed.returned(identity(1), String::new()),
+            Err(NotSent)
         );
     }
 
     #[test]
-    fn the_oldest_is_the_first_that_is_not_settled() {
-        let mut unsettled = Unsettled::default();
+    fn the_oldest_is_the_first_that_is_not_resolved() {
+        let mut unconfirmed = Unconfirmed::default();
         let first = Instant::now();
         let second = first + Duration::from_secs(1);
         for (message, at) in [(3, first), (4, second)] {
-            unsettled.sent(DeliveryId(message), identity(message), at);
+            unconfirmed.sent(DeliveryId(message), identity(message), at);
         }
-        assert_eq!(unsettled.oldest(), Some(first));
-        unsettled.answered(DeliveryId(3), Answer::Nack);
-        assert!(unsettled.wants_marker());
-        assert!(!unsettled.wants_marker(), "one marker at a time");
-        let settled: Vec<_> = unsettled.marker_came_out().collect();
-        assert!(matches!(settled[..], [(DeliveryId(3), Outcome::Retry(_))]));
-        assert_eq!(unsettled.oldest(), Some(second));
+        assert_eq!(unconfirmed.oldest(), Some(first));
+        unconfirmed.acknowledged(DeliveryId(3), Acknowledgement::Nack);
+        assert!(unconfirmed.needs_marker());
+        assert!(!unconfirmed.needs_marker(), "one marker at a time");
+        let resolved: Vec<_> = unconfirmed.take_certain().collect();
+        assert!(matches!(resolved[..], [(DeliveryId(3), Outcome::Retry(_))]));
+        assert_eq!(unconfirmed.oldest(), Some(second));
     }
 }

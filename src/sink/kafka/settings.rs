@@ -1,4 +1,6 @@
-//! What librdkafka is told.
+//! librdkafka's properties: ours, those that the config has keys for, and the operator's `options`.
+
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -6,6 +8,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{BaseProducer, DefaultProducerContext};
 use rdkafka::types::RDKafkaConfRes;
 
+use super::producer::in_flight_limit::BatchSettings;
 use crate::config::secret::Unreadable;
 use crate::config::{self, Diagnostic, Sasl};
 use crate::net::tls;
@@ -19,7 +22,16 @@ pub(super) enum Unusable {
     Tls(#[from] tls::InvalidConfig),
 }
 
-/// What we set and an operator may override through `options`.
+/// librdkafka's default of `batch.size`, in bytes.
+pub(super) const BATCH_BYTES: usize = 1_000_000;
+
+/// librdkafka's default of `batch.num.messages`.
+const BATCH_RECORDS: usize = 10_000;
+
+/// librdkafka's default of `linger.ms`.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Properties that the forwarder sets and an operator may override through `options`.
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "central-forwarder"),
     ("enable.idempotence", "true"),
@@ -31,13 +43,13 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("statistics.interval.ms", "5000"),
 ];
 
-/// The properties that librdkafka is given for this sink. Secrets in files are read anew.
+/// The properties for this sink. Secrets in files are read again.
 ///
 /// # Errors
-/// Such a file, or that of an authority, cannot be read any more.
+/// Such a file, or the CA file, cannot be read any more.
 pub(super) fn client_config(kafka: &config::Kafka) -> Result<ClientConfig, Unusable> {
     let mut client = ClientConfig::new();
-    // What is worth a line is decided by our own log.
+    // Levels are filtered by the forwarder's own log.
     client.set_log_level(RDKafkaLogLevel::Info);
     client.set("bootstrap.servers", kafka.brokers.join(","));
     for (name, value) in DEFAULTS {
@@ -57,6 +69,23 @@ pub(super) fn client_config(kafka: &config::Kafka) -> Result<ClientConfig, Unusa
     Ok(client)
 }
 
+/// When librdkafka takes a batch for complete.
+pub(super) fn batch(client: &ClientConfig) -> BatchSettings {
+    let number = |name| client.get(name).and_then(|value| value.parse().ok());
+    let linger = client.get("linger.ms").and_then(|value| value.parse().ok());
+    let linger = linger.and_then(|millis: f64| Duration::try_from_secs_f64(millis / 1000.0).ok());
+    BatchSettings {
+        bytes: number("batch.size").unwrap_or(BATCH_BYTES),
+        records: number("batch.num.messages").unwrap_or(BATCH_RECORDS),
+        linger: linger.unwrap_or(LINGER),
+    }
+}
+
+pub(super) fn is_idempotent(client: &ClientConfig) -> bool {
+    let value = client.get("enable.idempotence");
+    value.is_some_and(|value| matches!(value, "true" | "t" | "1"))
+}
+
 fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), tls::InvalidConfig> {
     let protocol = match (&kafka.tls, &kafka.sasl) {
         (None, None) => return Ok(()),
@@ -69,9 +98,9 @@ fn set_tls(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), tls::
         return Ok(());
     };
     match &tls.ca_file {
-        // A file alone would stand in the place of the system's.
+        // `ssl.ca.location` with this file would replace the system's authorities.
         Some(file) => client.set("ssl.ca.pem", tls::authorities(file.path())?),
-        // OpenSSL is built in and knows no folder of the system's: the usual ones are looked through.
+        // The OpenSSL that is built in knows no folder of the system: librdkafka tries the usual ones.
         None => client.set("ssl.ca.location", "probe"),
     };
     if let Some((certificate, key)) = &tls.identity {
@@ -96,7 +125,7 @@ fn set_sasl(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), Unre
             client.set("sasl.username", username.read_again()?.expose());
             client.set("sasl.password", password.read_again()?.expose());
         }
-        // The token is brought by the context of the client.
+        // The client's callbacks fetch the token.
         Some(Sasl::Token { .. }) => {
             client.set("sasl.mechanism", "OAUTHBEARER");
         }
@@ -104,7 +133,7 @@ fn set_sasl(kafka: &config::Kafka, client: &mut ClientConfig) -> Result<(), Unre
     Ok(())
 }
 
-/// Asks librdkafka whether it knows a property and takes the value.
+/// Asks librdkafka whether it knows a property and accepts the value.
 ///
 /// # Errors
 /// What librdkafka says, without the value.

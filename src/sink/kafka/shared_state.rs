@@ -1,55 +1,53 @@
-//! What a sink knows over all the producers that are built for it, one after the other.
+//! What all producers of a sink share: one replaces another after each failure.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::BATCH_BYTES;
-use super::events::log_limiter::Complaints;
+use super::events::log_limiter::LogLimiter;
 use super::events::outage::Outage;
 use super::events::statistics::Statistics;
-use super::registry::Prefixes;
+use super::schema_registry::Prefixes;
+use super::settings::BATCH_BYTES;
 use crate::sync::lock;
 
-/// A batch that was too large is followed by ones of this part of its size: each step costs a
-/// producer.
-const SMALLER: usize = 16;
+/// After a batch that was too large, batches are smaller by this factor. Each step costs a producer.
+const BATCH_DIVISOR: usize = 16;
 
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct SharedState {
     producers: AtomicU64,
     /// Topics that the cluster did not know, with the first producer that was told so.
     missing: Mutex<HashMap<String, u64>>,
-    /// Whether there are any: asked for each record.
+    /// Whether there are any: read for each record.
     any_missing: AtomicBool,
-    /// Topics that were seen to exist, or that could not be made, where that is our business.
+    /// Topics that exist or could not be created, where the sink creates them.
     pub(crate) created: Mutex<HashMap<String, Creation>>,
     batch_bytes: AtomicUsize,
     statistics: Mutex<Statistics>,
-    pub(crate) complaints: Complaints,
+    pub(crate) log_limiter: LogLimiter,
     pub(crate) outage: Outage,
-    /// What the schema registry said.
     pub(crate) prefixes: Mutex<Prefixes>,
 }
 
-/// How it went to make a topic.
+/// What came of creating a topic.
 #[derive(Clone, Debug)]
 pub(crate) enum Creation {
     Exists,
     Failed { why: String, at: Instant },
 }
 
-/// What the size of a record that was turned away says.
+/// What was too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooLarge {
-    /// It was alone in its batch.
+    /// The record: it was alone in its batch.
     Record,
-    /// It may have been the batch; the next one will be smaller.
+    /// Perhaps the batch: the next one will be smaller.
     Batch,
 }
 
-impl Default for Memory {
+impl Default for SharedState {
     fn default() -> Self {
         Self {
             producers: AtomicU64::new(0),
@@ -58,25 +56,25 @@ impl Default for Memory {
             created: Mutex::default(),
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
             statistics: Mutex::default(),
-            complaints: Complaints::default(),
+            log_limiter: LogLimiter::default(),
             outage: Outage::default(),
             prefixes: Mutex::default(),
         }
     }
 }
 
-impl Memory {
+impl SharedState {
     /// The number of the next producer.
     pub(crate) fn next_producer(&self) -> u64 {
         self.producers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A producer was told that there is no such topic; `true` if one before it was told so too, and
-    /// nothing has been written to it since.
+    /// Notes that a producer was told that a topic does not exist. Returns `true` if an earlier producer
+    /// was told the same and nothing has been written to the topic since.
     ///
-    /// Each producer asks for as long as `topic.metadata.propagation.max.ms` says. One is not
-    /// believed alone: a broker that has just come back may not know its topics yet.
-    pub(crate) fn is_missing(&self, topic: &str, producer: u64) -> bool {
+    /// Each producer asks for as long as `topic.metadata.propagation.max.ms` says. The answer that one
+    /// of them gets is not enough: a broker that has just started may not know its topics yet.
+    pub(crate) fn note_missing(&self, topic: &str, producer: u64) -> bool {
         lock(&self.created).remove(topic);
         let mut missing = lock(&self.missing);
         let first = *missing.entry(topic.to_owned()).or_insert(producer);
@@ -84,8 +82,8 @@ impl Memory {
         first < producer
     }
 
-    /// A record was written to this topic; it is asked for only where that matters.
-    pub(crate) fn is_there<'a>(&self, topic: impl FnOnce() -> &'a str) {
+    /// Notes that a record was written to a topic. `topic` is called only if any topic is missing.
+    pub(crate) fn note_present<'a>(&self, topic: impl FnOnce() -> &'a str) {
         if self.any_missing.load(Ordering::Relaxed) {
             let mut missing = lock(&self.missing);
             missing.remove(topic());
@@ -94,18 +92,18 @@ impl Memory {
         }
     }
 
-    /// Brokers limit batches, and librdkafka fails all records of one that is too large. What is to
-    /// blame is found by smaller batches.
+    /// Finds out what was too large. Brokers limit the size of batches, and librdkafka fails all records
+    /// of a batch that exceeds it; smaller batches show which record it was.
     pub(crate) fn too_large(&self, record_bytes: usize, producer_batch: usize) -> TooLarge {
         if record_bytes >= producer_batch {
             return TooLarge::Record;
         }
         self.batch_bytes
-            .fetch_min((producer_batch / SMALLER).max(1), Ordering::Relaxed);
+            .fetch_min((producer_batch / BATCH_DIVISOR).max(1), Ordering::Relaxed);
         TooLarge::Batch
     }
 
-    /// How large batches may be; `None`: as librdkafka likes.
+    /// How large batches may be, in bytes; `None`: as librdkafka's settings say.
     pub(crate) fn batch_bytes(&self) -> Option<usize> {
         let bytes = self.batch_bytes.load(Ordering::Relaxed);
         (bytes < BATCH_BYTES).then_some(bytes)
@@ -121,29 +119,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_missing_when_two_producers_were_told_so_and_none_has_written_between() {
-        let memory = Memory::default();
-        let [first, second, third] = [(); 3].map(|()| memory.next_producer());
-        assert!(!memory.is_missing("t", first));
-        assert!(!memory.is_missing("t", first), "the same producer again");
-        assert!(memory.is_missing("t", second));
-        memory.is_there(|| "t");
-        assert!(!memory.is_missing("t", second));
-        assert!(!memory.is_missing("u", third));
-        assert!(memory.is_missing("t", third));
+    fn a_topic_is_missing_once_two_producers_were_told_so_without_a_write_in_between() {
+        let state = SharedState::default();
+        let [first, second, third] = [(); 3].map(|()| state.next_producer());
+        assert!(!state.note_missing("t", first));
+        assert!(!state.note_missing("t", first), "the same producer again");
+        assert!(state.note_missing("t", second));
+        state.note_present(|| "t");
+        assert!(!state.note_missing("t", second));
+        assert!(!state.note_missing("u", third));
+        assert!(state.note_missing("t", third));
     }
 
     #[test]
     fn batches_become_smaller_until_a_record_was_alone() {
-        let memory = Memory::default();
+        let state = SharedState::default();
         let mut batch = 1_000_000;
         let mut tries = 0;
-        while memory.too_large(150_000, batch) == TooLarge::Batch {
-            batch = memory.batch_bytes().unwrap();
+        while state.too_large(150_000, batch) == TooLarge::Batch {
+            batch = state.batch_bytes().unwrap();
             tries += 1;
         }
         assert_eq!((tries, batch), (1, 62_500));
-        assert_eq!(memory.too_large(100, batch), TooLarge::Batch);
-        assert_eq!(memory.batch_bytes(), Some(3906));
+        assert_eq!(state.too_large(100, batch), TooLarge::Batch);
+        assert_eq!(state.batch_bytes(), Some(3906));
     }
 }

@@ -1,4 +1,4 @@
-//! A connection from its first byte to the broker's CONNACK.
+//! A connection from its first byte to the broker's CONNACK, and one packet after another from then on.
 
 use std::io;
 use std::time::Duration;
@@ -7,47 +7,48 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::codec::handshake::{Connack, Limits, Start, connect, take_connack};
+use super::codec::handshake::{Connack, Limits, SessionStart, connect, take_connack};
 use super::codec::packet::{self, DISCONNECT, Incoming};
 use super::dial::{Connected, Reader, Writer, dial};
 use crate::config::Mqtt;
 use crate::sink::{Cause, Failure};
 
-/// How long a broker may take to acknowledge a record, to answer a ping, or to let us in. One that
-/// was stopped for a while may go on within it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a broker may take to acknowledge a record, to answer a ping, or to accept a connection. A
+/// broker that was suspended for a while can go on within it.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a broker may hear nothing from us, unless it has its own idea. A ping goes out twice in
-/// that time, also while records do: their acknowledgements have a clock of their own.
+/// Seconds of silence after which the broker may close the connection, unless it sets its own limit. Two
+/// pings are sent in that time, also while records are: their acknowledgements have a timeout of their
+/// own.
 pub(crate) const KEEP_ALIVE: u16 = 30;
 
-/// How long a goodbye may take that nobody waits for.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
+/// How long closing a connection may take.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Room for acknowledgements that are read at once.
 pub(crate) const READ_BYTES: usize = 8 * 1024;
 
-/// A connection that the broker has let in.
-pub(crate) struct Line {
+/// A connection that the broker has accepted.
+pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
-    /// What came behind the CONNACK.
+    /// What came after the CONNACK.
     pub(crate) incoming: BytesMut,
     pub(crate) limits: Limits,
     /// Whether the broker remembers the session.
     pub(crate) is_resumed: bool,
 }
 
-impl Line {
-    /// Connects and waits for the CONNACK.
-    pub(crate) async fn open(mqtt: &Mqtt, start: Start) -> Result<Self, Failure> {
-        Self::shake_hands(mqtt, dial(mqtt).await?, start).await
+impl Connection {
+    /// Dials, and waits for the CONNACK.
+    pub(crate) async fn open(mqtt: &Mqtt, start: SessionStart) -> Result<Self, Failure> {
+        Self::handshake(mqtt, dial(mqtt).await?, start).await
     }
 
-    pub(crate) async fn shake_hands(
+    pub(crate) async fn handshake(
         mqtt: &Mqtt,
         connected: Connected,
-        start: Start,
+        start: SessionStart,
     ) -> Result<Self, Failure> {
         let Connected {
             mut reader,
@@ -55,7 +56,7 @@ impl Line {
             peer,
         } = connected;
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
-        let shaken = async {
+        let handshake = async {
             send(&mut writer, &connect(mqtt, KEEP_ALIVE, start)?).await?;
             loop {
                 if let Some(connack) = take_connack(&mut incoming, mqtt)? {
@@ -64,9 +65,9 @@ impl Line {
                 receive(&mut reader, &mut incoming).await?;
             }
         };
-        let Connack { is_resumed, limits } = timeout(PATIENCE, shaken)
+        let Connack { is_resumed, limits } = timeout(TIMEOUT, handshake)
             .await
-            .map_err(|_| late("no answer to CONNECT"))??;
+            .map_err(|_| timed_out("no answer to CONNECT"))??;
         peer.answered();
         Ok(Self {
             reader,
@@ -90,15 +91,16 @@ impl Line {
         }
     }
 
-    /// Ends it in good order, which takes back the last will, and waits until the broker knows.
-    pub(crate) async fn end(mut self) {
-        let ended = async {
+    /// Disconnects in good order, so that the broker discards the last will, and waits until the broker
+    /// has closed the connection.
+    pub(crate) async fn close(mut self) {
+        let closed = async {
             self.send(&DISCONNECT).await?;
             while self.next().await.is_ok() {}
             Ok::<_, Failure>(())
         };
-        // One that is broken has ended too.
-        let _ = timeout(GOODBYE, ended).await;
+        // A connection that breaks is closed too.
+        let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 }
 
@@ -107,23 +109,27 @@ async fn send(writer: &mut Writer, packet: &[u8]) -> Result<(), Failure> {
         writer.write_all(packet).await?;
         writer.flush().await
     };
-    sent.await.map_err(lost)
+    sent.await.map_err(connection_lost)
 }
 
 async fn receive(reader: &mut Reader, to: &mut BytesMut) -> Result<(), Failure> {
-    reader.read_buf(to).await.and_then(more).map_err(lost)
+    let read = reader.read_buf(to).await;
+    read.and_then(not_at_end).map_err(connection_lost)
 }
 
-/// Reading nothing means that the other side has ended the connection.
-pub(crate) fn more(read: usize) -> io::Result<()> {
-    match read {
+/// A read of no bytes means that the broker has closed the connection.
+pub(crate) fn not_at_end(bytes: usize) -> io::Result<()> {
+    match bytes {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
-pub(crate) fn lost(error: io::Error) -> Failure {
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`map_err` passes it by value"
+)]
+pub(crate) fn connection_lost(error: io::Error) -> Failure {
     let why = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
         _ => format!("the connection broke: {error}"),
@@ -131,6 +137,7 @@ pub(crate) fn lost(error: io::Error) -> Failure {
     Failure::new(Cause::ConnectionLost, why)
 }
 
-pub(crate) fn late(what: &str) -> Failure {
-    Failure::new(Cause::Timeout, format!("{what} in {PATIENCE:?}"))
+/// `what` did or did not happen within [`TIMEOUT`].
+pub(crate) fn timed_out(what: &str) -> Failure {
+    Failure::new(Cause::Timeout, format!("{what} within {TIMEOUT:?}"))
 }

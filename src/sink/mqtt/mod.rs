@@ -1,22 +1,25 @@
 //! MQTT 3.1.1 and 5.
 //!
 //! A record is confirmed by the broker's PUBACK (`QoS` 1) or PUBCOMP (`QoS` 2), found by its packet
-//! identifier; at `QoS` 0 there is no such word, and it counts as confirmed once it is written to
-//! the socket. The client id is the same each time, so that the broker ends what is left of the old
-//! connection before it takes anything from the new one.
+//! identifier. At `QoS` 0 there is no acknowledgement: a record counts as confirmed once it is written to
+//! the socket. The client id is the same for each connection, so that the broker ends the old connection
+//! before it accepts anything from the new one.
 //!
-//! At `QoS` 2 what was begun is finished, then all begins anew. After a connection that broke, the
-//! broker's session is taken up for what was under way, and for nothing else; new records go over a
-//! new session, so that none meets what a broker remembers. The delivery hands everything unconfirmed
-//! over again: what has come to its end is confirmed at once, the rest is sent. At `QoS` 0 and 1
-//! sessions are clean: a broker passes on twice what it gets twice.
+//! At `QoS` 2, a connection that broke is followed by one that resumes the broker's session and finishes the
+//! pending exchanges, and nothing else; new records then go over a new session, so that none meets a packet
+//! identifier that the broker remembers. The delivery hands over everything unconfirmed again: a record
+//! whose exchange was finished is confirmed at once, the others are sent. At `QoS` 0 and 1 sessions are
+//! clean, as a broker passes on twice what it receives twice.
 //!
-//! The handshake is rumqttc's, but not the event loop, which resends by itself, cannot tell a record
-//! that is refused from a connection that is broken, and loses the place of each refused record at
-//! `QoS` 2.
+//! CONNECT and CONNACK are rumqttc's. Its event loop is not used: it resends by itself, cannot tell a
+//! refused record from a broken connection, and leaks the place of each refused record at `QoS` 2.
 //!
-//! A broker that speaks 3.1.1 has no way to refuse a record: it drops it in silence, or closes the
-//! connection.
+//! A broker of 3.1.1 cannot refuse a record: it drops the record silently, or closes the connection.
+//!
+//! - `codec`: bytes, without I/O
+//! - `connection`: a socket until the broker has accepted the connection; `dial` opens it
+//! - `session`: the task that sends records and receives acknowledgements
+//! - `qos2`: what connections leave unfinished at `QoS` 2, and how it is finished
 
 mod codec;
 mod connection;
@@ -34,28 +37,28 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use self::codec::publish::Encoder;
-use self::connection::{PATIENCE, late};
-use self::qos2::pending::{Key, Leftovers};
-use self::session::{Request, Session, named};
+use self::connection::{TIMEOUT, timed_out};
+use self::qos2::pending::{PendingExchanges, RecordHash};
+use self::session::{Request, Session, with_protocol};
 use super::{ConnectionError, ConnectionTask, DeliveryId, Outcome, Outcomes, Record, Sink};
 use crate::config::{self, Qos};
 
 /// Records that wait for a place under the broker's receive maximum; beyond, `send` waits.
 const QUEUE_RECORDS: usize = 1024;
 
-/// A broker, and what connections to it have left.
+/// A broker, and what the connections to it share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Target {
     config: Arc<config::Mqtt>,
-    /// Lent to the connection that there is.
-    leftovers: Arc<Mutex<Leftovers>>,
+    /// Locked by the connection that is open.
+    pending: Arc<Mutex<PendingExchanges>>,
 }
 
 impl From<config::Mqtt> for Target {
     fn from(config: config::Mqtt) -> Self {
         Self {
             config: Arc::new(config),
-            leftovers: Arc::default(),
+            pending: Arc::default(),
         }
     }
 }
@@ -63,10 +66,8 @@ impl From<config::Mqtt> for Target {
 /// One connection to a broker.
 pub struct MqttSink {
     encoder: Encoder,
-    /// Whether the broker is to remember what is under way.
-    is_remembered: bool,
-    requests: mpsc::Sender<Request>,
-    session: ConnectionTask,
+    qos: Qos,
+    session: ConnectionTask<Request>,
     outcomes: Outcomes,
 }
 
@@ -85,18 +86,20 @@ impl Sink for MqttSink {
 
     async fn connect(target: &Target, outcomes: Outcomes) -> Result<Self, ConnectionError> {
         let config = &*target.config;
-        let leftovers = timeout(PATIENCE, Arc::clone(&target.leftovers).lock_owned())
+        let pending = timeout(TIMEOUT, Arc::clone(&target.pending).lock_owned())
             .await
-            .map_err(|_| ConnectionError(named(late("no end of the last connection"))))?;
+            .map_err(|_| timed_out("the last connection was not closed"))
+            .map_err(|failure| ConnectionError(with_protocol(failure)))?;
         let (requests, queue) = mpsc::channel(QUEUE_RECORDS);
-        let session = Session::open(config, queue, outcomes.clone(), leftovers)
+        let session = Session::open(config, queue, outcomes.clone(), pending)
             .await
-            .map_err(|failure| ConnectionError(named(failure)))?;
+            .map_err(ConnectionError)?;
         Ok(Self {
             encoder: Encoder::new(config, session.limits()),
-            is_remembered: config.qos == Qos::ExactlyOnce,
-            requests,
-            session: ConnectionTask::spawn("mqtt", outcomes.clone(), |stop| session.run(stop)),
+            qos: config.qos,
+            session: ConnectionTask::spawn("mqtt", requests, outcomes.clone(), |stop| {
+                session.run(stop)
+            }),
             outcomes,
         })
     }
@@ -106,25 +109,24 @@ impl Sink for MqttSink {
         delivery_id: DeliveryId,
         record: &Record<'_>,
     ) -> Result<(), ConnectionError> {
-        let packet = match self.encoder.packet(record) {
-            Ok(packet) => packet,
+        match self.encoder.packet(record) {
+            Ok(packet) => {
+                let record = (self.qos == Qos::ExactlyOnce).then(|| RecordHash::of(record));
+                let request = Request {
+                    delivery_id: Some(delivery_id),
+                    record,
+                    packet,
+                };
+                self.session.send(request).await
+            }
             Err(why) => {
                 self.outcomes.report(delivery_id, Outcome::Refused(why));
-                return Ok(());
+                Ok(())
             }
-        };
-        let request = Request {
-            delivery_id: Some(delivery_id),
-            key: self.is_remembered.then(|| Key::of(record)),
-            packet,
-        };
-        match self.requests.send(request).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.session.error().await),
         }
     }
 
-    /// The session sends whatever it may at once.
+    /// The session holds nothing back.
     async fn flush(&mut self) -> Result<(), ConnectionError> {
         Ok(())
     }

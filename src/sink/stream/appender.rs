@@ -1,4 +1,4 @@
-//! A file of lines that others may rotate under us, or that we rotate by its size.
+//! A file of lines, which other programs may rotate, or which is rotated by its size.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Rotate};
 
-/// Appends to what has the file's name at the time. Blocks.
+/// Appends to the file that has the name at the time. Blocks.
 #[derive(Debug)]
 pub(super) struct Appender {
     config: config::File,
@@ -18,8 +18,8 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    /// Opens the file, and makes it if it is not there. A line that an earlier try did not finish is
-    /// ended, so that the next one stands by itself.
+    /// Opens the file, or creates it. An incomplete last line of an earlier attempt is ended, so that the next
+    /// line is separate.
     pub(super) fn open(config: config::File) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let options = options.create(true).read(true).append(true);
@@ -48,7 +48,7 @@ impl Appender {
             && self.size > 0
             && self.size + lines.len() as u64 > rotate.max_bytes
         {
-            shift(&self.config.path, rotate)?;
+            rotate_files(&self.config.path, rotate)?;
             *self = Self::open(self.config.clone())?;
         }
         self.file.write_all(lines)?;
@@ -56,7 +56,7 @@ impl Appender {
         self.file.sync_data()
     }
 
-    /// Whether the name still stands for the file: `logrotate` moves it away.
+    /// Whether the name still refers to the open file: `logrotate` renames it.
     fn is_current(&self) -> io::Result<bool> {
         let ours = self.file.metadata()?;
         match fs::metadata(&self.config.path) {
@@ -67,9 +67,9 @@ impl Appender {
     }
 }
 
-/// Makes `FILE` `FILE.1`, `FILE.1` `FILE.2` and so on; the last one goes. The oldest is moved first:
-/// if this ends halfway, nothing is lost and the next time closes the gap.
-fn shift(path: &Path, rotate: Rotate) -> io::Result<()> {
+/// Renames `FILE` to `FILE.1`, `FILE.1` to `FILE.2` and so on; the last one is overwritten. The oldest is
+/// renamed first: if this is interrupted, nothing is lost, and the next rotation closes the gap.
+fn rotate_files(path: &Path, rotate: Rotate) -> io::Result<()> {
     for number in (0..rotate.keep).rev() {
         match fs::rename(numbered(path, number), numbered(path, number + 1)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -88,7 +88,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Without this, a file that was just made may be gone after a loss of power.
+/// Makes the entry of a new file durable.
 fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),

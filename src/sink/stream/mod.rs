@@ -1,9 +1,11 @@
-//! JSON lines to standard output or a file, for looking, piping and tests.
+//! JSON lines to standard output or a file.
 //!
-//! What is not JSON itself, a message or a frame, becomes an event in the JSON format of `CloudEvents`,
-//! with its bytes in `data_base64`: so the line says what other sinks say in headers.
+//! A record that is not JSON, in format `protobuf` or `frame`, is written as a `CloudEvent` in JSON format,
+//! with its bytes in `data_base64`: its attributes, which other sinks put into headers, are kept.
 //!
-//! A record counts as confirmed once its line was written, for a file also synced.
+//! A record counts as confirmed once its line is written, and for a file synced.
+//!
+//! - `appender`: the file, which may be rotated
 
 mod appender;
 
@@ -20,6 +22,7 @@ use tokio::io::AsyncWriteExt as _;
 use self::appender::Appender;
 use super::{ConnectionError, DeliveryId, Outcome, Outcomes, Record, Sink};
 use crate::config;
+use crate::supervise::blocking;
 
 /// Lines are gathered up to this many bytes before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -28,7 +31,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub enum Target {
     Stdout,
-    /// Appended to; made if it is not there.
+    /// Appended to; created if it does not exist.
     File(config::File),
 }
 
@@ -45,7 +48,7 @@ pub struct StreamSink {
 #[derive(Debug)]
 enum Output {
     Stdout(tokio::io::Stdout),
-    /// `None`: it is just being written to, or a write was broken off.
+    /// `None` during a write, and after one that was cancelled.
     File(Option<Appender>),
 }
 
@@ -65,7 +68,8 @@ impl Sink for StreamSink {
             Target::File(file) => {
                 let file = file.clone();
                 let opened = blocking(move || Appender::open(file)).await;
-                Output::File(Some(opened.map_err(|error| broken(target, &error))?))
+                let opened = opened.map_err(io::Error::from).flatten();
+                Output::File(Some(opened.map_err(|error| failed(target, &error))?))
             }
         };
         Ok(Self {
@@ -85,7 +89,7 @@ impl Sink for StreamSink {
         if record.content_type.ends_with("json") {
             self.lines.extend_from_slice(record.payload);
         } else {
-            self.lines.extend_from_slice(event(record).as_bytes());
+            self.lines.extend_from_slice(cloud_event(record).as_bytes());
         }
         self.lines.push(b'\n');
         self.delivery_ids.push(delivery_id);
@@ -102,7 +106,7 @@ impl Sink for StreamSink {
         self.output
             .write(&mut self.lines)
             .await
-            .map_err(|error| broken(&self.target, &error))?;
+            .map_err(|error| failed(&self.target, &error))?;
         self.lines.clear();
         for delivery_id in self.delivery_ids.drain(..) {
             self.outcomes.report(delivery_id, Outcome::Confirmed);
@@ -123,9 +127,9 @@ impl Output {
                 let text = std::mem::take(lines);
                 let (appender, text) = blocking(move || {
                     appender.append(&text)?;
-                    Ok((appender, text))
+                    Ok::<_, io::Error>((appender, text))
                 })
-                .await?;
+                .await??;
                 (*file, *lines) = (Some(appender), text);
                 Ok(())
             }
@@ -133,8 +137,8 @@ impl Output {
     }
 }
 
-/// A record whose payload is bytes, as an event.
-fn event(record: &Record<'_>) -> String {
+/// A record as a `CloudEvent` in JSON format.
+fn cloud_event(record: &Record<'_>) -> String {
     let attributes = record.attributes.iter();
     let mut event: Map<String, Value> = attributes
         .map(|(name, value)| (name.to_owned(), value.into()))
@@ -145,15 +149,7 @@ fn event(record: &Record<'_>) -> String {
     Value::Object(event).to_string()
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-}
-
-fn broken(target: &Target, error: &io::Error) -> ConnectionError {
+fn failed(target: &Target, error: &io::Error) -> ConnectionError {
     let why = match target {
         Target::Stdout => format!("standard output: {error}"),
         Target::File(file) => format!("{}: {error}", file.path.display()),
@@ -161,7 +157,7 @@ fn broken(target: &Target, error: &io::Error) -> ConnectionError {
     ConnectionError(why.into())
 }
 
-/// Does not make the file: where it is missing, its folder must be there.
+/// Creates nothing: where the file is missing, its folder must exist.
 fn file_can_be_written(path: &Path) -> Result<String, String> {
     let name = path.display();
     match OpenOptions::new().append(true).open(path) {
@@ -170,7 +166,7 @@ fn file_can_be_written(path: &Path) -> Result<String, String> {
             Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
                 Err(format!("{name}: there is no folder {}", folder.display()))
             }
-            _ => Ok(format!("{name} will be made")),
+            _ => Ok(format!("{name} will be created")),
         },
         Err(error) => Err(format!("{name}: {error}")),
     }
@@ -208,8 +204,8 @@ mod tests {
     async fn a_record_is_confirmed_once_its_line_is_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.ndjson");
-        std::fs::write(&path, "{\"torn\":").unwrap();
-        let (outcomes, mut said) = Outcomes::channel();
+        std::fs::write(&path, "{\"cut\":").unwrap();
+        let (outcomes, mut reported) = Outcomes::channel();
         let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
 
@@ -219,21 +215,27 @@ mod tests {
         sink.send(DeliveryId(1), &record("{\"a\":2}"))
             .await
             .unwrap();
-        assert!(said.try_recv().is_err(), "nothing was written yet");
+        assert!(reported.try_recv().is_err(), "nothing was written yet");
         sink.flush().await.unwrap();
 
-        assert_eq!(said.recv().await, Some((DeliveryId(0), Outcome::Confirmed)));
-        assert_eq!(said.recv().await, Some((DeliveryId(1), Outcome::Confirmed)));
+        assert_eq!(
+            reported.recv().await,
+            Some((DeliveryId(0), Outcome::Confirmed))
+        );
+        assert_eq!(
+            reported.recv().await,
+            Some((DeliveryId(1), Outcome::Confirmed))
+        );
         let written = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(written, "{\"torn\":\n{\"a\":1}\n{\"a\":2}\n");
+        assert_eq!(written, "{\"cut\":\n{\"a\":1}\n{\"a\":2}\n");
     }
 
     #[tokio::test]
     async fn a_file_that_cannot_be_opened_is_named() {
-        let (outcomes, _said) = Outcomes::channel();
+        let (outcomes, _reported) = Outcomes::channel();
         let target = file(Path::new("/no/such/folder/events"), None);
-        let broken = StreamSink::connect(&target, outcomes).await.unwrap_err();
-        assert!(broken.to_string().starts_with("/no/such/folder/events: "));
+        let error = StreamSink::connect(&target, outcomes).await.unwrap_err();
+        assert!(error.to_string().starts_with("/no/such/folder/events: "));
     }
 
     async fn write(sink: &mut StreamSink, number: u64) -> Result<(), ConnectionError> {
@@ -243,10 +245,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_was_moved_away_is_made_anew_and_the_old_one_stays_whole() {
+    async fn a_file_that_was_moved_away_is_created_again_and_the_old_one_stays_complete() {
         let folder = tempfile::tempdir().unwrap();
         let [path, moved] = ["events", "events.old"].map(|name| folder.path().join(name));
-        let (outcomes, _said) = Outcomes::channel();
+        let (outcomes, _reported) = Outcomes::channel();
         let target = file(&path, None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
         write(&mut sink, 1).await.unwrap();
@@ -259,10 +261,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_rotated_before_it_is_too_large_and_so_many_are_kept() {
+    async fn a_file_is_rotated_before_it_is_too_large_and_a_limited_number_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
-        let (outcomes, _said) = Outcomes::channel();
+        let (outcomes, _reported) = Outcomes::channel();
         // Two lines fit, a third does not.
         let rotate = Rotate {
             max_bytes: 30,
@@ -282,14 +284,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_is_tried_again() {
-        let (outcomes, mut said) = Outcomes::channel();
+        let (outcomes, mut reported) = Outcomes::channel();
         let target = file(Path::new("/dev/full"), None);
         let mut sink = StreamSink::connect(&target, outcomes).await.unwrap();
-        let broken = write(&mut sink, 1).await.unwrap_err();
+        let error = write(&mut sink, 1).await.unwrap_err();
         assert!(
-            broken.to_string().starts_with("/dev/full: No space left"),
-            "{broken}"
+            error.to_string().starts_with("/dev/full: No space left"),
+            "{error}"
         );
-        assert!(said.try_recv().is_err(), "nothing was written");
+        assert!(reported.try_recv().is_err(), "nothing was written");
     }
 }

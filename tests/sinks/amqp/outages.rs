@@ -109,7 +109,7 @@ async fn a_rabbitmq_that_blocks_publishers_is_not_taken_for_a_dead_one() {
     let mut forwarder = stand.start();
     forwarder.wait_for_stderr(A_WHILE, "the broker blocks publishers: low on memory");
     rabbitmq.unblock_publishers();
-    forwarder.wait_for_stderr(A_WHILE, "the broker takes records again");
+    forwarder.wait_for_stderr(A_WHILE, "the broker accepts records again");
     stand.wait_until_sent(stand.sent() + 500);
     drain(forwarder);
     let different = different_in_order(&numbers(&empty_queue(&rabbitmq, &queue)));

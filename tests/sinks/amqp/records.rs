@@ -166,7 +166,7 @@ async fn a_missing_exchange_is_told_and_what_waits_arrives_once_it_is_there() {
     let name = fresh_name("amqp");
     let missing = format!("exchange = {{ name = \"{name}\" }}");
     let mut forwarder = stand.to_amqp(&rabbitmq.url(), &missing).start();
-    forwarder.wait_for_stderr(A_WHILE, "(make it on the broker, or set declare = true)");
+    forwarder.wait_for_stderr(A_WHILE, "(create it on the broker, or set declare = true)");
     forwarder.wait_for_stderr(A_WHILE, "NOT_FOUND - no exchange");
     assert_is_loud(&forwarder.stderr(), "no_destination");
     let (is_well, said) = stand.check();
@@ -180,7 +180,7 @@ async fn a_missing_exchange_is_told_and_what_waits_arrives_once_it_is_there() {
 
     stand.to_amqp(&rabbitmq.url(), &declared(&name));
     let (is_well, said) = stand.check();
-    assert!(is_well && said.contains("will be made"), "{said}");
+    assert!(is_well && said.contains("will be created"), "{said}");
     let forwarder = stand.start();
     let messages = read_queue(&rabbitmq, &name, usize::try_from(COUNT).unwrap());
     assert_eq!(numbers(&messages), (1..=COUNT).collect::<Vec<_>>());

@@ -224,7 +224,7 @@ async fn check_connect_says_what_is_wrong_with_a_login() {
         (
             "SASL",
             String::new(),
-            "so does a listener that wants TLS or SASL",
+            "a listener that requires TLS or SASL does so too",
         ),
         (
             "SASL_SSL",
@@ -408,7 +408,9 @@ async fn a_record_over_the_topics_limit_is_refused_and_one_in_a_batch_over_it_is
     assert_eq!(different_in_order(&sequences(&kafka, &topic)), all(FRAMES));
     let letters = stand.dead_letters();
     assert_eq!(letters.len() as u64, FRAMES);
-    let why = format!("it is larger than the topic {topic} takes (raise its max.message.bytes)");
+    let why = format!(
+        "the record is larger than the topic {topic} accepts (raise its max.message.bytes)"
+    );
     let of_monitoring =
         |letter: &DeadLetter| letter.topic == "monitoring" && letter.reason.ends_with(&why);
     assert!(letters.iter().all(of_monitoring), "{:?}", letters[0]);
@@ -459,7 +461,7 @@ async fn a_topic_is_made_as_the_operator_wants_it_also_by_one_who_shows_a_token(
         stand.configure(&sink, &[route(TOPIC, &topic).line("key = \"all\"")]);
         let (code, said) = stand.check_sink();
         assert_eq!(code, Some(0), "{said}");
-        assert!(said.ends_with(&format!("will make {topic}")), "{said}");
+        assert!(said.ends_with(&format!("will create {topic}")), "{said}");
         let mut forwarder = stand.start();
         forwarder.wait_for_stderr(A_WHILE, "topic created");
         let said = drain_when_read(forwarder, &stand);

@@ -185,7 +185,7 @@ async fn schemas_that_were_loaded_anew_are_registered_with_what_they_import() {
     stand.write(&config);
     let mut forwarder = stand.start();
     let subject = format!("{topic}-value");
-    forwarder.wait_for_stderr(A_WHILE, "the schema registry knows the schema");
+    forwarder.wait_for_stderr(A_WHILE, "the schema is registered");
     assert_eq!(registry.subjects(), [subject.as_str()]);
 
     parted(schemas.path());

@@ -1,5 +1,5 @@
-//! What is asked of a cluster besides writing: the client for it, the topics that are created, and
-//! the probe of `check --connect`.
+//! Requests to a cluster besides writing: the client for them, the creation of topics, and the probe of
+//! `check --connect`.
 
 pub(crate) mod probe;
 pub(crate) mod topics;
@@ -14,23 +14,26 @@ use rdkafka::client::OAuthToken;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::Target;
-use super::events::reports::Link;
+use super::events::client_callbacks::ClientCallbacks;
+use super::target::Target;
 use crate::sink::{Cause, ConnectionError, Failure};
+use crate::supervise::blocking;
 
-/// What librdkafka may say of a token that it does not take, in bytes.
-const MAX_WORDS: usize = 512;
+/// The longest message of librdkafka about a token that it rejects, in bytes.
+const MAX_MESSAGE_BYTES: usize = 512;
 
-/// For a few requests: it is given one token at most.
-pub(crate) async fn admin(target: &Target) -> Result<AdminClient<Link>, ConnectionError> {
+/// A client for a few requests: it gets only one token.
+pub(crate) async fn admin(
+    target: &Target,
+) -> Result<AdminClient<ClientCallbacks>, ConnectionError> {
     let mut client = target.client_config()?;
     client.set("allow.auto.create.topics", "false");
     client.set("statistics.interval.ms", "0");
-    let link = target.link();
-    // Tokens are fetched where one may wait.
-    let made = tokio::task::spawn_blocking(move || {
-        let admin: AdminClient<Link> = client
-            .create_with_context(link)
+    let callbacks = target.callbacks();
+    // Fetching a token blocks.
+    let created = blocking(move || {
+        let admin: AdminClient<ClientCallbacks> = client
+            .create_with_context(callbacks)
             .map_err(|error: KafkaError| ConnectionError(error.to_string().into()))?;
         if let Some(tokens) = &admin.inner().context().tokens {
             let token = tokens.fetch().map_err(|why| no_token(&why))?;
@@ -38,7 +41,8 @@ pub(crate) async fn admin(target: &Target) -> Result<AdminClient<Link>, Connecti
         }
         Ok(admin)
     });
-    made.await
+    created
+        .await
         .unwrap_or_else(|panic| Err(ConnectionError(panic.to_string().into())))
 }
 
@@ -46,14 +50,14 @@ fn no_token(why: &dyn Display) -> ConnectionError {
     ConnectionError(Failure::new(Cause::Unauthorized, format!("kafka: {why}")))
 }
 
-/// rdkafka brings tokens to the clients that it polls, and never polls an admin client for them.
+/// rdkafka refreshes the tokens of clients that it polls, and does not poll an admin client for them.
 #[expect(unsafe_code, reason = "rdkafka has no call for it")]
-fn set_token(admin: &AdminClient<Link>, token: &OAuthToken) -> Result<(), String> {
+fn set_token(admin: &AdminClient<ClientCallbacks>, token: &OAuthToken) -> Result<(), String> {
     let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
     let (value, principal) = (text(&token.token)?, text(&token.principal_name)?);
-    let mut why = [0; MAX_WORDS];
-    // SAFETY: the client lives, the texts end with a zero and are copied, there are no extensions, and
-    // what is written to `why` is within its length and ends with a zero.
+    let mut why = [0; MAX_MESSAGE_BYTES];
+    // SAFETY: the client is alive, the texts are zero-terminated and copied, there are no extensions, and
+    // librdkafka writes to `why` within its length, zero-terminated.
     let (answer, why) = unsafe {
         let answer = rd_kafka_oauthbearer_set_token(
             admin.inner().native_ptr(),

@@ -1,8 +1,8 @@
-//! Whether a cluster would take our records, found out without writing one.
+//! Whether a cluster would accept records, found out without writing one.
 //!
-//! A broker looks at the permission to write, and at the topic, before it looks at how many
-//! acknowledgements a record asks for. A record that asks for a number that does not exist is
-//! therefore turned away with that as the reason exactly if a good one would have been written.
+//! A broker checks the permission to write, and the topic, before it checks how many acknowledgements a
+//! produce request asks for. So it rejects a request with an invalid number of them for that reason
+//! exactly if it would have accepted a valid one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -20,87 +20,94 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 
 use super::admin;
 use crate::config;
-use crate::sink::kafka::events::reports::without_thread;
+use crate::sink::kafka::events::client_callbacks::without_thread;
+use crate::sink::kafka::target::Target;
 use crate::sink::kafka::token::Tokens;
-use crate::sink::kafka::{Target, explain, registry};
+use crate::sink::kafka::{explain, schema_registry};
+use crate::sink::probed_topics;
+use crate::supervise::blocking;
 use crate::sync::lock;
 
-/// The whole of it; shorter than what `sink::probe` grants, so that the better reason is said.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For the whole probe; shorter than the limit in `sink::probe`, so that the better reason is reported.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Between two looks at what librdkafka complains about.
-const SLICE: Duration = Duration::from_secs(1);
+/// How long librdkafka is asked before its errors are looked at again.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After so many failures, and no answer, there will be none.
-const ENOUGH: usize = 2;
+/// After so many errors without an answer there will be none.
+const MAX_ERRORS: usize = 2;
 
-/// Topics that are asked for; of more, the first ones.
-const MAX_TOPICS: usize = 100;
-
-/// Topics that are named one by one in the answer.
-const NAMED: usize = 5;
-
-/// What differs from the sink that delivers.
+/// Where the probe's properties differ from the sink's.
 const OVERRIDES: &[(&str, &str)] = &[
-    // There is no such number: see above.
+    // An invalid number: see above.
     ("acks", "2"),
     ("enable.idempotence", "false"),
     ("allow.auto.create.topics", "false"),
     ("topic.metadata.propagation.max.ms", "0"),
     ("message.timeout.ms", "10000"),
-    // A port that answers in another way, or not at all, is said to do so in time.
+    // A port that speaks another protocol, or does not answer, is reported in time.
     ("socket.connection.setup.timeout.ms", "5000"),
     ("linger.ms", "0"),
     ("statistics.interval.ms", "0"),
 ];
 
 /// # Errors
-/// What failed, in words of the broker and of librdkafka.
+/// What the broker and librdkafka say about the failure.
 pub(crate) async fn probe(
     kafka: &config::Kafka,
     topics: &BTreeSet<String>,
 ) -> Result<String, String> {
     let registry = match &kafka.schema_registry {
-        Some(registry) => Some(registry::probe(registry).await.map_err(|why| why.why)?),
+        Some(registry) => Some(
+            schema_registry::probe(registry)
+                .await
+                .map_err(|why| why.why)?,
+        ),
         None => None,
     };
     let target = Target::new("", kafka.clone());
-    let heard = Heard {
+    let callbacks = ProbeCallbacks {
         tokens: Tokens::of(kafka.sasl.as_ref()),
-        ..Heard::default()
+        ..ProbeCallbacks::default()
     };
-    let topics = topics.iter().take(MAX_TOPICS).cloned().collect();
-    let answers = tokio::task::spawn_blocking({
+    let topics = topics
+        .iter()
+        .take(probed_topics::MAX_TOPICS)
+        .cloned()
+        .collect();
+    let findings = blocking({
         let target = target.clone();
-        move || Probe::new(&target, heard)?.run(&topics)
+        move || Probe::new(&target, callbacks)?.run(&topics)
     });
-    let answers = answers.await.map_err(|panic| panic.to_string())??;
+    let findings = findings.await.map_err(|panic| panic.to_string())??;
     let is_missing = |(_, verdict): &(String, Verdict)| *verdict == Verdict::Missing;
-    let makes = answers.topics.iter().any(is_missing)
-        && (kafka.create.is_some() || makes_topics(&target, answers.broker).await);
-    let said = answers.say(makes)?;
+    let creates = findings.topics.iter().any(is_missing)
+        && (kafka.create.is_some() || creates_topics(&target, findings.broker).await);
+    let summary = findings.summary(creates)?;
     Ok(match registry {
-        Some(registry) => format!("{said}; {registry}"),
-        None => said,
+        Some(registry) => format!("{summary}; {registry}"),
+        None => summary,
     })
 }
 
-/// Whether the brokers make a topic that is asked for; `false` also where they do not tell.
-async fn makes_topics(target: &Target, broker: i32) -> bool {
+/// Whether the brokers create a missing topic; `false` also where they do not say.
+async fn creates_topics(target: &Target, broker: i32) -> bool {
     let Ok(admin) = admin(target).await else {
         return false;
     };
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE / 4));
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT / 4));
     let asked = [ResourceSpecifier::Broker(broker)];
-    let told = admin.describe_configs(&asked, &options).await;
-    let told = told.ok().and_then(|told| told.into_iter().next()?.ok());
-    told.is_some_and(|config| {
+    let answer = admin.describe_configs(&asked, &options).await;
+    let broker = answer
+        .ok()
+        .and_then(|answer| answer.into_iter().next()?.ok());
+    broker.is_some_and(|config| {
         let entry = config.get("auto.create.topics.enable");
         entry.and_then(|entry| entry.value.as_deref()) == Some("true")
     })
 }
 
-/// What became of the try to write to a topic.
+/// Whether the sink could write to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
     Writable,
@@ -108,25 +115,25 @@ enum Verdict {
     Refused(String),
 }
 
-struct Answers {
+struct Findings {
     brokers: usize,
     /// The id of one of them.
     broker: i32,
     topics: Vec<(String, Verdict)>,
 }
 
-impl Answers {
-    /// `makes`: a topic that is missing will be made.
-    fn say(&self, makes: bool) -> Result<String, String> {
+impl Findings {
+    /// `creates`: a missing topic will be created.
+    fn summary(&self, creates: bool) -> Result<String, String> {
         let brokers = match self.brokers {
             1 => "1 broker answers".to_owned(),
             many => format!("{many} brokers answer"),
         };
-        let (mut writable, mut to_be_made, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writable, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
         for (topic, verdict) in &self.topics {
             match verdict {
                 Verdict::Writable => writable.push(topic.as_str()),
-                Verdict::Missing if makes => to_be_made.push(topic.as_str()),
+                Verdict::Missing if creates => missing.push(topic.as_str()),
                 Verdict::Missing => wrong.push(explain::missing(topic).why),
                 Verdict::Refused(why) => wrong.push(why.clone()),
             }
@@ -134,65 +141,63 @@ impl Answers {
         if !wrong.is_empty() {
             return Err(format!("{brokers}, but {}", wrong.join("; ")));
         }
-        let mut said = vec![brokers];
+        let mut summary = vec![brokers];
         if !writable.is_empty() {
-            said.push(format!("may write to {}", named(&writable)));
+            summary.push(format!(
+                "may write to {}",
+                probed_topics::summary(&writable)
+            ));
         }
-        if !to_be_made.is_empty() {
-            said.push(format!("will make {}", named(&to_be_made)));
+        if !missing.is_empty() {
+            summary.push(format!("will create {}", probed_topics::summary(&missing)));
         }
         if self.topics.is_empty() {
-            said.push("which topics are written to, only events will tell".to_owned());
+            summary.push("the topics depend on the events".to_owned());
         }
-        Ok(said.join("; "))
-    }
-}
-
-fn named(topics: &[&str]) -> String {
-    match topics.len() {
-        many if many > NAMED => format!("{many} topics"),
-        _ => topics.join(", "),
+        Ok(summary.join("; "))
     }
 }
 
 struct Probe {
-    producer: BaseProducer<Heard>,
-    until: Instant,
+    producer: BaseProducer<ProbeCallbacks>,
+    deadline: Instant,
 }
 
 impl Probe {
-    fn new(target: &Target, heard: Heard) -> Result<Self, String> {
+    fn new(target: &Target, callbacks: ProbeCallbacks) -> Result<Self, String> {
         let mut client = target.client_config().map_err(|error| error.to_string())?;
         for (name, value) in OVERRIDES {
             client.set(*name, *value);
         }
-        let producer = client.create_with_context(heard);
+        let producer = client.create_with_context(callbacks);
         Ok(Self {
             producer: producer.map_err(|error| error.to_string())?,
-            until: Instant::now() + PATIENCE,
+            deadline: Instant::now() + TIMEOUT,
         })
     }
 
-    fn run(&self, topics: &BTreeSet<String>) -> Result<Answers, String> {
+    fn run(&self, topics: &BTreeSet<String>) -> Result<Findings, String> {
         let metadata = self.brokers()?;
         let brokers = metadata.brokers();
-        Ok(Answers {
+        Ok(Findings {
             brokers: brokers.len(),
             broker: brokers.first().map_or(0, MetadataBroker::id),
             topics: self.verdicts(topics),
         })
     }
 
-    /// Waits for the cluster's answer; as soon as nothing can come of it, says why.
+    /// Waits for the cluster's answer; fails early once none is to be expected.
     fn brokers(&self) -> Result<Metadata, String> {
         loop {
-            match self.producer.client().fetch_metadata(None, SLICE) {
+            match self.producer.client().fetch_metadata(None, POLL_INTERVAL) {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => {
                     self.producer.poll(Duration::ZERO);
-                    let heard = self.producer.context();
-                    if heard.is_hopeless() || Instant::now() > self.until {
-                        return Err(heard.complaint().unwrap_or_else(|| error.to_string()));
+                    let callbacks = self.producer.context();
+                    if callbacks.is_hopeless() || Instant::now() > self.deadline {
+                        return Err(callbacks
+                            .gravest_error()
+                            .unwrap_or_else(|| error.to_string()));
                     }
                 }
             }
@@ -205,7 +210,7 @@ impl Probe {
                 lock(&self.producer.context().reports).insert(index, code);
             }
         }
-        while self.producer.in_flight_count() > 0 && Instant::now() < self.until {
+        while self.producer.in_flight_count() > 0 && Instant::now() < self.deadline {
             self.producer.poll(Duration::from_millis(20));
         }
         self.producer.poll(Duration::ZERO);
@@ -222,7 +227,10 @@ impl Probe {
             let code = error.rdkafka_error_code();
             code.unwrap_or(RDKafkaErrorCode::Unknown)
         };
-        let metadata = self.producer.client().fetch_metadata(Some(topic), SLICE);
+        let metadata = self
+            .producer
+            .client()
+            .fetch_metadata(Some(topic), POLL_INTERVAL);
         let metadata = metadata.map_err(unknown)?;
         if let Some(error) = metadata.topics().first().and_then(MetadataTopic::error) {
             return Err(error.into());
@@ -234,7 +242,7 @@ impl Probe {
     }
 }
 
-/// What the answer to a record that cannot be written says about one that can.
+/// What the answer to an invalid record says about a valid one.
 fn verdict(report: Option<RDKafkaErrorCode>, topic: &str) -> Verdict {
     match report {
         Some(RDKafkaErrorCode::InvalidRequiredAcks) => Verdict::Writable,
@@ -249,70 +257,73 @@ fn verdict(report: Option<RDKafkaErrorCode>, topic: &str) -> Verdict {
     }
 }
 
-/// What librdkafka tells about the connection and the records.
+/// Keeps what librdkafka reports about the connection and the records.
 #[derive(Default)]
-struct Heard {
-    complaints: Mutex<Vec<(RDKafkaLogLevel, String)>>,
+struct ProbeCallbacks {
+    errors: Mutex<Vec<(RDKafkaLogLevel, String)>>,
     /// By the index of the topic.
     reports: Mutex<BTreeMap<usize, RDKafkaErrorCode>>,
     tokens: Option<Tokens>,
 }
 
-impl Heard {
-    fn complain(&self, level: RDKafkaLogLevel, reason: &str) {
-        lock(&self.complaints).push((level, reason.to_owned()));
+impl ProbeCallbacks {
+    fn add_error(&self, level: RDKafkaLogLevel, reason: &str) {
+        lock(&self.errors).push((level, reason.to_owned()));
     }
 
-    /// Whether waiting is of no use.
+    /// Whether no answer is to be expected.
     fn is_hopeless(&self) -> bool {
-        lock(&self.complaints).len() >= ENOUGH
+        lock(&self.errors).len() >= MAX_ERRORS
     }
 
-    /// The gravest, and of those the first: what came later follows from it.
-    fn complaint(&self) -> Option<String> {
-        let complaints = lock(&self.complaints);
-        let gravest = complaints.iter().min_by_key(|(level, _)| *level as i32);
+    /// The most severe error, and of those the first: later ones follow from it.
+    fn gravest_error(&self) -> Option<String> {
+        let errors = lock(&self.errors);
+        let gravest = errors.iter().min_by_key(|(level, _)| *level as i32);
         gravest.map(|(_, reason)| {
-            let hint = if reason.contains("Disconnected: connection closed by peer") {
-                "; so does a listener that wants TLS or SASL"
+            let advice = if reason.contains("Disconnected: connection closed by peer") {
+                "; a listener that requires TLS or SASL does so too"
             } else {
                 ""
             };
-            format!("{reason}{hint}")
+            format!("{reason}{advice}")
         })
     }
 }
 
-impl ClientContext for Heard {
+impl ClientContext for ProbeCallbacks {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
-    /// Some failures, of TLS for one, are told here alone.
+    /// Some errors, such as those of TLS, are reported only here.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
-            self.complain(level, without_thread(message));
+            self.add_error(level, without_thread(message));
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.complain(RDKafkaLogLevel::Error, reason);
+            self.add_error(RDKafkaLogLevel::Error, reason);
         }
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        let tokens = self.tokens.as_ref().ok_or("no token endpoint is named")?;
+        let tokens = self
+            .tokens
+            .as_ref()
+            .ok_or("write sasl = { mechanism = \"OAUTHBEARER\", token_endpoint = ... }")?;
         Ok(tokens.fetch().inspect_err(|error| {
-            self.complain(RDKafkaLogLevel::Error, &error.to_string());
+            self.add_error(RDKafkaLogLevel::Error, &error.to_string());
         })?)
     }
 }
 
-impl ProducerContext for Heard {
+impl ProducerContext for ProbeCallbacks {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
         let code = match result {
-            // A broker that takes such a record takes a good one too.
+            // A broker that accepts the invalid record accepts a valid one too.
             Ok(_) => RDKafkaErrorCode::InvalidRequiredAcks,
             Err((error, _)) => error
                 .rdkafka_error_code()

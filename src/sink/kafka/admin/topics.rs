@@ -1,4 +1,4 @@
-//! Makes topics that are not there, where the operator wants that.
+//! Creates missing topics where the config says `create`.
 
 use std::time::{Duration, Instant};
 
@@ -8,44 +8,45 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::admin;
 use crate::config::Create;
 use crate::sink::ConnectionError;
-use crate::sink::kafka::Target;
-use crate::sink::kafka::events::reports::Link;
+use crate::sink::kafka::events::client_callbacks::ClientCallbacks;
 use crate::sink::kafka::shared_state::Creation;
+use crate::sink::kafka::target::Target;
+use crate::supervise::blocking;
 use crate::sync::lock;
 
-/// How long the cluster may take to make a topic.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the cluster may take to create a topic.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// When a topic that could not be made is tried again.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// A topic that could not be created is tried again after this time.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// As the brokers choose, in Kafka's protocol.
-const BROKERS_CHOICE: i32 = -1;
+/// Kafka's protocol for the broker's own default.
+const BROKER_DEFAULT: i32 = -1;
 
-/// A topic cannot be had, and its records are of no use.
-pub(crate) struct NoTopic(pub(crate) String);
+/// The cluster refuses to create a topic; says why. Records for it are refused.
+pub(crate) struct TopicRefused(pub(crate) String);
 
-/// Sees to it that a topic is there, once a topic.
+/// Makes sure that a topic exists. The cluster is asked once for each topic.
 ///
 /// # Errors
-/// `ConnectionError`: the cluster cannot be asked now. `NoTopic`: it does not want such a topic.
+/// The cluster cannot be asked now.
 pub(crate) async fn ensure(
     target: &Target,
     create: Create,
     topic: &str,
-) -> Result<Result<(), NoTopic>, ConnectionError> {
-    let known = lock(&target.memory.created).get(topic).cloned();
+) -> Result<Result<(), TopicRefused>, ConnectionError> {
+    let known = lock(&target.shared.created).get(topic).cloned();
     match known {
         Some(Creation::Exists) => return Ok(Ok(())),
-        Some(Creation::Failed { why, at }) if at.elapsed() < AGAIN_AFTER => {
-            return Ok(Err(NoTopic(why)));
+        Some(Creation::Failed { why, at }) if at.elapsed() < RETRY_AFTER => {
+            return Ok(Err(TopicRefused(why)));
         }
         _ => {}
     }
-    let outcome = make(target, create, topic).await?;
+    let outcome = create_if_missing(target, create, topic).await?;
     let creation = match &outcome {
         Ok(()) => Creation::Exists,
-        Err(NoTopic(why)) => {
+        Err(TopicRefused(why)) => {
             tracing::error!(sink = &*target.name, "kafka: {why}");
             Creation::Failed {
                 why: why.clone(),
@@ -53,28 +54,28 @@ pub(crate) async fn ensure(
             }
         }
     };
-    lock(&target.memory.created).insert(topic.to_owned(), creation);
+    lock(&target.shared.created).insert(topic.to_owned(), creation);
     Ok(outcome)
 }
 
-async fn make(
+async fn create_if_missing(
     target: &Target,
     create: Create,
     topic: &str,
-) -> Result<Result<(), NoTopic>, ConnectionError> {
+) -> Result<Result<(), TopicRefused>, ConnectionError> {
     let admin = admin(target).await?;
     let admin = match exists(admin, topic).await? {
         (_, true) => return Ok(Ok(())),
         (admin, false) => admin,
     };
-    let partitions = create.partitions.unwrap_or(BROKERS_CHOICE);
-    let replication = TopicReplication::Fixed(create.replication.unwrap_or(BROKERS_CHOICE));
+    let partitions = create.partitions.unwrap_or(BROKER_DEFAULT);
+    let replication = TopicReplication::Fixed(create.replication.unwrap_or(BROKER_DEFAULT));
     let new = NewTopic::new(topic, partitions, replication);
     let options = AdminOptions::new()
-        .operation_timeout(Some(PATIENCE))
-        .request_timeout(Some(PATIENCE));
+        .operation_timeout(Some(TIMEOUT))
+        .request_timeout(Some(TIMEOUT));
     let results = admin.create_topics([&new], &options).await;
-    let results = results.map_err(|error| broken(topic, &error.to_string()))?;
+    let results = results.map_err(|error| failed(topic, &error.to_string()))?;
     match results.into_iter().next() {
         Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             let (partitions, replication) = (create.partitions, create.replication);
@@ -87,23 +88,23 @@ async fn make(
             );
             Ok(Ok(()))
         }
-        Some(Err((_, code))) if is_final(code) => Ok(Err(NoTopic(format!(
-            "there is no topic {topic}, and the cluster does not let us make it: {code}"
+        Some(Err((_, code))) if is_final(code) => Ok(Err(TopicRefused(format!(
+            "there is no topic {topic}, and the cluster refuses to create it: {code}"
         )))),
-        Some(Err((_, code))) => Err(broken(topic, &code.to_string())),
-        None => Err(broken(topic, "no answer")),
+        Some(Err((_, code))) => Err(failed(topic, &code.to_string())),
+        None => Err(failed(topic, "no answer")),
     }
 }
 
-/// Whether the cluster has the topic. What is not clear counts as being there: the producer will
-/// tell.
+/// Whether the topic exists. Where the answer is unclear it counts as existing: the producer will find
+/// out.
 async fn exists(
-    admin: AdminClient<Link>,
+    admin: AdminClient<ClientCallbacks>,
     topic: &str,
-) -> Result<(AdminClient<Link>, bool), ConnectionError> {
+) -> Result<(AdminClient<ClientCallbacks>, bool), ConnectionError> {
     let name = topic.to_owned();
-    let asked = tokio::task::spawn_blocking(move || {
-        let metadata = admin.inner().fetch_metadata(Some(&name), PATIENCE)?;
+    let asked = blocking(move || {
+        let metadata = admin.inner().fetch_metadata(Some(&name), TIMEOUT)?;
         let error = metadata
             .topics()
             .first()
@@ -114,13 +115,13 @@ async fn exists(
     });
     match asked.await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(broken(topic, &error.to_string())),
+        Ok(Err(error)) => Err(failed(topic, &error.to_string())),
         Err(panic) => Err(ConnectionError(panic.to_string().into())),
     }
 }
 
-fn broken(topic: &str, why: &str) -> ConnectionError {
-    ConnectionError(format!("kafka: cannot make sure of the topic {topic}: {why}").into())
+fn failed(topic: &str, why: &str) -> ConnectionError {
+    ConnectionError(format!("kafka: cannot create the topic {topic}: {why}").into())
 }
 
 fn is_final(code: RDKafkaErrorCode) -> bool {

@@ -1,5 +1,5 @@
-//! What librdkafka complains about: it says the same several times a second for as long as a broker is
-//! away, of each partition, and two brokers take turns.
+//! Limits repeated log lines. While a broker is away, librdkafka reports the same error several times a
+//! second for each partition, and the errors of several brokers alternate.
 
 use std::iter::once;
 use std::sync::Mutex;
@@ -7,71 +7,71 @@ use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
-/// When the same is said again, with how often it was heard meanwhile.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// A message of the same kind is logged again after this time, with the number of its repetitions.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
-/// Kinds that are told apart: a few for each broker of a large cluster. Of more, the eldest is forgotten,
-/// and is new when it is heard again.
-const KINDS: usize = 256;
+/// Kinds that are remembered: a few for each broker of a large cluster. One more replaces the oldest,
+/// whose next message is logged at once.
+const MAX_KINDS: usize = 256;
 
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    said: Mutex<Vec<Said>>,
+pub(crate) struct LogLimiter {
+    recent: Mutex<Vec<Recent>>,
 }
 
 #[derive(Debug)]
-struct Said {
+struct Recent {
     kind: String,
-    at: Instant,
-    kept_back: u64,
+    logged_at: Instant,
+    suppressed: u64,
 }
 
-impl Complaints {
-    /// What to say of a complaint, if anything.
-    pub(crate) fn hear(&self, reason: &str, now: Instant) -> Option<String> {
-        let kind = kind(reason);
-        let mut said = lock(&self.said);
-        let Some(before) = said.iter_mut().find(|said| said.kind == kind) else {
-            if said.len() == KINDS {
-                said.remove(0);
+impl LogLimiter {
+    /// The line to log for this message; `None` if one of its kind was logged a short time ago.
+    pub(crate) fn admit(&self, message: &str, now: Instant) -> Option<String> {
+        let kind = kind(message);
+        let mut recent = lock(&self.recent);
+        let Some(known) = recent.iter_mut().find(|recent| recent.kind == kind) else {
+            if recent.len() == MAX_KINDS {
+                recent.remove(0);
             }
-            said.push(Said {
+            recent.push(Recent {
                 kind,
-                at: now,
-                kept_back: 0,
+                logged_at: now,
+                suppressed: 0,
             });
-            return Some(reason.to_owned());
+            return Some(message.to_owned());
         };
-        if now.duration_since(before.at) < AGAIN_AFTER {
-            before.kept_back += 1;
+        if now.duration_since(known.logged_at) < REPEAT_AFTER {
+            known.suppressed += 1;
             return None;
         }
-        let times = before.kept_back + 1;
-        (before.at, before.kept_back) = (now, 0);
+        let times = known.suppressed + 1;
+        (known.logged_at, known.suppressed) = (now, 0);
         Some(format!(
-            "{reason} (heard {times} times since it was last said)"
+            "{message} (repeated {times} times since it was last logged)"
         ))
     }
 
-    /// Everything is worth saying again.
-    pub(crate) fn forget(&self) {
-        lock(&self.said).clear();
+    /// Forgets all messages: the next one of each kind is logged.
+    pub(crate) fn reset(&self) {
+        lock(&self.recent).clear();
     }
 }
 
-/// Whom it is about, and of the rest the words without a number: times, counts, partitions and their
-/// leaders differ each time.
-fn kind(reason: &str) -> String {
-    let reason = reason.split(" (after ").next().unwrap_or(reason);
-    let (first, rest) = reason.split_once(' ').unwrap_or((reason, ""));
-    let has_number = |word: &&str| word.contains(|letter: char| letter.is_ascii_digit());
-    let rest = rest.split(' ').filter(|word| !has_number(word));
-    let words: Vec<&str> = once(address(first)).chain(rest).collect();
+/// The broker that a message is about, and its words without those that contain a digit: times, counts,
+/// partitions and their leaders differ in each repetition.
+fn kind(message: &str) -> String {
+    let message = message.split(" (after ").next().unwrap_or(message);
+    let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
+    let has_digit = |word: &&str| word.contains(|letter: char| letter.is_ascii_digit());
+    let rest = rest.split(' ').filter(|word| !has_digit(word));
+    let words: Vec<&str> = once(broker_address(first)).chain(rest).collect();
     words.join(" ")
 }
 
-/// librdkafka knows a broker as `HOST:PORT/bootstrap` and as `HOST:PORT/ID`.
-fn address(broker: &str) -> &str {
+/// librdkafka names a broker as `HOST:PORT/bootstrap` and as `HOST:PORT/ID`.
+fn broker_address(broker: &str) -> &str {
     broker
         .rsplit_once('/')
         .map_or(broker, |(address, _)| address)
@@ -82,34 +82,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_turns_is_said_once_then_once_a_minute_and_anew_after_an_outage() {
-        let complaints = Complaints::default();
+    fn alternating_messages_are_logged_once_then_once_a_minute_and_again_after_an_outage() {
+        let limiter = LogLimiter::default();
         let start = Instant::now();
-        let hear = |broker: u32, tenths: u32| {
+        let admit = |broker: u32, tenths: u32| {
             let reason =
                 format!("b{broker}:9092: Connect failed (after {tenths}ms in state CONNECT)");
-            complaints.hear(&reason, start + Duration::from_millis(100) * tenths)
+            limiter.admit(&reason, start + Duration::from_millis(100) * tenths)
         };
         let mut said = Vec::new();
         for tenths in 0..=600 {
-            said.extend((1..=2).filter_map(|broker| hear(broker, tenths)));
+            said.extend((1..=2).filter_map(|broker| admit(broker, tenths)));
         }
         assert_eq!(
             said,
             [
                 "b1:9092: Connect failed (after 0ms in state CONNECT)",
                 "b2:9092: Connect failed (after 0ms in state CONNECT)",
-                "b1:9092: Connect failed (after 600ms in state CONNECT) (heard 600 times since it was last said)",
-                "b2:9092: Connect failed (after 600ms in state CONNECT) (heard 600 times since it was last said)",
+                "b1:9092: Connect failed (after 600ms in state CONNECT) (repeated 600 times since it was last logged)",
+                "b2:9092: Connect failed (after 600ms in state CONNECT) (repeated 600 times since it was last logged)",
             ]
         );
-        assert_eq!(hear(1, 601), None);
-        complaints.forget();
-        assert!(hear(1, 602).is_some());
+        assert_eq!(admit(1, 601), None);
+        limiter.reset();
+        assert!(admit(1, 602).is_some());
     }
 
     #[test]
-    fn numbers_make_no_other_kind_and_another_broker_or_another_cause_does() {
+    fn numbers_do_not_change_the_kind_but_another_broker_or_cause_does() {
         for (one, other) in [
             (
                 "b1:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn kinds_without_end_are_not_kept_without_end() {
-        let complaints = Complaints::default();
-        for number in 0..=KINDS {
-            complaints.hear(&format!("b{number}:9092/1: Disconnected"), Instant::now());
+    fn the_number_of_kinds_is_bounded() {
+        let limiter = LogLimiter::default();
+        for number in 0..=MAX_KINDS {
+            limiter.admit(&format!("b{number}:9092/1: Disconnected"), Instant::now());
         }
-        assert_eq!(lock(&complaints.said).len(), KINDS);
-        let eldest = "b0:9092/1: Disconnected";
-        assert!(complaints.hear(eldest, Instant::now()).is_some());
+        assert_eq!(lock(&limiter.recent).len(), MAX_KINDS);
+        let oldest = "b0:9092/1: Disconnected";
+        assert!(limiter.admit(oldest, Instant::now()).is_some());
     }
 }

@@ -1,7 +1,8 @@
-//! What librdkafka reports: the callbacks, the limit on repeated log lines, outages of the whole
-//! cluster, and statistics.
+//! What librdkafka reports through its callbacks: log messages, errors, delivery reports, statistics; and
+//! what is made of them: fewer log lines, outages of the whole cluster, and numbers for metrics.
 
+pub(crate) mod client_callbacks;
 pub(crate) mod log_limiter;
 pub(crate) mod outage;
-pub(crate) mod reports;
+pub(crate) mod producer_callbacks;
 pub(crate) mod statistics;

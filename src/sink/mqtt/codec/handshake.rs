@@ -1,4 +1,4 @@
-//! CONNECT and CONNACK, by rumqttc's codec, and what the broker says there of its limits.
+//! CONNECT and CONNACK, with rumqttc's codec, and the broker's limits in the CONNACK.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rumqttc::mqttbytes::{PacketType, Protocol, v4};
 use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{QoS as QosV4, v5::mqttbytes::QoS as QosV5};
 
-use super::packet::{DISCONNECT, body, whole_packet};
+use super::packet::{DISCONNECT, body, complete_packet};
 use super::reason;
 use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::Failure;
@@ -16,9 +16,9 @@ use crate::sink::Failure;
 pub(crate) const ONLINE: &str = "online";
 const OFFLINE: &str = "offline";
 
-/// A broker of 3.1.1 has no word for how many it takes at `QoS` 2: Mosquitto 2.0 was seen to reset
-/// the connection with some hundred under way. 20 is what it allows by default where it can say so.
-const UNSAID_RECEIVE_MAX: u16 = 20;
+/// A broker of 3.1.1 cannot say how many records may be in flight at `QoS` 2: Mosquitto 2.0 was seen to
+/// reset the connection with some hundred. 20 is its default where it can say so, with MQTT 5.
+const DEFAULT_RECEIVE_MAX: u16 = 20;
 
 /// How long a broker of MQTT 5 remembers a session whose connection has ended.
 const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
@@ -26,29 +26,29 @@ const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
 /// What a broker allows, from its CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Records at `QoS` 1 and 2 that may be under way.
+    /// Records at `QoS` 1 and 2 that may be in flight.
     pub(crate) receive_max: u16,
     /// Bytes of a packet.
     pub(crate) packet_bytes: usize,
-    /// Numbers that may stand for topics.
+    /// Topics that may have an alias.
     pub(crate) topic_aliases: u16,
     pub(crate) max_qos: u8,
-    /// Seconds, where the broker insists.
+    /// Seconds; `None`: as the client asked for.
     pub(crate) keep_alive: Option<u16>,
 }
 
-/// What a broker is to remember of earlier connections, and of this one.
+/// Which session a connection begins with, and whether the broker keeps the session after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// Neither.
+pub(crate) enum SessionStart {
+    /// A new session, which ends with the connection.
     Clean,
-    /// This one alone. 3.1.1 has no word for that: there it is the same as `Resumed`.
-    Anew,
-    /// Both.
+    /// A new session, which the broker keeps. 3.1.1 cannot ask for that: there it is the same as `Resumed`.
+    Fresh,
+    /// The session of the last connection, which the broker keeps.
     Resumed,
 }
 
-/// What a broker says when it lets us in.
+/// A broker's answer to CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connack {
     /// Whether it remembers the session.
@@ -56,7 +56,11 @@ pub(crate) struct Connack {
     pub(crate) limits: Limits,
 }
 
-pub(crate) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<BytesMut, String> {
+pub(crate) fn connect(
+    mqtt: &Mqtt,
+    keep_alive: u16,
+    start: SessionStart,
+) -> Result<BytesMut, String> {
     let mut buffer = BytesMut::new();
     let username = mqtt.username.as_ref().map_or("", |secret| secret.expose());
     let password = mqtt.password.as_ref().map_or("", |secret| secret.expose());
@@ -67,7 +71,7 @@ pub(crate) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<Byte
             protocol: Protocol::V4,
             keep_alive,
             client_id: mqtt.client_id.clone(),
-            clean_session: start == Start::Clean,
+            clean_session: start == SessionStart::Clean,
             last_will: status_topic
                 .map(|topic| v4::LastWill::new(topic, OFFLINE, qos_v4(mqtt.qos), true)),
             login: with_login.then(|| v4::Login::new(username, password)),
@@ -78,8 +82,8 @@ pub(crate) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<Byte
             let connect = v5::Connect {
                 keep_alive,
                 client_id: mqtt.client_id.clone(),
-                clean_start: start != Start::Resumed,
-                properties: (start != Start::Clean).then(|| v5::ConnectProperties {
+                clean_start: start != SessionStart::Resumed,
+                properties: (start != SessionStart::Clean).then(|| v5::ConnectProperties {
                     session_expiry_interval: u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
                     ..v5::ConnectProperties::new()
                 }),
@@ -95,13 +99,16 @@ pub(crate) fn connect(mqtt: &Mqtt, keep_alive: u16, start: Start) -> Result<Byte
     written.map(|_| buffer)
 }
 
-/// Takes the CONNACK off the buffer; `None`: it is not there yet.
+/// Takes the CONNACK off the buffer; `None`: it is not complete yet.
+///
+/// # Errors
+/// The broker refuses the connection, or cannot serve this config.
 pub(crate) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<Connack>, Failure> {
-    let Some(header) = whole_packet(buffer)? else {
+    let Some(header) = complete_packet(buffer)? else {
         return Ok(None);
     };
     if header.packet_type().ok() != Some(PacketType::ConnAck) {
-        return Err("the broker answered CONNECT with something else than CONNACK".into());
+        return Err("the broker answered CONNECT with another packet than CONNACK".into());
     }
     let is_resumed = match body(&buffer[..header.frame_length()]) {
         [flags, 0, ..] => flags & 1 == 1,
@@ -112,7 +119,7 @@ pub(crate) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<
     };
     let mut limits = Limits {
         receive_max: match (mqtt.version, mqtt.qos) {
-            (MqttVersion::V3, Qos::ExactlyOnce) => UNSAID_RECEIVE_MAX,
+            (MqttVersion::V3, Qos::ExactlyOnce) => DEFAULT_RECEIVE_MAX,
             _ => u16::MAX,
         },
         packet_bytes: mqtt.max_packet_size as usize,
@@ -126,7 +133,7 @@ pub(crate) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<
         if let v5::Packet::ConnAck(connack) = packet
             && let Some(properties) = connack.properties
         {
-            limits.respect(&properties, mqtt)?;
+            limits.apply(&properties, mqtt)?;
         }
     } else {
         let _ = buffer.split_to(header.frame_length());
@@ -135,7 +142,9 @@ pub(crate) fn take_connack(buffer: &mut BytesMut, mqtt: &Mqtt) -> Result<Option<
 }
 
 impl Limits {
-    fn respect(&mut self, broker: &v5::ConnAckProperties, mqtt: &Mqtt) -> Result<(), Failure> {
+    /// # Errors
+    /// The broker does not support what the config asks for.
+    fn apply(&mut self, broker: &v5::ConnAckProperties, mqtt: &Mqtt) -> Result<(), Failure> {
         self.max_qos = broker.max_qos.unwrap_or(self.max_qos);
         if self.max_qos < mqtt.qos as u8 {
             return Err(reason::failure("the broker", 0x9b));
@@ -153,8 +162,8 @@ impl Limits {
     }
 }
 
-/// The DISCONNECT that ends a session in good order. A client with a last will wants it published:
-/// 3.1.1 has no word for that, so that the connection has to end without one.
+/// The DISCONNECT that ends a session in good order; empty for none. With a status topic the broker is to
+/// publish the last will: 3.1.1 has no DISCONNECT for that, so the connection is just closed.
 pub(crate) fn disconnect(mqtt: &Mqtt) -> &'static [u8] {
     match (mqtt.version, &mqtt.status_topic) {
         (_, None) => &DISCONNECT,
@@ -188,7 +197,7 @@ mod tests {
     use crate::sink::Cause;
 
     #[test]
-    fn a_broker_says_its_limits_and_they_are_respected() {
+    fn the_brokers_limits_are_respected() {
         let mut mqtt = mqtt(MqttVersion::V5);
         // Receive maximum 20, maximum packet size 4096, topic alias maximum 10, no retained
         // messages, maximum QoS 1.

@@ -1,45 +1,48 @@
-//! What a broker sends to a publisher, and the short answers to it.
+//! The packets that a broker sends to a publisher, and the short answers to them.
 //!
-//! rumqttc's codec is of no use here: it knows no reason code that its tables lack, such as
-//! Mosquitto's "packet too large", and takes a DISCONNECT without properties for an unfinished packet.
+//! rumqttc's codec does not serve here: it rejects reason codes that its tables lack, such as Mosquitto's
+//! "packet too large", and takes a DISCONNECT without properties for an incomplete packet.
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::{self, FixedHeader, PacketType};
 
-/// Larger packets never come to a client that does not subscribe.
+/// A client that does not subscribe never receives larger packets.
 const MAX_INCOMING_BYTES: usize = 64 * 1024;
 
 pub(crate) const PINGREQ: [u8; 2] = [0xc0, 0];
 
-/// Ends a connection in good order, without its last will.
+/// Ends a connection in good order: the broker discards the last will.
 pub(crate) const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// `QoS` 1: the broker has it, or will not take it.
+    /// `QoS` 1: the broker has the record, or refuses it.
     PubAck {
         id: u16,
         reason: u8,
     },
-    /// `QoS` 2: the same; the broker waits for a PUBREL before it passes it on.
+    /// `QoS` 2: the same. The broker waits for a PUBREL before it passes the record on.
     PubRec {
         id: u16,
         reason: u8,
     },
-    /// `QoS` 2: the end.
+    /// `QoS` 2: the broker has passed the record on.
     PubComp {
         id: u16,
         reason: u8,
     },
-    Pong,
-    Goodbye {
+    PingResponse,
+    Disconnect {
         reason: u8,
     },
 }
 
-/// Takes the next whole packet off the buffer. What is not for a publisher is an error.
+/// Takes the next complete packet off the buffer; `None`: there is none yet.
+///
+/// # Errors
+/// The packet is malformed, or not one that a publisher receives.
 pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Incoming>, String> {
-    let Some(header) = whole_packet(buffer)? else {
+    let Some(header) = complete_packet(buffer)? else {
         return Ok(None);
     };
     let packet = buffer.split_to(header.frame_length());
@@ -59,16 +62,17 @@ pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Incoming>, String> {
         Ok(PacketType::PubComp) => {
             acknowledged().map(|(id, reason)| Incoming::PubComp { id, reason })
         }
-        Ok(PacketType::PingResp) => Ok(Incoming::Pong),
-        Ok(PacketType::Disconnect) => Ok(Incoming::Goodbye {
+        Ok(PacketType::PingResp) => Ok(Incoming::PingResponse),
+        Ok(PacketType::Disconnect) => Ok(Incoming::Disconnect {
             reason: body.first().copied().unwrap_or(0),
         }),
-        other => Err(format!("the broker sent a packet of its own: {other:?}")),
+        other => Err(format!("the broker sent an unexpected packet: {other:?}")),
     };
     incoming.map(Some)
 }
 
-pub(crate) fn whole_packet(buffer: &BytesMut) -> Result<Option<FixedHeader>, String> {
+/// The header of the first packet in the buffer; `None`: the packet is not complete yet.
+pub(crate) fn complete_packet(buffer: &BytesMut) -> Result<Option<FixedHeader>, String> {
     match mqttbytes::check(buffer.iter(), MAX_INCOMING_BYTES) {
         Ok(header) => Ok(Some(header)),
         Err(mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
@@ -76,7 +80,7 @@ pub(crate) fn whole_packet(buffer: &BytesMut) -> Result<Option<FixedHeader>, Str
     }
 }
 
-/// What follows the packet's type and its length, each byte of which but the last has its high bit
+/// What follows the packet's type and its length. Each byte of the length but the last has its high bit
 /// set.
 pub(crate) fn body(packet: &[u8]) -> &[u8] {
     let more = packet.iter().skip(1).take_while(|byte| **byte >= 0x80);
@@ -121,11 +125,11 @@ mod tests {
                 reason: 0x10,
             },
             Incoming::PubComp { id: 9, reason: 0 },
-            Incoming::Pong,
-            Incoming::Goodbye { reason: 0x8e },
+            Incoming::PingResponse,
+            Incoming::Disconnect { reason: 0x8e },
         ];
         assert_eq!(taken, expected);
-        assert_eq!(&buffer[..], [0x40], "the unfinished packet stays");
+        assert_eq!(&buffer[..], [0x40], "the incomplete packet stays");
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! What a broker's reason codes say about a record and about a connection.
+//! What a broker's reason codes mean for a record and for a connection.
 //!
 //! Those of MQTT 5 are 0 or at least 16; those of a 3.1.1 CONNACK are 1 to 5. One table has both.
 
@@ -18,21 +18,21 @@ pub(crate) fn outcome(code: u8) -> Outcome {
     match code {
         SUCCESS | NO_MATCHING_SUBSCRIBERS => Outcome::Confirmed,
         TOPIC_NAME_INVALID | PACKET_TOO_LARGE | PAYLOAD_FORMAT_INVALID => {
-            let why = format!("the broker says: {}", text(code));
+            let why = format!("the broker refuses the record: {}", text(code));
             Outcome::Refused(Failure::new(cause(code), why))
         }
         NOT_AUTHORIZED => Outcome::Retry(Failure::new(
             Cause::Unauthorized,
-            "the broker does not let us publish to this topic: its access rules have to allow it",
+            "this client may not publish to the topic (allow it in the broker's access rules)",
         )),
         _ => {
-            let why = format!("the broker did not take a record: {}", text(code));
+            let why = format!("the broker did not accept a record: {}", text(code));
             Outcome::Retry(Failure::new(cause(code), why))
         }
     }
 }
 
-/// A connection that the broker refuses or ends.
+/// Why the broker refuses or ends a connection; `what` it does comes first.
 pub(crate) fn failure(what: &str, code: u8) -> Failure {
     Failure::new(cause(code), format!("{what}: {}", text(code)))
 }
@@ -55,7 +55,7 @@ pub(crate) fn is_failure(code: u8) -> bool {
     code >= 0x80
 }
 
-/// What a code says, and what to do where that is known.
+/// What a code means, and what to do where that is known.
 pub(crate) fn text(code: u8) -> String {
     let known = match code {
         SUCCESS => "no reason given",
@@ -72,14 +72,14 @@ pub(crate) fn text(code: u8) -> String {
         0x89 => "it is busy",
         0x8a => "this client is banned",
         0x8b => "it is shutting down",
-        0x8d => "nothing came from us in the keep-alive time",
+        0x8d => "it received nothing within the keep-alive time",
         0x8e => {
             "another client connected with the same client_id (give each forwarder and sink its own)"
         }
         TOPIC_NAME_INVALID => "topic name invalid",
         0x91 => "packet identifier in use",
         ID_NOT_FOUND => "packet identifier not found",
-        0x93 => "more records under way than it allows",
+        0x93 => "more records in flight than it allows",
         PACKET_TOO_LARGE => "packet too large",
         0x96 => "message rate too high",
         QUOTA_EXCEEDED => "quota exceeded",

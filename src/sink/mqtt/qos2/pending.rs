@@ -1,10 +1,10 @@
-//! What connections at `QoS` 2 leave behind when they end.
+//! Exchanges at `QoS` 2 that were unfinished when their connection ended.
 //!
-//! An exchange that was left half way is finished on a connection of its own, see `finish`. Its record
-//! is handed over again, as the delivery does not know of it, and is confirmed without being sent: a
-//! [`Key`] finds it.
+//! An exchange that was left half way is finished on a connection of its own, see `resume`. The delivery
+//! hands its record over again, for it has had no confirmation: the record is then found by its
+//! [`RecordHash`] and confirmed without being sent.
 //!
-//! Order is kept: when a record has to be sent anew, all behind it are.
+//! Order is kept: when a record has to be sent again, so are all after it.
 
 use std::collections::VecDeque;
 
@@ -12,13 +12,13 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::sink::Record;
 use crate::sink::mqtt::codec::packet;
-use crate::sink::mqtt::codec::publish::Packet;
+use crate::sink::mqtt::codec::publish::PublishPacket;
 
-/// Stands for what a record holds.
+/// Stands for the contents of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(u128);
+pub(crate) struct RecordHash(u128);
 
-impl Key {
+impl RecordHash {
     pub(crate) fn of(record: &Record<'_>) -> Self {
         let mut hash = Xxh3Default::new();
         let mut add = |part: &[u8]| {
@@ -36,164 +36,167 @@ impl Key {
     }
 }
 
-/// Connections in a row that may bring nothing to its end; then the broker is taken for one that never
-/// will, and what is unfinished is sent anew.
-const FRUITLESS_TRIES: u32 = 3;
+/// After so many connections in a row that finished no exchange, the unfinished records are sent again:
+/// the broker never will finish them.
+const MAX_FAILED_ATTEMPTS: u32 = 3;
 
 /// How far an exchange has come.
 #[derive(Debug)]
-pub(crate) enum State {
-    /// The broker may have it.
-    Published(Packet),
-    /// The broker has it, and passes it on at the PUBREL.
+pub(crate) enum Stage {
+    /// The broker may have the record.
+    Published(PublishPacket),
+    /// The broker has the record, and passes it on when it receives the PUBREL.
     Received,
-    /// The broker has passed it on.
+    /// The broker has passed the record on.
     Complete,
 }
 
 /// An exchange whose record will be handed over again.
 #[derive(Debug)]
-pub(crate) struct Leftover {
-    pub(crate) id: u16,
-    pub(crate) key: Key,
-    pub(crate) state: State,
+pub(crate) struct Exchange {
+    pub(crate) packet_id: u16,
+    pub(crate) record: RecordHash,
+    pub(crate) stage: Stage,
 }
 
-impl Leftover {
+impl Exchange {
     pub(crate) fn is_complete(&self) -> bool {
-        matches!(self.state, State::Complete)
+        matches!(self.stage, Stage::Complete)
     }
 
-    /// What makes the broker go on with it.
-    pub(crate) fn reminder(&mut self) -> Vec<u8> {
-        match &mut self.state {
-            State::Published(packet) => packet.repeated_with_id(self.id).to_vec(),
-            State::Received | State::Complete => packet::pubrel(self.id).to_vec(),
+    /// The packet that makes the broker continue with it.
+    pub(crate) fn next_packet(&mut self) -> Vec<u8> {
+        match &mut self.stage {
+            Stage::Published(packet) => packet.duplicate_with_id(self.packet_id).to_vec(),
+            Stage::Received | Stage::Complete => packet::pubrel(self.packet_id).to_vec(),
         }
     }
 }
 
-/// What is left over of all connections of this process to one broker.
+/// The pending exchanges of all connections of this process to one broker.
 #[derive(Debug, Default)]
-pub(crate) struct Leftovers {
+pub(crate) struct PendingExchanges {
     /// In the order in which their records were handed over.
-    entries: VecDeque<Leftover>,
-    /// How many more records that are none of these are handed over before it is clear that these do
-    /// not come: the operator may have changed a route, or gone back to send records again.
-    strangers_left: usize,
+    exchanges: VecDeque<Exchange>,
+    /// How many more records without an exchange may be handed over until the exchanges are dropped: their
+    /// records do not come again, because the operator has changed a route or moved the cursor.
+    unmatched_budget: usize,
     /// In a row.
-    fruitless_tries: u32,
-    /// The identifier that was given last. It goes on over all sessions, so that a broker with an old
-    /// state of its own hardly takes one record for another.
+    failed_attempts: u32,
+    /// The last packet identifier that was used. It continues over all sessions, so that a broker with an
+    /// old state of its own is unlikely to take one record for another.
     pub(crate) last_id: u16,
 }
 
-impl Leftovers {
-    /// Takes what is left of a connection, whose records come before what is still awaited.
-    pub(crate) fn leave(&mut self, left: impl DoubleEndedIterator<Item = Leftover>) {
-        if self.entries.is_empty() {
-            self.strangers_left = 0;
+impl PendingExchanges {
+    /// Takes the exchanges of a connection that has ended. Their records come before those that are still
+    /// awaited.
+    pub(crate) fn add(&mut self, exchanges: impl DoubleEndedIterator<Item = Exchange>) {
+        if self.exchanges.is_empty() {
+            self.unmatched_budget = 0;
         }
-        self.fruitless_tries = 0;
-        for leftover in left.rev() {
-            self.entries.push_front(leftover);
-            self.strangers_left += 1;
+        self.failed_attempts = 0;
+        for exchange in exchanges.rev() {
+            self.exchanges.push_front(exchange);
+            self.unmatched_budget += 1;
         }
     }
 
     pub(crate) fn are_finished(&self) -> bool {
-        self.entries.iter().all(Leftover::is_complete)
+        self.exchanges.iter().all(Exchange::is_complete)
     }
 
-    /// A connection has broken before all was finished.
-    pub(crate) fn count_try(&mut self, is_fruitful: bool) {
-        self.fruitless_tries = if is_fruitful {
+    /// A connection has ended before all exchanges were finished.
+    pub(crate) fn note_attempt(&mut self, has_finished_any: bool) {
+        self.failed_attempts = if has_finished_any {
             0
         } else {
-            self.fruitless_tries + 1
+            self.failed_attempts + 1
         };
-        if self.fruitless_tries == FRUITLESS_TRIES {
-            self.fruitless_tries = 0;
+        if self.failed_attempts == MAX_FAILED_ATTEMPTS {
+            self.failed_attempts = 0;
             self.take_unfinished();
         }
     }
 
     pub(crate) fn unfinished(&self) -> usize {
-        self.unfinished_among(self.entries.len())
+        self.unfinished_among(self.exchanges.len())
     }
 
     /// How many of the first ones are not complete.
     pub(crate) fn unfinished_among(&self, count: usize) -> usize {
-        let first = self.entries.iter().take(count);
-        first.filter(|leftover| !leftover.is_complete()).count()
+        let first = self.exchanges.iter().take(count);
+        first.filter(|exchange| !exchange.is_complete()).count()
     }
 
-    pub(crate) fn get(&mut self, index: usize) -> Option<&mut Leftover> {
-        self.entries.get_mut(index)
+    pub(crate) fn get(&mut self, index: usize) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(index)
     }
 
-    /// Takes away all from the first one on that is not complete.
-    pub(crate) fn take_unfinished(&mut self) -> VecDeque<Leftover> {
-        let first = self.entries.iter().position(|of| !of.is_complete());
-        self.entries.split_off(first.unwrap_or(self.entries.len()))
+    /// Removes all from the first one on that is not complete.
+    pub(crate) fn take_unfinished(&mut self) -> VecDeque<Exchange> {
+        let first = self.exchanges.iter().position(|of| !of.is_complete());
+        self.exchanges
+            .split_off(first.unwrap_or(self.exchanges.len()))
     }
 
-    pub(crate) fn put_back(&mut self, mut unfinished: VecDeque<Leftover>) {
-        self.entries.append(&mut unfinished);
+    pub(crate) fn put_back(&mut self, mut unfinished: VecDeque<Exchange>) {
+        self.exchanges.append(&mut unfinished);
     }
 
-    /// The broker has it; `false`: it is none of these.
-    pub(crate) fn receive(&mut self, id: u16) -> bool {
-        let found = self.find(id).and_then(|index| self.get(index));
+    /// The broker has received a record; `false`: it is none of these.
+    pub(crate) fn received(&mut self, packet_id: u16) -> bool {
+        let found = self.find(packet_id).and_then(|index| self.get(index));
         let is_found = found.is_some();
-        if let Some(leftover) = found {
-            leftover.state = State::Received;
+        if let Some(exchange) = found {
+            exchange.stage = Stage::Received;
         }
         is_found
     }
 
-    pub(crate) fn complete(&mut self, id: u16) {
-        if let Some(leftover) = self.find(id).and_then(|index| self.get(index))
-            && matches!(leftover.state, State::Received)
+    pub(crate) fn complete(&mut self, packet_id: u16) {
+        if let Some(exchange) = self.find(packet_id).and_then(|index| self.get(index))
+            && matches!(exchange.stage, Stage::Received)
         {
-            leftover.state = State::Complete;
+            exchange.stage = Stage::Complete;
         }
     }
 
-    /// This one is to be sent anew, and so all behind it.
-    pub(crate) fn forget_from(&mut self, id: u16) {
-        if let Some(index) = self.find(id) {
-            self.entries.truncate(index);
+    /// The record of this one is sent again, and so are all after it.
+    pub(crate) fn drop_from(&mut self, packet_id: u16) {
+        if let Some(index) = self.find(packet_id) {
+            self.exchanges.truncate(index);
         }
     }
 
-    /// What the broker is not known to have is to be sent anew, and all behind it.
-    pub(crate) fn forget_published(&mut self) {
-        let is_published = |of: &Leftover| matches!(of.state, State::Published(_));
-        if let Some(index) = self.entries.iter().position(is_published) {
-            self.entries.truncate(index);
+    /// The first record that the broker may not have is sent again, and so are all after it.
+    pub(crate) fn drop_published(&mut self) {
+        let is_published = |of: &Exchange| matches!(of.stage, Stage::Published(_));
+        if let Some(index) = self.exchanges.iter().position(is_published) {
+            self.exchanges.truncate(index);
         }
     }
 
-    pub(crate) fn forget_all(&mut self) {
-        self.entries.clear();
+    pub(crate) fn drop_all(&mut self) {
+        self.exchanges.clear();
     }
 
-    /// Whether a record that is handed over has come to its end already: takes it off.
-    pub(crate) fn claim(&mut self, key: Key) -> Option<Leftover> {
-        let found = self.entries.iter().position(|of| of.key == key);
+    /// Removes the exchange of a record that is handed over; `None`: the record is to be sent. Called
+    /// once all exchanges are finished.
+    pub(crate) fn take(&mut self, record: RecordHash) -> Option<Exchange> {
+        let found = self.exchanges.iter().position(|of| of.record == record);
         if let Some(index) = found {
-            return self.entries.remove(index);
+            return self.exchanges.remove(index);
         }
-        self.strangers_left = self.strangers_left.saturating_sub(1);
-        if self.strangers_left == 0 {
-            self.forget_all();
+        self.unmatched_budget = self.unmatched_budget.saturating_sub(1);
+        if self.unmatched_budget == 0 {
+            self.drop_all();
         }
         None
     }
 
-    fn find(&self, id: u16) -> Option<usize> {
-        let is_it = |of: &Leftover| of.id == id && !of.is_complete();
-        self.entries.iter().position(is_it)
+    fn find(&self, packet_id: u16) -> Option<usize> {
+        let is_it = |of: &Exchange| of.packet_id == packet_id && !of.is_complete();
+        self.exchanges.iter().position(is_it)
     }
 }

@@ -1,137 +1,148 @@
-//! What an earlier connection has left half way is brought to its end, on a connection that carries
-//! nothing else.
+//! Finishes the pending exchanges, on a connection that carries nothing else, before new records are
+//! sent.
 //!
-//! A broker that was killed may come back with a session from an old state of its own, in which
-//! identifiers stand for records of long ago. So no new record is sent over a session that is taken
-//! up: see `begin`.
+//! A broker that was killed may come back with an old state of its session, in which packet identifiers
+//! stand for other records. So no new record is sent over a session that is resumed.
 
 use tokio::time::timeout;
 
-use super::pending::Leftovers;
+use super::pending::PendingExchanges;
 use crate::config::{Mqtt, MqttVersion, Qos};
-use crate::sink::mqtt::codec::handshake::Start;
+use crate::sink::mqtt::codec::handshake::SessionStart;
 use crate::sink::mqtt::codec::packet::{Incoming, pubrel};
 use crate::sink::mqtt::codec::reason;
-use crate::sink::mqtt::connection::{Line, PATIENCE, late};
+use crate::sink::mqtt::connection::{Connection, TIMEOUT, timed_out};
 use crate::sink::mqtt::dial::dial;
 use crate::sink::{Cause, Failure};
 
-/// Connects for records. At `QoS` 2 what was left half way is finished first; records go over a
-/// session of which the broker can know nothing from before.
-pub(crate) async fn begin(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<Line, Failure> {
+/// Connects for records. At `QoS` 2, the pending exchanges are finished first, and records go over a
+/// session of which the broker remembers nothing.
+pub(crate) async fn connect_for_records(
+    mqtt: &Mqtt,
+    pending: &mut PendingExchanges,
+) -> Result<Connection, Failure> {
     if mqtt.qos != Qos::ExactlyOnce {
-        return Line::open(mqtt, Start::Clean).await;
+        return Connection::open(mqtt, SessionStart::Clean).await;
     }
     if mqtt.version == MqttVersion::V3 {
-        // A broker of 3.1.1 cannot say that it has no place: Mosquitto with identifiers from an
-        // old state was seen to confirm and drop what is published over that session.
-        leftovers.forget_published();
+        // A broker of 3.1.1 cannot say that it has no room: Mosquitto with identifiers from an old state
+        // was seen to confirm and drop what is published over that session.
+        pending.drop_published();
     }
-    if !leftovers.are_finished() {
-        finish(mqtt, leftovers).await?;
+    if !pending.are_finished() {
+        finish(mqtt, pending).await?;
     }
-    begin_anew(mqtt).await
+    open_fresh(mqtt).await
 }
 
-async fn begin_anew(mqtt: &Mqtt) -> Result<Line, Failure> {
+async fn open_fresh(mqtt: &Mqtt) -> Result<Connection, Failure> {
     if mqtt.version == MqttVersion::V3 {
-        wipe(mqtt).await?;
+        erase_session(mqtt).await?;
     }
-    let line = Line::open(mqtt, Start::Anew).await?;
-    if line.is_resumed {
-        return Err("the broker keeps a session that it was told to forget".into());
+    let connection = Connection::open(mqtt, SessionStart::Fresh).await?;
+    if connection.is_resumed {
+        return Err("the broker keeps a session that it was told to erase".into());
     }
-    Ok(line)
+    Ok(connection)
 }
 
-/// A broker of 3.1.1 forgets a session only for one that it is not to keep.
-async fn wipe(mqtt: &Mqtt) -> Result<(), Failure> {
-    let stand_in = Mqtt {
+/// A broker of 3.1.1 erases a session only when a client connects with a clean one.
+async fn erase_session(mqtt: &Mqtt) -> Result<(), Failure> {
+    let without_status = Mqtt {
         status_topic: None,
         ..mqtt.clone()
     };
-    Line::open(&stand_in, Start::Clean).await?.end().await;
+    let connection = Connection::open(&without_status, SessionStart::Clean).await?;
+    connection.close().await;
     Ok(())
 }
 
 /// # Errors
-/// The connection broke, or the broker does not answer: what has not come to its end is left for the
-/// next try.
-async fn finish(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<(), Failure> {
-    let Some(mut line) = resume(mqtt, leftovers).await? else {
+/// The connection broke, or the broker does not answer: what is unfinished is left for the next attempt.
+async fn finish(mqtt: &Mqtt, pending: &mut PendingExchanges) -> Result<(), Failure> {
+    let Some(mut connection) = resume(mqtt, pending).await? else {
         return Ok(());
     };
-    let unfinished = leftovers.unfinished();
-    let finished = timeout(PATIENCE, go_on(&mut line, leftovers))
+    let unfinished = pending.unfinished();
+    let finished = timeout(TIMEOUT, finish_all(&mut connection, pending))
         .await
-        .unwrap_or_else(|_| Err(late("no end of what was under way")));
+        .unwrap_or_else(|_| Err(timed_out("pending QoS 2 exchanges were not finished")));
     if finished.is_err() {
-        leftovers.count_try(leftovers.unfinished() < unfinished);
+        pending.note_attempt(pending.unfinished() < unfinished);
         return finished;
     }
-    line.end().await;
+    connection.close().await;
     Ok(())
 }
 
-/// Takes the session up; `None`: the broker has forgotten it, and what was left of it is sent anew.
-async fn resume(mqtt: &Mqtt, leftovers: &mut Leftovers) -> Result<Option<Line>, Failure> {
+/// Resumes the session; `None`: the broker has forgotten it, and the unfinished records are sent again.
+async fn resume(
+    mqtt: &Mqtt,
+    pending: &mut PendingExchanges,
+) -> Result<Option<Connection>, Failure> {
     let stream = dial(mqtt).await?;
-    // A broker that has no session makes one when it is asked. Should its word of that be lost, the new
-    // session would pass for the old one the next time: without an answer, nothing is finished.
-    let unfinished = leftovers.take_unfinished();
-    match Line::shake_hands(mqtt, stream, Start::Resumed).await {
-        Ok(line) if line.is_resumed => {
-            leftovers.put_back(unfinished);
-            Ok(Some(line))
+    // A broker without the session creates one. If its answer is lost, that new session looks like the old
+    // one the next time. So without an answer the unfinished exchanges are dropped.
+    let unfinished = pending.take_unfinished();
+    match Connection::handshake(mqtt, stream, SessionStart::Resumed).await {
+        Ok(connection) if connection.is_resumed => {
+            pending.put_back(unfinished);
+            Ok(Some(connection))
         }
-        Ok(line) => {
-            line.end().await;
+        Ok(connection) => {
+            connection.close().await;
             Ok(None)
         }
         Err(failure) => {
             if !matches!(failure.cause, Cause::ConnectionLost | Cause::Timeout) {
-                leftovers.put_back(unfinished);
+                pending.put_back(unfinished);
             }
             Err(failure)
         }
     }
 }
 
-async fn go_on(line: &mut Line, leftovers: &mut Leftovers) -> Result<(), Failure> {
-    let mut reminded = 0;
+async fn finish_all(
+    connection: &mut Connection,
+    pending: &mut PendingExchanges,
+) -> Result<(), Failure> {
+    let mut sent = 0;
     loop {
-        while leftovers.unfinished_among(reminded) < line.limits.receive_max.into()
-            && let Some(leftover) = leftovers.get(reminded)
+        while pending.unfinished_among(sent) < connection.limits.receive_max.into()
+            && let Some(exchange) = pending.get(sent)
         {
-            reminded += 1;
-            if !leftover.is_complete() {
-                line.send(&leftover.reminder()).await?;
+            sent += 1;
+            if !exchange.is_complete() {
+                connection.send(&exchange.next_packet()).await?;
             }
         }
-        if leftovers.are_finished() {
+        if pending.are_finished() {
             return Ok(());
         }
-        hear(line, leftovers).await?;
+        handle_next(connection, pending).await?;
     }
 }
 
-async fn hear(line: &mut Line, leftovers: &mut Leftovers) -> Result<(), Failure> {
-    match line.next().await? {
+async fn handle_next(
+    connection: &mut Connection,
+    pending: &mut PendingExchanges,
+) -> Result<(), Failure> {
+    match connection.next().await? {
         Incoming::PubRec { id, reason } | Incoming::PubComp { id, reason }
             if reason::is_failure(reason) =>
         {
-            leftovers.forget_from(id);
+            pending.drop_from(id);
         }
         Incoming::PubRec { id, .. } => {
-            if leftovers.receive(id) {
-                line.send(&pubrel(id)).await?;
+            if pending.received(id) {
+                connection.send(&pubrel(id)).await?;
             }
         }
-        Incoming::PubComp { id, .. } => leftovers.complete(id),
-        Incoming::Goodbye { reason } => {
+        Incoming::PubComp { id, .. } => pending.complete(id),
+        Incoming::Disconnect { reason } => {
             return Err(reason::failure("the broker ended the connection", reason));
         }
-        Incoming::PubAck { .. } | Incoming::Pong => {}
+        Incoming::PubAck { .. } | Incoming::PingResponse => {}
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which records are where: each packet identifier with its record, until the broker's last word.
+//! The records of one connection that the broker has not acknowledged yet, by packet identifier.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -7,41 +7,41 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::sink::mqtt::codec::reason;
-use crate::sink::mqtt::qos2::pending::{Key, Leftover, Leftovers, State};
+use crate::sink::mqtt::qos2::pending::{Exchange, PendingExchanges, RecordHash, Stage};
 use crate::sink::{DeliveryId, Failure, Outcome, Outcomes};
 
-/// The book of one connection.
-pub(crate) struct Book {
+pub(crate) struct InFlight {
     outcomes: Outcomes,
-    /// Whether everything told so far was heard: otherwise it will be asked for again.
+    /// Whether the delivery has heard all outcomes so far. What it has not heard it will ask for again.
     is_heard: bool,
-    /// In the order in which they were handed over, from the first one that is not settled.
+    /// In the order in which the records were handed over, from the first one that is not resolved.
     slots: VecDeque<Slot>,
     /// The number of the first slot.
     first: u64,
+    /// The number of each packet identifier's slot.
     numbers: HashMap<u16, u64>,
     receive_max: usize,
-    /// Of the connections before: all of it has come to its end.
-    leftovers: OwnedMutexGuard<Leftovers>,
-    /// Records at `QoS` 0 with the position in the stream of bytes at which each ends.
+    /// Those of earlier connections: all of them are complete.
+    pending: OwnedMutexGuard<PendingExchanges>,
+    /// Records at `QoS` 0, with the position in the stream of bytes at which each ends.
     unwritten: VecDeque<(u64, DeliveryId)>,
 }
 
-/// A packet that is to be acknowledged.
+/// A packet that the broker acknowledges.
 struct Slot {
-    /// `None`: a packet of our own.
+    /// `None`: it is not a record, but the forwarder's own status.
     delivery_id: Option<DeliveryId>,
-    /// What it is for the next connection; `None`: nothing.
-    leftover: Option<Leftover>,
-    is_settled: bool,
+    /// What the next connection has to know of it; `None`: nothing.
+    exchange: Option<Exchange>,
+    is_resolved: bool,
     since: Instant,
 }
 
-impl Book {
+impl InFlight {
     pub(crate) fn new(
         outcomes: Outcomes,
         receive_max: usize,
-        leftovers: OwnedMutexGuard<Leftovers>,
+        pending: OwnedMutexGuard<PendingExchanges>,
     ) -> Self {
         Self {
             outcomes,
@@ -50,7 +50,7 @@ impl Book {
             first: 0,
             numbers: HashMap::new(),
             receive_max,
-            leftovers,
+            pending,
             unwritten: VecDeque::new(),
         }
     }
@@ -59,86 +59,96 @@ impl Book {
         self.numbers.len() < self.receive_max
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 
-    /// Confirms a record that has come to its end already; `false`: it is to be sent.
-    pub(crate) fn claim(&mut self, delivery_id: Option<DeliveryId>, key: Key) -> bool {
-        let Some(leftover) = self.leftovers.claim(key) else {
+    /// Confirms a record whose exchange was finished by an earlier connection; `false`: it is to be sent.
+    pub(crate) fn confirm_if_complete(
+        &mut self,
+        delivery_id: Option<DeliveryId>,
+        record: RecordHash,
+    ) -> bool {
+        let Some(exchange) = self.pending.take(record) else {
             return false;
         };
         self.slots.push_back(Slot {
             delivery_id,
-            leftover: Some(leftover),
-            is_settled: true,
+            exchange: Some(exchange),
+            is_resolved: true,
             since: Instant::now(),
         });
         if let Some(delivery_id) = delivery_id {
-            self.tell(delivery_id, Outcome::Confirmed);
+            self.report(delivery_id, Outcome::Confirmed);
         }
-        self.pop_settled();
+        self.pop_resolved();
         true
     }
 
-    /// The next free identifier. There is one: fewer are in use than there are.
+    /// The next packet identifier that is free. There is one: `receive_max` is less than their number.
     pub(crate) fn next_id(&mut self) -> u16 {
-        let mut id = self.leftovers.last_id;
+        let mut id = self.pending.last_id;
         loop {
             id = id.checked_add(1).unwrap_or(1);
             if !self.numbers.contains_key(&id) {
-                self.leftovers.last_id = id;
+                self.pending.last_id = id;
                 return id;
             }
         }
     }
 
-    pub(crate) fn enter(
+    pub(crate) fn insert(
         &mut self,
-        id: u16,
+        packet_id: u16,
         delivery_id: Option<DeliveryId>,
-        leftover: Option<Leftover>,
+        exchange: Option<Exchange>,
     ) {
         let number = self.first + self.slots.len() as u64;
-        self.numbers.insert(id, number);
+        self.numbers.insert(packet_id, number);
         self.slots.push_back(Slot {
             delivery_id,
-            leftover,
-            is_settled: false,
+            exchange,
+            is_resolved: false,
             since: Instant::now(),
         });
     }
 
-    /// A PUBREC that is to be answered by a PUBREL.
-    pub(crate) fn receive(&mut self, id: u16) -> Result<(), Failure> {
-        let number = *self.numbers.get(&id).ok_or_else(|| unknown(id))?;
+    /// A PUBREC, which is answered by a PUBREL.
+    pub(crate) fn received(&mut self, packet_id: u16) -> Result<(), Failure> {
+        let number = *self
+            .numbers
+            .get(&packet_id)
+            .ok_or_else(|| unknown(packet_id))?;
         let index = self.index(number);
-        self.slots[index].reach(State::Received);
+        self.slots[index].reach(Stage::Received);
         Ok(())
     }
 
-    /// The broker's last word.
+    /// The broker's last packet about a record.
     ///
     /// # Errors
-    /// The record is to be tried again later, with all behind it.
-    pub(crate) fn settle(&mut self, id: u16, reason: u8) -> Result<(), Failure> {
-        let number = self.numbers.remove(&id).ok_or_else(|| unknown(id))?;
+    /// The record is to be sent again later, and so are all after it.
+    pub(crate) fn acknowledged(&mut self, packet_id: u16, reason: u8) -> Result<(), Failure> {
+        let number = self
+            .numbers
+            .remove(&packet_id)
+            .ok_or_else(|| unknown(packet_id))?;
         let index = self.index(number);
         let slot = &mut self.slots[index];
-        slot.is_settled = true;
+        slot.is_resolved = true;
         let outcome = reason::outcome(reason);
         match outcome {
-            Outcome::Confirmed => slot.reach(State::Complete),
-            Outcome::Refused(_) | Outcome::Retry(_) => slot.leftover = None,
+            Outcome::Confirmed => slot.reach(Stage::Complete),
+            Outcome::Refused(_) | Outcome::Retry(_) => slot.exchange = None,
         }
-        let ended = match (slot.delivery_id, outcome) {
+        let resolved = match (slot.delivery_id, outcome) {
             (Some(delivery_id), Outcome::Retry(why)) => {
-                self.forget_from(index);
-                self.tell(delivery_id, Outcome::Retry(why.clone()));
+                self.drop_exchanges_from(index);
+                self.report(delivery_id, Outcome::Retry(why.clone()));
                 Err(why)
             }
             (Some(delivery_id), outcome) => {
-                self.tell(delivery_id, outcome);
+                self.report(delivery_id, outcome);
                 Ok(())
             }
             (None, Outcome::Confirmed) => Ok(()),
@@ -147,21 +157,21 @@ impl Book {
                 Ok(())
             }
         };
-        self.pop_settled();
-        ended
+        self.pop_resolved();
+        resolved
     }
 
-    /// What the broker has of the records behind one that it put off goes before that one: all are to
-    /// come once more behind it.
-    fn forget_from(&mut self, index: usize) {
+    /// A record that is to be sent again comes after all that the broker has of the records behind it: to
+    /// keep the order, all of those are sent again too.
+    fn drop_exchanges_from(&mut self, index: usize) {
         for slot in self.slots.range_mut(index..) {
-            slot.leftover = None;
+            slot.exchange = None;
         }
-        self.leftovers.forget_all();
+        self.pending.drop_all();
     }
 
-    fn pop_settled(&mut self) {
-        while self.is_heard && self.slots.front().is_some_and(|slot| slot.is_settled) {
+    fn pop_resolved(&mut self) {
+        while self.is_heard && self.slots.front().is_some_and(|slot| slot.is_resolved) {
             self.slots.pop_front();
             self.first += 1;
         }
@@ -172,45 +182,47 @@ impl Book {
         (number - self.first) as usize
     }
 
-    /// Whether the broker owes an answer for longer than this.
-    pub(crate) fn is_overdue(&self, patience: Duration) -> bool {
-        let oldest = self.slots.iter().find(|slot| !slot.is_settled);
-        oldest.is_some_and(|slot| slot.since.elapsed() > patience)
+    /// Whether the broker has owed an acknowledgement for longer than this.
+    pub(crate) fn is_overdue(&self, timeout: Duration) -> bool {
+        let oldest = self.slots.iter().find(|slot| !slot.is_resolved);
+        oldest.is_some_and(|slot| slot.since.elapsed() > timeout)
     }
 
-    /// A record at `QoS` 0, which ends there in the stream of bytes.
-    pub(crate) fn enter_unacknowledged(&mut self, delivery_id: DeliveryId, end: u64) {
+    /// A record at `QoS` 0, which ends at this position in the stream of bytes.
+    pub(crate) fn insert_unacknowledged(&mut self, delivery_id: DeliveryId, end: u64) {
         self.unwritten.push_back((end, delivery_id));
     }
 
+    /// Confirms the records at `QoS` 0 that end within the bytes written so far.
     pub(crate) fn confirm_written(&mut self, written: u64) {
         while let Some(&(end, delivery_id)) = self.unwritten.front()
             && end <= written
         {
             self.unwritten.pop_front();
-            self.tell(delivery_id, Outcome::Confirmed);
+            self.report(delivery_id, Outcome::Confirmed);
         }
     }
 
-    /// Writes down what the next connection has to know.
+    /// Leaves the unfinished exchanges, and those that the delivery has not heard of, to the next
+    /// connection.
     pub(crate) fn close(&mut self) {
-        let left = self.slots.drain(..).filter_map(|slot| slot.leftover);
-        self.leftovers.leave(left);
+        let exchanges = self.slots.drain(..).filter_map(|slot| slot.exchange);
+        self.pending.add(exchanges);
     }
 
-    fn tell(&mut self, delivery_id: DeliveryId, outcome: Outcome) {
+    fn report(&mut self, delivery_id: DeliveryId, outcome: Outcome) {
         self.is_heard &= self.outcomes.is_heard(delivery_id, outcome);
     }
 }
 
 impl Slot {
-    fn reach(&mut self, state: State) {
-        if let Some(leftover) = &mut self.leftover {
-            leftover.state = state;
+    fn reach(&mut self, stage: Stage) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.stage = stage;
         }
     }
 }
 
-fn unknown(id: u16) -> Failure {
-    format!("the broker acknowledged packet {id}, which is not under way").into()
+fn unknown(packet_id: u16) -> Failure {
+    format!("the broker acknowledged packet {packet_id}, which is not in flight").into()
 }

@@ -11,36 +11,38 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::in_flight::Book;
+use self::in_flight::InFlight;
 use super::codec::handshake::{Limits, disconnect};
 use super::codec::packet::{self, Incoming, PINGREQ};
-use super::codec::publish::Packet;
+use super::codec::publish::PublishPacket;
 use super::codec::reason;
-use super::connection::{GOODBYE, KEEP_ALIVE, PATIENCE, READ_BYTES, late, lost, more};
+use super::connection::{
+    CLOSE_TIMEOUT, KEEP_ALIVE, READ_BYTES, TIMEOUT, connection_lost, not_at_end, timed_out,
+};
 use super::dial::{Reader, Writer};
-use super::qos2::pending::{Key, Leftover, Leftovers, State};
-use super::qos2::resume::begin;
+use super::qos2::pending::{Exchange, PendingExchanges, RecordHash, Stage};
+use super::qos2::resume::connect_for_records;
 use crate::config::Mqtt;
 use crate::sink::{DeliveryId, Failure, Outcomes};
 
-/// How often the clock is looked at.
+/// How often timeouts are checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Records under way at `QoS` 1 and 2, where the broker allows more: enough for a distant broker,
-/// and few to repeat when the connection breaks.
-const IN_FLIGHT: usize = 4096;
+/// Records in flight at `QoS` 1 and 2, where the broker allows more: enough for a distant broker, and
+/// few to repeat when the connection breaks.
+const MAX_IN_FLIGHT: usize = 4096;
 
 /// Bytes that are gathered for one write.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// A packet on its way to the broker.
+/// A packet that is to be sent.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// `None`: no record, but a packet of our own.
+    /// `None`: it is not a record, but the forwarder's own status.
     pub(crate) delivery_id: Option<DeliveryId>,
     /// At `QoS` 2.
-    pub(crate) key: Option<Key>,
-    pub(crate) packet: Packet,
+    pub(crate) record: Option<RecordHash>,
+    pub(crate) packet: PublishPacket,
 }
 
 pub(crate) struct Session {
@@ -52,17 +54,17 @@ pub(crate) struct Session {
     /// Something was written that may still be in the stream's own buffer.
     unflushed: bool,
     /// Bytes that were put into `outgoing`, and of these, those that were written.
-    put: u64,
+    queued: u64,
     written: u64,
     limits: Limits,
-    /// What is said at a good end.
-    goodbye: &'static [u8],
+    /// The packet that ends the session in good order; empty for none.
+    disconnect: &'static [u8],
     ping_every: Duration,
     last_ping: Instant,
     awaits_pong: bool,
-    /// The last field: the next connection begins when the book is given back, and this one has to be
-    /// closed by then.
-    book: Book,
+    /// The last field, so that it is dropped last: the next connection begins once `in_flight` unlocks the
+    /// pending exchanges, and this connection has to be closed by then.
+    in_flight: InFlight,
 }
 
 impl Session {
@@ -70,36 +72,38 @@ impl Session {
         mqtt: &Mqtt,
         requests: mpsc::Receiver<Request>,
         outcomes: Outcomes,
-        mut leftovers: OwnedMutexGuard<Leftovers>,
+        mut pending: OwnedMutexGuard<PendingExchanges>,
     ) -> Result<Self, Failure> {
-        let line = begin(mqtt, &mut leftovers).await?;
-        let limits = line.limits;
+        let connection = connect_for_records(mqtt, &mut pending)
+            .await
+            .map_err(with_protocol)?;
+        let limits = connection.limits;
         let keep_alive = match limits.keep_alive {
             None | Some(0) => KEEP_ALIVE,
             Some(seconds) => seconds.min(KEEP_ALIVE),
         };
-        let receive_max = IN_FLIGHT.min(limits.receive_max.into());
+        let receive_max = MAX_IN_FLIGHT.min(limits.receive_max.into());
         let mut session = Self {
-            reader: line.reader,
-            writer: line.writer,
+            reader: connection.reader,
+            writer: connection.writer,
             requests,
-            incoming: line.incoming,
+            incoming: connection.incoming,
             outgoing: BytesMut::new(),
             unflushed: false,
-            put: 0,
+            queued: 0,
             written: 0,
             limits,
-            goodbye: disconnect(mqtt),
+            disconnect: disconnect(mqtt),
             ping_every: Duration::from_secs(keep_alive.into()) / 2,
             last_ping: Instant::now(),
             awaits_pong: false,
-            book: Book::new(outcomes, receive_max, leftovers),
+            in_flight: InFlight::new(outcomes, receive_max, pending),
         };
         if let Some(topic) = &mqtt.status_topic {
             session.publish(Request {
                 delivery_id: None,
-                key: None,
-                packet: Packet::online(topic, mqtt),
+                record: None,
+                packet: PublishPacket::online(topic, mqtt),
             });
         }
         Ok(session)
@@ -115,8 +119,8 @@ impl Session {
     /// Why the connection can no longer be used.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
         let ended = self.serve(&stop).await;
-        self.book.close();
-        ended.map_err(named)
+        self.in_flight.close();
+        ended.map_err(with_protocol)
     }
 
     async fn serve(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
@@ -124,27 +128,28 @@ impl Session {
         loop {
             let is_written = self.outgoing.is_empty();
             let must_flush = is_written && self.unflushed;
-            let may_take = !must_flush && self.outgoing.len() < WRITE_BYTES && self.book.has_room();
+            let may_take =
+                !must_flush && self.outgoing.len() < WRITE_BYTES && self.in_flight.has_room();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    self.say_goodbye().await;
+                    self.disconnect().await;
                     return Ok(());
                 }
-                _ = clock.tick() => self.look_at_the_clock()?,
+                _ = clock.tick() => self.check_timeouts()?,
                 read = self.reader.read_buf(&mut self.incoming) => {
-                    read.and_then(more).map_err(lost)?;
-                    self.take_packets()?;
+                    read.and_then(not_at_end).map_err(connection_lost)?;
+                    self.handle_packets()?;
                 }
                 request = self.requests.recv(), if may_take => match request {
                     Some(request) => self.publish(request),
                     None => return Ok(()),
                 },
                 pushed = push(&mut self.writer, &mut self.outgoing), if must_flush || !is_written => {
-                    self.written += pushed.map_err(lost)? as u64;
+                    self.written += pushed.map_err(connection_lost)? as u64;
                     self.unflushed = !is_written;
                     if is_written {
-                        self.book.confirm_written(self.written);
+                        self.in_flight.confirm_written(self.written);
                     }
                 }
             }
@@ -154,46 +159,50 @@ impl Session {
     fn publish(&mut self, request: Request) {
         let Request {
             delivery_id,
-            key,
+            record,
             mut packet,
         } = request;
         if !packet.has_acknowledgement() {
-            self.put(packet.with_id(0));
+            self.queue(packet.with_id(0));
             if let Some(delivery_id) = delivery_id {
-                self.book.enter_unacknowledged(delivery_id, self.put);
+                self.in_flight
+                    .insert_unacknowledged(delivery_id, self.queued);
             }
             return;
         }
-        if key.is_some_and(|key| self.book.claim(delivery_id, key)) {
+        if record.is_some_and(|record| self.in_flight.confirm_if_complete(delivery_id, record)) {
             return;
         }
-        let id = self.book.next_id();
-        self.put(packet.with_id(id));
-        let state = State::Published(packet);
-        let leftover = key.map(|key| Leftover { id, key, state });
-        self.book.enter(id, delivery_id, leftover);
+        let packet_id = self.in_flight.next_id();
+        self.queue(packet.with_id(packet_id));
+        let exchange = record.map(|record| Exchange {
+            packet_id,
+            record,
+            stage: Stage::Published(packet),
+        });
+        self.in_flight.insert(packet_id, delivery_id, exchange);
     }
 
-    fn put(&mut self, packet: &[u8]) {
+    fn queue(&mut self, packet: &[u8]) {
         self.outgoing.extend_from_slice(packet);
-        self.put += packet.len() as u64;
+        self.queued += packet.len() as u64;
     }
 
-    fn take_packets(&mut self) -> Result<(), Failure> {
+    fn handle_packets(&mut self) -> Result<(), Failure> {
         while let Some(incoming) = packet::take(&mut self.incoming)? {
             match incoming {
                 Incoming::PubAck { id, reason } | Incoming::PubComp { id, reason } => {
-                    self.book.settle(id, reason)?;
+                    self.in_flight.acknowledged(id, reason)?;
                 }
                 Incoming::PubRec { id, reason } if reason::is_failure(reason) => {
-                    self.book.settle(id, reason)?;
+                    self.in_flight.acknowledged(id, reason)?;
                 }
                 Incoming::PubRec { id, .. } => {
-                    self.book.receive(id)?;
-                    self.put(&packet::pubrel(id));
+                    self.in_flight.received(id)?;
+                    self.queue(&packet::pubrel(id));
                 }
-                Incoming::Pong => self.awaits_pong = false,
-                Incoming::Goodbye { reason } => {
+                Incoming::PingResponse => self.awaits_pong = false,
+                Incoming::Disconnect { reason } => {
                     return Err(reason::failure("the broker ended the connection", reason));
                 }
             }
@@ -202,38 +211,38 @@ impl Session {
         Ok(())
     }
 
-    fn look_at_the_clock(&mut self) -> Result<(), Failure> {
-        if self.book.is_overdue(PATIENCE) {
-            return Err(late("no acknowledgement from the broker"));
+    /// Fails if the broker owes an answer for too long; sends a ping when the time has come.
+    fn check_timeouts(&mut self) -> Result<(), Failure> {
+        if self.in_flight.is_overdue(TIMEOUT) {
+            return Err(timed_out("no acknowledgement from the broker"));
         }
         let since_ping = self.last_ping.elapsed();
-        if self.awaits_pong && since_ping > PATIENCE {
-            return Err(late("no answer to a ping"));
+        if self.awaits_pong && since_ping > TIMEOUT {
+            return Err(timed_out("no answer to a ping"));
         }
         if !self.awaits_pong && since_ping >= self.ping_every {
-            self.put(&PINGREQ);
+            self.queue(&PINGREQ);
             self.awaits_pong = true;
             self.last_ping = Instant::now();
         }
         Ok(())
     }
 
-    /// Only between packets can a DISCONNECT be read; with records under way it would be no good
-    /// end either.
-    async fn say_goodbye(&mut self) {
-        if self.outgoing.is_empty() && self.book.is_idle() {
-            let goodbye = async {
-                self.writer.write_all(self.goodbye).await?;
+    /// Sends a DISCONNECT, if it is not in the middle of another packet and nothing is in flight.
+    async fn disconnect(&mut self) {
+        if self.outgoing.is_empty() && self.in_flight.is_empty() {
+            let disconnected = async {
+                self.writer.write_all(self.disconnect).await?;
                 self.writer.shutdown().await
             };
-            // Nobody is there any more who could do something about an error.
-            let _ = timeout(GOODBYE, goodbye).await;
+            // The sink is gone: nobody could act on an error.
+            let _ = timeout(CLOSE_TIMEOUT, disconnected).await;
         }
     }
 }
 
-/// Writes what the stream takes, and gives the number of bytes; flushes it when there is nothing to
-/// write. Dropping the future loses nothing.
+/// Writes what the stream accepts, and returns the number of bytes; flushes the stream when there is
+/// nothing to write. Nothing is lost if the future is dropped.
 async fn push(writer: &mut Writer, outgoing: &mut BytesMut) -> io::Result<usize> {
     if outgoing.is_empty() {
         return writer.flush().await.map(|()| 0);
@@ -250,8 +259,8 @@ fn clock() -> Interval {
     clock
 }
 
-/// With the name of who says so.
-pub(crate) fn named(mut failure: Failure) -> Failure {
+/// With the protocol's name in front.
+pub(crate) fn with_protocol(mut failure: Failure) -> Failure {
     failure.why.insert_str(0, "mqtt: ");
     failure
 }

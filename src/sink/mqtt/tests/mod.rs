@@ -1,4 +1,4 @@
-//! Sessions at `QoS` 2 against a broker that does as it is told.
+//! Sessions at `QoS` 2 against a broker that a test controls.
 
 mod broker;
 
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use self::broker::{Broker, Connection, Heard};
-use super::codec::handshake::Start;
+use self::broker::{Broker, Connection, FromClient};
+use super::codec::handshake::SessionStart;
 use super::codec::publish::tests::{mqtt, packet_that_panics, record};
 use super::codec::reason::{ID_NOT_FOUND, QUOTA_EXCEEDED};
-use super::connection::Line;
+use super::connection;
 use super::*;
 use crate::config::MqttVersion;
 use crate::net::silent;
 use crate::sink::{Attributes, OutcomeReceiver};
 
-/// Of a name with two addresses, the first of which says nothing.
+/// Of a name with two addresses, the first of which does not answer.
 #[tokio::test]
 async fn the_second_address_of_a_name_is_reached_within_a_second() {
     let broker = Broker::start(MqttVersion::V5).await;
@@ -28,12 +28,12 @@ async fn the_second_address_of_a_name_is_reached_within_a_second() {
         ..mqtt(MqttVersion::V5)
     };
     let start = Instant::now();
-    let opening = Line::open(&by_name, Start::Clean);
-    let (line, _broker) = within(Box::pin(async {
-        tokio::join!(opening, broker.let_in(false))
+    let opening = connection::Connection::open(&by_name, SessionStart::Clean);
+    let (opened, _broker) = within(Box::pin(async {
+        tokio::join!(opening, broker.accept_client(false))
     }))
     .await;
-    assert!(line.is_ok(), "{:?}", line.err());
+    assert!(opened.is_ok(), "{:?}", opened.err());
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 
@@ -47,12 +47,12 @@ struct Pair {
 }
 
 impl Pair {
-    /// A connection for records; nothing is left to be finished.
+    /// A connection for records; no exchange is pending.
     async fn open(target: &Target, broker: &Broker) -> Self {
         Self::open_after(target, broker, async {}).await
     }
 
-    /// A connection for records, before which the broker does this.
+    /// A connection for records; the broker does this before it.
     async fn open_after(
         target: &Target,
         broker: &Broker,
@@ -61,12 +61,12 @@ impl Pair {
         let (sender, outcomes) = Outcomes::channel();
         let serving = async {
             before.await;
-            begin_anew(broker).await
+            fresh_session(broker).await
         };
         let opening = async { tokio::join!(MqttSink::connect(target, sender), serving) };
         let (sink, broker) = within(opening).await;
         Self {
-            sink: sink.expect("it was let in"),
+            sink: sink.expect("the connection was accepted"),
             outcomes,
             broker,
         }
@@ -81,40 +81,38 @@ impl Pair {
         }
     }
 
-    async fn hears(&mut self, expected: &[Heard]) {
-        within(self.broker.hears(expected)).await;
+    async fn expects(&mut self, expected: &[FromClient]) {
+        within(self.broker.expects(expected)).await;
     }
 
-    /// The broker hears of these records for the first time, under identifiers from this one on.
-    async fn hears_published(&mut self, first_id: u16, records: &str) {
+    /// The broker receives these records for the first time, with packet identifiers from this one on.
+    async fn expects_published(&mut self, first_id: u16, records: &str) {
         for (id, letter) in (first_id..).zip(records.chars()) {
-            self.hears(&[published(id, &letter.to_string())]).await;
+            self.expects(&[published(id, &letter.to_string())]).await;
         }
     }
 
     async fn publishes(&mut self, first_id: u16, records: &str) {
         self.send(records).await;
-        self.hears_published(first_id, records).await;
+        self.expects_published(first_id, records).await;
     }
 
     async fn are_confirmed(&mut self, records: &str) {
         for letter in records.chars() {
-            let told = within(self.outcomes.recv()).await;
-            assert_eq!(told, Some((delivery_id(letter), Outcome::Confirmed)));
+            let reported = within(self.outcomes.recv()).await;
+            assert_eq!(reported, Some((delivery_id(letter), Outcome::Confirmed)));
         }
     }
 
-    /// Waits until the sink knows that the connection has ended, and gives it up.
-    async fn cut(self) {
+    /// Closes the connection, waits until the sink has noticed, and drops the sink.
+    async fn cut(mut self) {
         drop(self.broker);
-        within(self.sink.requests.closed()).await;
+        within(self.sink.session.ended()).await;
     }
 }
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, what)
-        .await
-        .expect("it does not take long")
+    timeout(TIMEOUT, what).await.expect("it does not take long")
 }
 
 fn delivery_id(letter: char) -> DeliveryId {
@@ -134,51 +132,51 @@ fn target(version: MqttVersion, broker: &Broker) -> Target {
     config.into()
 }
 
-fn published(id: u16, payload: &str) -> Heard {
-    heard(id, false, payload)
+fn published(id: u16, payload: &str) -> FromClient {
+    publish(id, false, payload)
 }
 
-fn repeated(id: u16, payload: &str) -> Heard {
-    heard(id, true, payload)
+fn repeated(id: u16, payload: &str) -> FromClient {
+    publish(id, true, payload)
 }
 
-fn heard(id: u16, is_repeated: bool, payload: &str) -> Heard {
+fn publish(id: u16, is_duplicate: bool, payload: &str) -> FromClient {
     let payload = payload.to_owned();
-    Heard::Publish {
+    FromClient::Publish {
         id,
-        is_repeated,
+        is_duplicate,
         payload,
     }
 }
 
-/// A connection that takes up what one before has left.
-const TAKES_UP: Heard = Heard::Connect {
+/// A connection that resumes the session of the last one.
+const RESUMES: FromClient = FromClient::Connect {
     is_clean: false,
     is_kept: true,
 };
 
 /// A connection whose session ends with it.
-const CLEAN: Heard = Heard::Connect {
+const CLEAN: FromClient = FromClient::Connect {
     is_clean: true,
     is_kept: false,
 };
 
-/// Lets in a connection for records; one of 3.1.1 wipes the session before.
-async fn begin_anew(broker: &Broker) -> Connection {
+/// Accepts a connection for records; with 3.1.1 the session is erased before.
+async fn fresh_session(broker: &Broker) -> Connection {
     if broker.version == MqttVersion::V3 {
-        let (mut wiping, connect) = broker.let_in(false).await;
+        let (mut erasing, connect) = broker.accept_client(false).await;
         assert_eq!(connect, CLEAN);
-        wiping.hears(&[Heard::Disconnect]).await;
+        erasing.expects(&[FromClient::Disconnect]).await;
     }
-    let (connection, connect) = broker.let_in(false).await;
+    let (connection, connect) = broker.accept_client(false).await;
     let is_clean = broker.version == MqttVersion::V5;
     let is_kept = true;
-    assert_eq!(connect, Heard::Connect { is_clean, is_kept });
+    assert_eq!(connect, FromClient::Connect { is_clean, is_kept });
     connection
 }
 
-/// A session of which the broker has received `a`, and of `b` and `c` we do not know.
-async fn broken(version: MqttVersion, broker: &Broker) -> Target {
+/// A session in which the broker has received `a`; it may have received `b` and `c`.
+async fn interrupted(version: MqttVersion, broker: &Broker) -> Target {
     let target = target(version, broker);
     let mut first = Pair::open(&target, broker).await;
     first.publishes(1, "abc").await;
@@ -187,10 +185,10 @@ async fn broken(version: MqttVersion, broker: &Broker) -> Target {
     target
 }
 
-/// The connection on which what is left is finished.
-async fn taken_up(broker: &Broker) -> Connection {
-    let (connection, connect) = broker.let_in(true).await;
-    assert_eq!(connect, TAKES_UP);
+/// The connection on which pending exchanges are finished.
+async fn resumed(broker: &Broker) -> Connection {
+    let (connection, connect) = broker.accept_client(true).await;
+    assert_eq!(connect, RESUMES);
     connection
 }
 
@@ -204,7 +202,7 @@ async fn complete(broker: &mut Connection, ids: &[u16]) {
 /// The broker receives this one.
 async fn receive(broker: &mut Connection, id: u16) {
     broker.pubrec(id, 0).await;
-    within(broker.hears(&[Heard::PubRel(id)])).await;
+    within(broker.expects(&[FromClient::PubRel(id)])).await;
 }
 
 /// The broker receives these and passes them on.
@@ -215,31 +213,31 @@ async fn receive_and_complete(broker: &mut Connection, ids: &[u16]) {
     complete(broker, ids).await;
 }
 
-/// The same, once the broker was reminded of all that [`broken`] leaves.
-async fn reminded(broker: &Broker) -> Connection {
-    let mut connection = taken_up(broker).await;
-    let all = [Heard::PubRel(1), repeated(2, "b"), repeated(3, "c")];
-    connection.hears(&all).await;
+/// The same, once the sink has continued all exchanges that [`interrupted`] leaves.
+async fn continued(broker: &Broker) -> Connection {
+    let mut connection = resumed(broker).await;
+    let all = [FromClient::PubRel(1), repeated(2, "b"), repeated(3, "c")];
+    connection.expects(&all).await;
     connection
 }
 
-/// Finishes what [`broken`] leaves.
+/// Finishes the exchanges that [`interrupted`] leaves.
 async fn finish_all(broker: &Broker) {
-    let mut second = reminded(broker).await;
+    let mut second = continued(broker).await;
     complete(&mut second, &[1]).await;
     receive_and_complete(&mut second, &[2, 3]).await;
-    second.hears(&[Heard::Disconnect]).await;
+    second.expects(&[FromClient::Disconnect]).await;
 }
 
-/// Finishes a session of which the one that is left has been received.
+/// Finishes a session whose only pending record has been received.
 async fn finish_received(broker: &Broker, id: u16) {
-    let mut second = taken_up(broker).await;
-    second.hears(&[Heard::PubRel(id)]).await;
+    let mut second = resumed(broker).await;
+    second.expects(&[FromClient::PubRel(id)]).await;
     complete(&mut second, &[id]).await;
-    second.hears(&[Heard::Disconnect]).await;
+    second.expects(&[FromClient::Disconnect]).await;
 }
 
-/// A try to connect that fails while the broker does this.
+/// An attempt to connect that fails while the broker does this.
 async fn fail(target: &Target, broker: impl Future<Output = ()>) {
     let (sender, _outcomes) = Outcomes::channel();
     let opening = async { tokio::join!(MqttSink::connect(target, sender), broker) };
@@ -247,34 +245,34 @@ async fn fail(target: &Target, broker: impl Future<Output = ()>) {
 }
 
 #[tokio::test]
-async fn what_was_begun_is_finished_and_then_all_begins_anew() {
+async fn unfinished_exchanges_are_finished_before_new_records_are_sent() {
     let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
+    let target = interrupted(MqttVersion::V5, &broker).await;
     let mut third = Pair::open_after(&target, &broker, finish_all(&broker)).await;
     third.send("abcd").await;
     third.are_confirmed("abc").await;
-    third.hears_published(4, "d").await;
+    third.expects_published(4, "d").await;
     receive_and_complete(&mut third.broker, &[4]).await;
     third.are_confirmed("d").await;
 }
 
 #[tokio::test]
-async fn by_3_1_1_only_what_was_received_is_finished() {
+async fn with_3_1_1_only_received_records_are_finished() {
     let broker = Broker::start(MqttVersion::V3).await;
-    let target = broken(MqttVersion::V3, &broker).await;
+    let target = interrupted(MqttVersion::V3, &broker).await;
     let finish = finish_received(&broker, 1);
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("abc").await;
     third.are_confirmed("a").await;
-    third.hears_published(4, "bc").await;
+    third.expects_published(4, "bc").await;
     third.cut().await;
-    // Nothing is known to be there.
+    // The sink does not know whether the broker has received them.
     let mut fourth = Pair::open(&target, &broker).await;
     fourth.publishes(6, "bc").await;
 }
 
 #[tokio::test]
-async fn what_is_confirmed_behind_one_that_is_not_is_not_sent_again() {
+async fn a_record_confirmed_after_an_unconfirmed_one_is_not_sent_again() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
         let target = target(version, &broker);
@@ -288,19 +286,19 @@ async fn what_is_confirmed_behind_one_that_is_not_is_not_sent_again() {
         let mut third = Pair::open_after(&target, &broker, finish).await;
         third.send("abc").await;
         third.are_confirmed("ab").await;
-        third.hears_published(3, "c").await;
+        third.expects_published(3, "c").await;
     }
 }
 
 #[tokio::test]
-async fn a_broker_that_has_forgotten_the_session_is_sent_all_as_new() {
+async fn a_broker_that_has_forgotten_the_session_is_sent_all_records_again() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
-        let target = broken(version, &broker).await;
+        let target = interrupted(version, &broker).await;
         let forget = async {
-            let (mut second, connect) = broker.let_in(false).await;
-            assert_eq!(connect, TAKES_UP);
-            second.hears(&[Heard::Disconnect]).await;
+            let (mut second, connect) = broker.accept_client(false).await;
+            assert_eq!(connect, RESUMES);
+            second.expects(&[FromClient::Disconnect]).await;
         };
         let mut third = Pair::open_after(&target, &broker, forget).await;
         third.publishes(4, "abc").await;
@@ -308,14 +306,14 @@ async fn a_broker_that_has_forgotten_the_session_is_sent_all_as_new() {
 }
 
 #[tokio::test]
-async fn one_whose_word_of_that_was_lost_is_not_believed_the_next_time() {
+async fn a_session_is_not_resumed_after_the_broker_created_it_without_an_answer() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
-        let target = broken(version, &broker).await;
+        let target = interrupted(version, &broker).await;
         fail(&target, async {
-            // What it answers does not arrive.
+            // The broker's answer does not arrive.
             let (_, connect) = broker.accept().await;
-            assert_eq!(connect, TAKES_UP);
+            assert_eq!(connect, RESUMES);
         })
         .await;
         let mut third = Pair::open(&target, &broker).await;
@@ -324,66 +322,71 @@ async fn one_whose_word_of_that_was_lost_is_not_believed_the_next_time() {
 }
 
 #[tokio::test]
-async fn what_the_broker_does_not_know_is_sent_anew_and_all_behind_it() {
+async fn a_record_unknown_to_the_broker_and_all_after_it_are_sent_again() {
     let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
+    let target = interrupted(MqttVersion::V5, &broker).await;
     let finish = async {
-        let mut second = reminded(&broker).await;
+        let mut second = continued(&broker).await;
         second.pubcomp(1, ID_NOT_FOUND).await;
-        second.hears(&[Heard::Disconnect]).await;
+        second.expects(&[FromClient::Disconnect]).await;
     };
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.publishes(4, "abc").await;
 }
 
 #[tokio::test]
-async fn what_the_broker_does_not_take_is_sent_anew_and_all_behind_it() {
+async fn a_rejected_record_and_all_after_it_are_sent_again() {
     let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
+    let target = interrupted(MqttVersion::V5, &broker).await;
     let finish = async {
-        let mut second = reminded(&broker).await;
+        let mut second = continued(&broker).await;
         receive_and_complete(&mut second, &[3]).await;
         second.pubrec(2, QUOTA_EXCEEDED).await;
         complete(&mut second, &[1]).await;
-        second.hears(&[Heard::Disconnect]).await;
+        second.expects(&[FromClient::Disconnect]).await;
     };
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("abc").await;
     third.are_confirmed("a").await;
-    third.hears_published(4, "bc").await;
+    third.expects_published(4, "bc").await;
 }
 
 #[tokio::test]
-async fn a_cut_while_it_is_finished_keeps_the_rest() {
+async fn a_connection_lost_while_finishing_keeps_the_rest() {
     let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
+    let target = interrupted(MqttVersion::V5, &broker).await;
     fail(&target, async {
-        let mut second = reminded(&broker).await;
+        let mut second = continued(&broker).await;
         second.pubcomp(1, 0).await;
         second.pubrec(2, 0).await;
-        second.hears(&[Heard::PubRel(2)]).await;
+        second.expects(&[FromClient::PubRel(2)]).await;
     })
     .await;
     let finish = async {
-        let mut third = taken_up(&broker).await;
-        third.hears(&[Heard::PubRel(2), repeated(3, "c")]).await;
+        let mut third = resumed(&broker).await;
+        third
+            .expects(&[FromClient::PubRel(2), repeated(3, "c")])
+            .await;
         complete(&mut third, &[2]).await;
         receive_and_complete(&mut third, &[3]).await;
-        third.hears(&[Heard::Disconnect]).await;
+        third.expects(&[FromClient::Disconnect]).await;
     };
     let mut fourth = Pair::open_after(&target, &broker, finish).await;
     fourth.send("abcd").await;
     fourth.are_confirmed("abc").await;
-    fourth.hears_published(4, "d").await;
+    fourth.expects_published(4, "d").await;
 }
 
 #[tokio::test]
-async fn a_broker_that_never_finishes_it_is_sent_all_as_new() {
+async fn a_broker_that_never_finishes_is_sent_all_records_again() {
     let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
+    let target = interrupted(MqttVersion::V5, &broker).await;
     for _ in 0..3 {
         fail(&target, async {
-            taken_up(&broker).await.hears(&[Heard::PubRel(1)]).await;
+            resumed(&broker)
+                .await
+                .expects(&[FromClient::PubRel(1)])
+                .await;
         })
         .await;
     }
@@ -392,7 +395,7 @@ async fn a_broker_that_never_finishes_it_is_sent_all_as_new() {
 }
 
 #[tokio::test]
-async fn a_session_of_which_nothing_is_left_is_not_taken_up() {
+async fn a_session_without_pending_exchanges_is_not_resumed() {
     for version in VERSIONS {
         let broker = Broker::start(version).await;
         let target = target(version, &broker);
@@ -407,14 +410,14 @@ async fn a_session_of_which_nothing_is_left_is_not_taken_up() {
 }
 
 #[tokio::test]
-async fn what_does_not_come_again_swallows_nothing_later() {
+async fn a_record_that_does_not_come_again_confirms_no_later_one() {
     let broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
+    let target = interrupted(MqttVersion::V5, &broker).await;
     let mut third = Pair::open_after(&target, &broker, finish_all(&broker)).await;
     third.send("axyzb").await;
     third.are_confirmed("a").await;
-    third.hears_published(4, "xyz").await;
-    third.hears_published(7, "b").await;
+    third.expects_published(4, "xyz").await;
+    third.expects_published(7, "b").await;
 }
 
 #[tokio::test]
@@ -425,25 +428,25 @@ async fn of_two_equal_records_each_is_confirmed_once() {
     first.publishes(1, "aa").await;
     first.cut().await;
     let finish = async {
-        let mut second = taken_up(&broker).await;
-        second.hears(&[repeated(1, "a"), repeated(2, "a")]).await;
+        let mut second = resumed(&broker).await;
+        second.expects(&[repeated(1, "a"), repeated(2, "a")]).await;
         receive_and_complete(&mut second, &[1, 2]).await;
-        second.hears(&[Heard::Disconnect]).await;
+        second.expects(&[FromClient::Disconnect]).await;
     };
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("aaa").await;
     third.are_confirmed("aa").await;
-    third.hears_published(3, "a").await;
+    third.expects_published(3, "a").await;
 }
 
 #[tokio::test]
-async fn a_sink_that_is_given_up_leaves_the_same_behind() {
+async fn a_dropped_sink_leaves_its_exchanges_pending() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = target(MqttVersion::V5, &broker);
     let mut first = Pair::open(&target, &broker).await;
     first.publishes(1, "ab").await;
     receive(&mut first.broker, 1).await;
-    // Nobody listens any more when the last word on it comes.
+    // The delivery does not listen any more when the PUBCOMP comes.
     first.outcomes.close();
     first.broker.pubcomp(1, 0).await;
     receive(&mut first.broker, 2).await;
@@ -455,41 +458,41 @@ async fn a_sink_that_is_given_up_leaves_the_same_behind() {
 }
 
 #[tokio::test]
-async fn what_is_behind_a_record_that_was_put_off_comes_after_it() {
+async fn records_after_a_postponed_one_come_after_it() {
     let broker = Broker::start(MqttVersion::V5).await;
     let target = target(MqttVersion::V5, &broker);
     let mut first = Pair::open(&target, &broker).await;
     first.publishes(1, "abc").await;
     receive(&mut first.broker, 3).await;
     first.broker.pubrec(2, QUOTA_EXCEEDED).await;
-    first.hears(&[Heard::End]).await;
+    first.expects(&[FromClient::End]).await;
     first.cut().await;
     let finish = async {
-        let mut second = taken_up(&broker).await;
-        second.hears(&[repeated(1, "a")]).await;
+        let mut second = resumed(&broker).await;
+        second.expects(&[repeated(1, "a")]).await;
         receive_and_complete(&mut second, &[1]).await;
-        second.hears(&[Heard::Disconnect]).await;
+        second.expects(&[FromClient::Disconnect]).await;
     };
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("abc").await;
     third.are_confirmed("a").await;
-    third.hears_published(4, "bc").await;
+    third.expects_published(4, "bc").await;
 }
 
 #[tokio::test]
 async fn no_more_are_repeated_at_a_time_than_the_broker_allows() {
     let mut broker = Broker::start(MqttVersion::V5).await;
-    let target = broken(MqttVersion::V5, &broker).await;
+    let target = interrupted(MqttVersion::V5, &broker).await;
     broker.receive_max = 1;
     let finish = async {
-        let mut second = taken_up(&broker).await;
-        second.hears(&[Heard::PubRel(1)]).await;
+        let mut second = resumed(&broker).await;
+        second.expects(&[FromClient::PubRel(1)]).await;
         complete(&mut second, &[1]).await;
-        second.hears(&[repeated(2, "b")]).await;
+        second.expects(&[repeated(2, "b")]).await;
         receive_and_complete(&mut second, &[2]).await;
-        second.hears(&[repeated(3, "c")]).await;
+        second.expects(&[repeated(3, "c")]).await;
         receive_and_complete(&mut second, &[3]).await;
-        second.hears(&[Heard::Disconnect]).await;
+        second.expects(&[FromClient::Disconnect]).await;
     };
     let mut third = Pair::open_after(&target, &broker, finish).await;
     third.send("abc").await;
@@ -504,10 +507,10 @@ async fn a_panic_in_a_session_is_reported_and_the_next_connection_works() {
     first.publishes(1, "a").await;
     let fault = Request {
         delivery_id: None,
-        key: None,
+        record: None,
         packet: packet_that_panics(),
     };
-    first.sink.requests.send(fault).await.unwrap();
+    first.sink.session.send(fault).await.unwrap();
     let reported = within(first.outcomes.recv()).await;
     let Some((DeliveryId::CONNECTION, Outcome::Retry(failure))) = reported else {
         panic!("{reported:?}");
@@ -529,15 +532,19 @@ async fn sessions_at_qos_1_are_clean() {
         let target = config.into();
         for id in [1, 2] {
             let (sender, _outcomes) = Outcomes::channel();
-            let opening =
-                async { tokio::join!(MqttSink::connect(&target, sender), broker.let_in(false)) };
+            let opening = async {
+                tokio::join!(
+                    MqttSink::connect(&target, sender),
+                    broker.accept_client(false)
+                )
+            };
             let (sink, (mut connection, connect)) = within(opening).await;
             assert_eq!(connect, CLEAN);
-            let mut sink = sink.expect("it was let in");
+            let mut sink = sink.expect("the connection was accepted");
             sink.send(delivery_id('a'), &of_letter("a")).await.unwrap();
-            within(connection.hears(&[published(id, "a")])).await;
+            within(connection.expects(&[published(id, "a")])).await;
             drop(connection);
-            within(sink.requests.closed()).await;
+            within(sink.session.ended()).await;
         }
     }
 }

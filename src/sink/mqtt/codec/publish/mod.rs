@@ -1,7 +1,7 @@
-//! Records as PUBLISH packets, written once and in one piece.
+//! Records as PUBLISH packets, each written once and in one piece.
 //!
-//! rumqttc's packets would need an owned text for each attribute's name and value: twenty
-//! allocations a record.
+//! rumqttc's packets would need an owned string for each attribute's name and value: twenty allocations a
+//! record.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -15,13 +15,13 @@ use crate::config::is_carried;
 use crate::config::{Mqtt, MqttVersion, Qos};
 use crate::sink::{Cause, Failure, Record};
 
-/// What a text may have: its length is two bytes.
+/// The longest text: its length is two bytes.
 const MAX_TEXT_BYTES: usize = 65_535;
 
-/// The longest remaining length that a packet can express.
+/// The largest remaining length of a packet.
 const MAX_REMAINING_BYTES: usize = 268_435_455;
 
-/// Says in a packet's first byte that it may have come before.
+/// The flag in a packet's first byte that says that the broker may have it already.
 const DUP: u8 = 0x08;
 
 /// Identifiers of the properties of MQTT 5.
@@ -30,16 +30,16 @@ const CONTENT_TYPE: u8 = 0x03;
 const TOPIC_ALIAS: u8 = 0x23;
 const USER_PROPERTY: u8 = 0x26;
 
-/// A PUBLISH that has no identifier yet.
+/// A PUBLISH whose identifier is set when it is sent.
 #[derive(Debug)]
-pub(crate) struct Packet {
+pub(crate) struct PublishPacket {
     bytes: Vec<u8>,
     /// Where its identifier belongs; `None` at `QoS` 0, where nothing is acknowledged.
     id_at: Option<usize>,
 }
 
-impl Packet {
-    /// The retained word that the forwarder is there.
+impl PublishPacket {
+    /// The retained status that the forwarder is connected.
     pub(crate) fn online(topic: &str, mqtt: &Mqtt) -> Self {
         let properties: &[u8] = match mqtt.version {
             MqttVersion::V3 => &[],
@@ -48,17 +48,17 @@ impl Packet {
         assemble(mqtt.qos, true, topic, properties, ONLINE.as_bytes())
     }
 
-    /// A packet at `QoS` 2 that nobody is to see: see `probe`.
-    pub(crate) fn trial(topic: &str) -> Self {
-        const SECOND: [u8; 6] = [5, MESSAGE_EXPIRY, 0, 0, 0, 1];
-        assemble(Qos::ExactlyOnce, false, topic, &SECOND, &[])
+    /// A packet at `QoS` 2 for the probe, which never releases it; it expires after a second.
+    pub(crate) fn probe(topic: &str) -> Self {
+        const EXPIRY: [u8; 6] = [5, MESSAGE_EXPIRY, 0, 0, 0, 1];
+        assemble(Qos::ExactlyOnce, false, topic, &EXPIRY, &[])
     }
 
     pub(crate) fn has_acknowledgement(&self) -> bool {
         self.id_at.is_some()
     }
 
-    /// The whole packet, with this identifier where it has one.
+    /// The whole packet, with this identifier unless it is at `QoS` 0.
     pub(crate) fn with_id(&mut self, id: u16) -> &[u8] {
         if let Some(at) = self.id_at {
             self.bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
@@ -66,8 +66,8 @@ impl Packet {
         &self.bytes
     }
 
-    /// The same, for a broker that may have it already under this identifier.
-    pub(crate) fn repeated_with_id(&mut self, id: u16) -> &[u8] {
+    /// The same, for a broker that may have it already with this identifier.
+    pub(crate) fn duplicate_with_id(&mut self, id: u16) -> &[u8] {
         self.bytes[0] |= DUP;
         self.with_id(id)
     }
@@ -83,7 +83,7 @@ pub(crate) struct Encoder {
     message_expiry: Option<u32>,
     packet_bytes: usize,
     aliases: Aliases,
-    /// The properties of the packet that is written, behind room for their length.
+    /// The properties of the packet that is written; a buffer that is used again.
     properties: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ impl Encoder {
             message_expiry: mqtt.message_expiry,
             packet_bytes: limits.packet_bytes,
             aliases: Aliases::new(match mqtt.qos {
-                // Its packets may be sent again on another connection, which knows no numbers.
+                // Packets may be sent again on another connection, which knows no aliases.
                 Qos::ExactlyOnce => 0,
                 Qos::AtMostOnce | Qos::AtLeastOnce => limits.topic_aliases,
             }),
@@ -104,12 +104,12 @@ impl Encoder {
         }
     }
 
-    /// The packets have to be sent in the order in which they are written: the first one of a topic
-    /// tells the broker the number by which the others name it.
+    /// Packets have to be sent in the order in which they are written: the first one of a topic tells the
+    /// broker the alias that the others have.
     ///
     /// # Errors
-    /// Why the broker cannot be sent this record.
-    pub(crate) fn packet(&mut self, record: &Record<'_>) -> Result<Packet, Failure> {
+    /// Why this record cannot be sent to the broker.
+    pub(crate) fn packet(&mut self, record: &Record<'_>) -> Result<PublishPacket, Failure> {
         let topic = record.destination;
         if topic.len() > MAX_TEXT_BYTES {
             let why = format!("its topic is longer than {MAX_TEXT_BYTES} bytes, the limit of MQTT");
@@ -121,31 +121,36 @@ impl Encoder {
             self.write_properties(record, alias)
                 .map_err(|why| Failure::new(Cause::Invalid, why))?;
         }
-        let said = if let Some(Alias::Known(_)) = alias {
+        let sent_topic = if let Some(Alias::Known(_)) = alias {
             ""
         } else {
             topic
         };
-        let size = size(self.qos, said, self.properties.len(), record.payload.len());
+        let size = size(
+            self.qos,
+            sent_topic,
+            self.properties.len(),
+            record.payload.len(),
+        );
         let limit = self.packet_bytes;
         if size > limit {
             let why = format!("its packet of {size} bytes is over the limit of {limit}");
             return Err(Failure::new(Cause::TooLarge, why));
         }
         if let Some(Alias::New(_)) = alias {
-            self.aliases.tell(topic);
+            self.aliases.insert(topic);
         }
         let properties = &self.properties;
         Ok(assemble(
             self.qos,
             self.retain,
-            said,
+            sent_topic,
             properties,
             record.payload,
         ))
     }
 
-    /// The properties, with their length before them.
+    /// Writes the properties, after their length.
     fn write_properties(
         &mut self,
         record: &Record<'_>,
@@ -183,8 +188,8 @@ impl Encoder {
     }
 }
 
-/// The numbers that stand for topics on this connection, given as topics come until there are no
-/// more.
+/// The topic aliases of this connection: topics get one in the order in which they come, until there are
+/// no more.
 #[derive(Debug)]
 struct Aliases {
     numbers: HashMap<String, u16>,
@@ -193,7 +198,7 @@ struct Aliases {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Alias {
-    /// The broker is to be told.
+    /// The packet tells it to the broker.
     New(u16),
     Known(u16),
 }
@@ -214,14 +219,14 @@ impl Aliases {
         next.filter(|next| *next <= self.max).map(Alias::New)
     }
 
-    fn tell(&mut self, topic: &str) {
+    fn insert(&mut self, topic: &str) {
         if let Some(Alias::New(number)) = self.find(topic) {
             self.numbers.insert(topic.to_owned(), number);
         }
     }
 }
 
-/// What stands before a payload, without the packet's type and length.
+/// The bytes before a payload, without the packet's type and length.
 fn head_bytes(qos: Qos, topic: &str, properties: usize) -> usize {
     let id = if qos == Qos::AtMostOnce { 0 } else { 2 };
     2 + topic.len() + id + properties
@@ -232,7 +237,13 @@ fn size(qos: Qos, topic: &str, properties: usize, payload: usize) -> usize {
     1 + length_bytes(remaining) + remaining
 }
 
-fn assemble(qos: Qos, retain: bool, topic: &str, properties: &[u8], payload: &[u8]) -> Packet {
+fn assemble(
+    qos: Qos,
+    retain: bool,
+    topic: &str,
+    properties: &[u8],
+    payload: &[u8],
+) -> PublishPacket {
     let remaining = head_bytes(qos, topic, properties.len()) + payload.len();
     let mut bytes = Vec::with_capacity(1 + length_bytes(remaining) + remaining);
     bytes.put_u8(0x30 | ((qos as u8) << 1) | u8::from(retain));
@@ -244,7 +255,7 @@ fn assemble(qos: Qos, retain: bool, topic: &str, properties: &[u8], payload: &[u
     }
     bytes.extend_from_slice(properties);
     bytes.extend_from_slice(payload);
-    Packet { bytes, id_at }
+    PublishPacket { bytes, id_at }
 }
 
 /// Bytes of a length: seven bits each.
@@ -280,7 +291,8 @@ fn put_text(to: &mut Vec<u8>, text: &str) {
     to.extend_from_slice(text.as_bytes());
 }
 
-/// Attributes repeat what the payload says: a character that would cost the connection becomes `?`.
+/// A broker closes the connection over a character that MQTT does not allow. It becomes `?`: attributes
+/// only repeat what the payload says.
 fn put_carried(to: &mut Vec<u8>, value: &str) {
     if value.chars().all(is_carried) {
         return put_text(to, value);

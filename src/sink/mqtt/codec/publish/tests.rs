@@ -25,8 +25,8 @@ pub(crate) fn mqtt(version: MqttVersion) -> Mqtt {
 }
 
 /// A packet that ends before its identifier: it cannot be given one.
-pub(crate) fn packet_that_panics() -> Packet {
-    Packet {
+pub(crate) fn packet_that_panics() -> PublishPacket {
+    PublishPacket {
         bytes: Vec::new(),
         id_at: Some(0),
     }
@@ -63,7 +63,7 @@ pub(crate) fn record<'a>(
 }
 
 /// As rumqttc's codec, which is not ours, reads it.
-fn read(mut packet: Packet) -> v5::Publish {
+fn read(mut packet: PublishPacket) -> v5::Publish {
     let mut bytes = BytesMut::from(packet.with_id(0xabcd));
     match v5::Packet::read(&mut bytes, None).expect("a packet") {
         v5::Packet::Publish(publish) => publish,
@@ -102,7 +102,7 @@ proptest! {
 }
 
 #[test]
-fn a_topic_is_named_once_and_has_a_number_then_while_there_are_numbers() {
+fn a_topic_is_named_once_and_has_an_alias_then_while_there_are_aliases() {
     let mut encoder = encoder(MqttVersion::V5, 2);
     let mut sent = |topic| {
         let record = record(topic, b"payload", Attributes::new("", &[]));
@@ -123,7 +123,7 @@ fn a_topic_is_named_once_and_has_a_number_then_while_there_are_numbers() {
 }
 
 #[test]
-fn at_qos_2_topics_have_no_numbers() {
+fn at_qos_2_topics_have_no_aliases() {
     let config = Mqtt {
         qos: Qos::ExactlyOnce,
         ..mqtt(MqttVersion::V5)
@@ -134,7 +134,7 @@ fn at_qos_2_topics_have_no_numbers() {
 }
 
 #[test]
-fn a_packet_that_is_not_sent_tells_no_number() {
+fn a_packet_that_is_not_sent_sets_no_alias() {
     let mut encoder = encoder(MqttVersion::V5, 2);
     encoder.packet_bytes = 100;
     let none = Attributes::new("", &[]);

@@ -1,12 +1,12 @@
-//! Messages in the wire format of Confluent's schema registry: before the bytes of each stands the id
-//! of the schema that describes it, and which of the schema's messages it is.
+//! The wire format of Confluent's schema registry: a message's bytes follow a prefix, which has the id
+//! of the schema that describes the message and the message's place in that schema.
 //!
 //! Schemas are registered as Confluent's serializers do it: the file that declares the message under
 //! the record's subject, and each file that it imports under its own name, as a reference. Google's
 //! own files are left out: every registry knows them.
 
 mod client;
-mod schema;
+mod descriptors;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -18,33 +18,34 @@ use crate::config::{SchemaRegistry, SubjectNameStrategy};
 use crate::sink::{Cause, ConnectionError, Failure, Record};
 use crate::sync::lock;
 
-/// Puts records into the wire format.
+/// Puts records into the wire format, and registers their schemas.
 #[derive(Debug)]
-pub(super) struct Registry {
+pub(super) struct Framer {
     client: Client,
     subjects: SubjectNameStrategy,
+    /// The last record, framed; a buffer that is used again.
     framed: Vec<u8>,
 }
 
 /// Why a record is not in the wire format.
 #[derive(Debug)]
 pub(super) enum NotFramed {
-    /// The registry did not say the schema's id: nothing can be sent now.
+    /// The registry did not give the schema's id: nothing can be sent now.
     Failed(ConnectionError),
-    /// It never will be.
+    /// It has no schema, and never will.
     Refused(Failure),
 }
 
-/// What stands before messages, as far as it was found out; kept over all producers of a sink.
+/// The prefixes of messages that are known; shared by all producers of a sink.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
-    /// They are of these schemas: when others are loaded, all is asked for anew.
+    /// The descriptors that they belong to: when others are loaded, all prefixes are forgotten.
     pool: Option<DescriptorPool>,
     /// By topic, and then by the message's full name.
     known: HashMap<String, HashMap<String, Vec<u8>>>,
 }
 
-impl Registry {
+impl Framer {
     /// # Errors
     /// The login or the CA file cannot be read.
     pub(super) fn new(config: &SchemaRegistry) -> Result<Self, ConnectionError> {
@@ -65,16 +66,16 @@ impl Registry {
         prefixes: &Mutex<Prefixes>,
     ) -> Result<&[u8], NotFramed> {
         let Some(message) = record.message else {
-            let why = "it is a text, and no message that a schema could describe";
+            let why = "the record is text, not a message that a schema could describe";
             return Err(NotFramed::Refused(Failure::new(Cause::Invalid, why)));
         };
         let topic = record.destination;
         self.framed.clear();
-        if !lock(prefixes).put(topic, message, &mut self.framed) {
+        if !lock(prefixes).append(topic, message, &mut self.framed) {
             let id = self.id(topic, message).await;
             let id = id.map_err(|why| NotFramed::Failed(ConnectionError(why)))?;
-            schema::put_prefix(id, message, &mut self.framed);
-            lock(prefixes).learn(topic, message, self.framed.clone());
+            descriptors::put_prefix(id, message, &mut self.framed);
+            lock(prefixes).insert(topic, message, self.framed.clone());
         }
         self.framed.extend_from_slice(record.payload);
         Ok(&self.framed)
@@ -84,7 +85,7 @@ impl Registry {
     async fn id(&self, topic: &str, message: &MessageDescriptor) -> Result<u32, Failure> {
         let file = message.parent_file();
         let mut versions = HashMap::new();
-        for import in schema::imports(&file) {
+        for import in descriptors::imports(&file) {
             let request = request(&import, &versions);
             let version = self.client.version(import.name(), &request).await?;
             versions.insert(import.name().to_owned(), version);
@@ -96,16 +97,16 @@ impl Registry {
             subject,
             id,
             message = message.full_name(),
-            "kafka: the schema registry knows the schema"
+            "kafka: the schema is registered"
         );
         Ok(id)
     }
 }
 
-/// Whether a registry answers that knows protobuf.
+/// Checks that a registry answers and supports protobuf.
 ///
 /// # Errors
-/// What failed, in its words.
+/// What failed, with the registry's own message.
 pub(super) async fn probe(config: &SchemaRegistry) -> Result<String, Failure> {
     Client::new(config)?.probe().await
 }
@@ -118,7 +119,7 @@ fn subject(strategy: SubjectNameStrategy, topic: &str, message: &str) -> String 
     }
 }
 
-/// A file as a registry wants it; `versions` has those of its imports.
+/// A file as a registry expects it; `versions` has those of its imports.
 fn request(file: &FileDescriptor, versions: &HashMap<String, u32>) -> Request {
     let imports = file.dependencies();
     let references = imports.filter_map(|import| {
@@ -128,12 +129,12 @@ fn request(file: &FileDescriptor, versions: &HashMap<String, u32>) -> Request {
             version: *versions.get(import.name())?,
         })
     });
-    Request::new(schema::text(file), references.collect())
+    Request::new(descriptors::text(file), references.collect())
 }
 
 impl Prefixes {
-    /// Appends what stands before a message; `false`: it is not known yet.
-    fn put(&self, topic: &str, message: &MessageDescriptor, to: &mut Vec<u8>) -> bool {
+    /// Appends a message's prefix; `false`: it is not known.
+    fn append(&self, topic: &str, message: &MessageDescriptor, to: &mut Vec<u8>) -> bool {
         if self.pool.as_ref() != Some(message.parent_pool()) {
             return false;
         }
@@ -145,7 +146,7 @@ impl Prefixes {
         prefix.is_some()
     }
 
-    fn learn(&mut self, topic: &str, message: &MessageDescriptor, prefix: Vec<u8>) {
+    fn insert(&mut self, topic: &str, message: &MessageDescriptor, prefix: Vec<u8>) {
         if self.pool.as_ref() != Some(message.parent_pool()) {
             self.known.clear();
             self.pool = Some(message.parent_pool().clone());
@@ -173,20 +174,20 @@ mod tests {
         }
     }
 
-    fn registry() -> Registry {
+    fn framer() -> Framer {
         let config = SchemaRegistry {
             url: "http://127.0.0.1:1".parse().expect("a URL"),
             login: None,
             ca_file: None,
             subjects: SubjectNameStrategy::default(),
         };
-        Registry::new(&config).expect("nothing has to be read")
+        Framer::new(&config).expect("nothing has to be read")
     }
 
     #[tokio::test]
-    async fn what_has_no_schema_is_refused_and_what_has_one_waits_for_the_registry() {
+    async fn a_record_without_a_schema_is_refused_and_one_with_a_schema_waits_for_the_registry() {
         let prefixes = Mutex::default();
-        let mut registry = registry();
+        let mut registry = framer();
         let text = registry.frame(&record(None), &prefixes).await;
         assert!(matches!(text, Err(NotFramed::Refused(_))), "{text:?}");
         let pool = schema::built_in();
@@ -199,15 +200,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_known_is_not_asked_for_again_until_schemas_are_loaded_anew() {
+    async fn a_known_prefix_is_not_asked_for_again_until_schemas_are_reloaded() {
         let prefixes = Mutex::new(Prefixes::default());
-        let mut registry = registry();
+        let mut registry = framer();
         for is_known in [true, false] {
             let pool = schema::built_in();
             let audit = pool.get_message_by_name("Audit.audit_message");
             let audit = audit.as_ref().expect("it is built in");
             if is_known {
-                lock(&prefixes).learn("t", audit, vec![0, 1]);
+                lock(&prefixes).insert("t", audit, vec![0, 1]);
                 let framed = registry.frame(&record(Some(audit)), &prefixes).await;
                 assert_eq!(framed.expect("it is known"), b"\x00\x01payload");
             } else {

@@ -1,4 +1,4 @@
-//! Descriptors in the forms that a registry and its readers want.
+//! Descriptors in the forms that a registry and its consumers expect.
 
 use std::collections::HashSet;
 
@@ -8,13 +8,13 @@ use prost::Message as _;
 use prost_reflect::{FileDescriptor, MessageDescriptor};
 use prost_types::{DescriptorProto, FieldDescriptorProto};
 
-/// Files that every registry knows, and that are no references.
+/// Files that every registry knows: they are not references.
 const KNOWN: &str = "google/protobuf/";
 
-/// What the wire format begins with.
+/// The first byte of the wire format.
 const MAGIC: u8 = 0;
 
-/// All files that a file needs, each behind those that it needs itself; without Google's.
+/// All files that a file imports, directly or not, each after its own imports; without Google's.
 pub(super) fn imports(file: &FileDescriptor) -> Vec<FileDescriptor> {
     fn add(file: &FileDescriptor, seen: &mut HashSet<String>, to: &mut Vec<FileDescriptor>) {
         for import in file.dependencies() {
@@ -29,9 +29,9 @@ pub(super) fn imports(file: &FileDescriptor) -> Vec<FileDescriptor> {
     all
 }
 
-/// The schema's text: a serialized `FileDescriptorProto` in base64, which registries take in the place
-/// of a `.proto` file. Without what protoc leaves out too, so that the same file from elsewhere is the
-/// same schema.
+/// The schema's text: a serialized `FileDescriptorProto` in base64, which registries accept in place of
+/// a `.proto` file. What protoc leaves out is left out here too, so that the same file from elsewhere is
+/// the same schema.
 pub(super) fn text(file: &FileDescriptor) -> String {
     let mut proto = file.file_descriptor_proto().clone();
     proto.source_code_info = None;
@@ -46,14 +46,14 @@ fn tidy_message(message: &mut DescriptorProto) {
     message.nested_type.iter_mut().for_each(tidy_message);
 }
 
-/// A JSON name that follows from the name is not written in a `.proto` file.
+/// Removes a JSON name that follows from the field's name: a `.proto` file does not have it.
 fn tidy_field(field: &mut FieldDescriptorProto) {
     if field.json_name.as_deref() == Some(&json_name(field.name())) {
         field.json_name = None;
     }
 }
 
-/// As protoc derives it: without underscores, and each letter behind one upper case.
+/// The JSON name that protoc derives: without underscores, and with each letter after one in upper case.
 fn json_name(name: &str) -> String {
     let mut derived = String::with_capacity(name.len());
     let mut raise = false;
@@ -72,8 +72,7 @@ fn json_name(name: &str) -> String {
     derived
 }
 
-/// Appends what stands before a message: the magic byte, the schema's id, and where in the schema the
-/// message is.
+/// Appends a message's prefix: the magic byte, the schema's id, and the message's place in the schema.
 pub(super) fn put_prefix(id: u32, message: &MessageDescriptor, to: &mut Vec<u8>) {
     to.push(MAGIC);
     to.extend_from_slice(&id.to_be_bytes());
@@ -89,12 +88,12 @@ pub(super) fn put_prefix(id: u32, message: &MessageDescriptor, to: &mut Vec<u8>)
     }
 }
 
-/// The place of a message among those of its file, and of each nested one among those of its parent. A
-/// descriptor's path has the number of the list before each of them.
+/// The index of a message in its file, or those of its outer messages and its own. A descriptor's path
+/// has a field number before each of them.
 fn indexes(message: &MessageDescriptor) -> Vec<usize> {
-    let places = message.path().iter().skip(1).step_by(2);
-    let places = places.map(|place| usize::try_from(*place).expect("a place is not negative"));
-    places.collect()
+    let indexes = message.path().iter().skip(1).step_by(2);
+    let indexes = indexes.map(|index| usize::try_from(*index).expect("an index is not negative"));
+    indexes.collect()
 }
 
 fn put_zigzag(number: usize, to: &mut Vec<u8>) {
