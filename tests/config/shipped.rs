@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const CREDENTIALS: &str = "/run/credentials/central-forwarder.service/";
 
 /// The reference shows a key where people are to put theirs: it must pass `check` where no secret is.
-const PLACEHOLDER: &str = ":51:1: accounts.acme.key: stands in a file that every user can read";
+const PLACEHOLDER: &str = ":56:1: accounts.acme.key: stands in a file that every user can read";
 
 fn shipped() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");

@@ -43,7 +43,7 @@ pub(crate) struct RawMqtt {
     url: Option<Names>,
     /// User name with which the forwarder authenticates at the broker. Default: none is sent.
     username: Option<SecretSource>,
-    /// Password of that user. Default: none is sent.
+    /// Password for `username`. Default: none is sent.
     password: Option<SecretSource>,
     /// Trusted certificate authorities, and the client certificate and key that the forwarder presents to
     /// the broker; for `mqtts` and `wss`. Default: the system's authorities, no client certificate.

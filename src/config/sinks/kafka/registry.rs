@@ -30,7 +30,7 @@ pub(crate) struct RawRegistryTable {
     url: Option<String>,
     /// User name for HTTP Basic authentication, together with `password`. Default: no authentication.
     username: Option<SecretSource>,
-    /// Password of that user.
+    /// Password for `username`.
     password: Option<SecretSource>,
     /// PEM file of certificate authorities that are trusted beside the system's.
     ca_file: Option<PathBuf>,

@@ -19,7 +19,7 @@ pub(crate) struct RawSasl {
     mechanism: Option<SaslMechanism>,
     /// PLAIN and SCRAM: user name. Required there.
     username: Option<SecretSource>,
-    /// PLAIN and SCRAM: password of that user. Required there.
+    /// PLAIN and SCRAM: password for `username`. Required there.
     password: Option<SecretSource>,
     /// OAUTHBEARER: URL of the token endpoint, which gives tokens by the grant `client_credentials`:
     /// `https://HOST/PATH`. Required there.
