@@ -1,10 +1,12 @@
 //! Files in `state_dir`: replaced as a whole, and readable by this user alone. Also the subscriber id
 //! that is kept there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 pub(crate) const OWNER_ONLY: u32 = 0o600;
 pub(crate) const OWNER_ONLY_FOLDER: u32 = 0o700;
@@ -40,34 +42,30 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
 
 /// Replaces a file without waiting for the disk: a power failure may bring the old contents back.
 pub(crate) fn replace_soon(path: &Path, contents: &[u8]) -> io::Result<()> {
-    write_beside(path, contents, OWNER_ONLY).and_then(|(_, new)| fs::rename(new, path))
+    write_beside(path, contents, OWNER_ONLY)?.persist(path)?;
+    Ok(())
 }
 
 /// Replaces a file. A reader sees the old contents or the new ones, also after a power failure.
 pub(crate) fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    let (file, new) = write_beside(path, contents, mode)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
+    let new = write_beside(path, contents, mode)?;
+    new.as_file().sync_all()?;
+    new.persist(path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<(File, PathBuf)> {
+fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new()
         .recursive(true)
         .mode(OWNER_ONLY_FOLDER)
         .create(folder)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = folder.join(format!(".{name}.new"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(OWNER_ONLY)
-        .open(&new)?;
-    file.write_all(contents)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    Ok((file, new))
+    // Readable by its owner only until its mode is set.
+    let mut new = NamedTempFile::new_in(folder)?;
+    new.write_all(contents)?;
+    new.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(new)
 }
 
 #[cfg(test)]
