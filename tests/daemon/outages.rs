@@ -42,6 +42,7 @@ impl Stand {
         let topic = fresh_name("outages");
         let account = Account::classic(&simulator.endpoint(), &[TOPIC]);
         Config::in_folder(folder.path())
+            .line("shutdown_timeout = \"3m\"")
             .account("acme", &account)
             .sink("lake", &Sink::kafka(&kafka.address))
             .route(&Route::all("lake").destination(&topic))

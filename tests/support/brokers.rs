@@ -4,7 +4,7 @@
 //! that the script wrote. A test whose broker is not there says so in `target/brokers/skipped.txt`,
 //! which `scripts/test` shows at its end, and returns.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+
+/// How many brokers of a kind run for tests of their own at the same time: each takes a core while it starts.
+const OWN_AT_A_TIME: usize = 2;
+const POLL: Duration = Duration::from_millis(100);
 
 const A_WHILE: Duration = Duration::from_secs(120);
 
@@ -30,6 +34,7 @@ enum Origin {
     Shared,
     Own {
         instance: String,
+        _turn: Turn,
     },
     Mock {
         _cluster: MockCluster<'static, DefaultProducerContext>,
@@ -66,10 +71,12 @@ impl Kafka {
     /// either, the test is skipped. Two tests must not use the same name.
     pub fn own(instance: &str) -> Option<Self> {
         address_or_skip("CF_TEST_KAFKA")?;
+        let turn = Turn::wait_for("kafka");
         Some(Self {
             address: bring_up(instance, "kafka", "CF_TEST_KAFKA"),
             origin: Origin::Own {
                 instance: instance.to_owned(),
+                _turn: turn,
             },
         })
     }
@@ -88,7 +95,7 @@ impl Kafka {
     pub fn variable(&self, name: &str) -> String {
         let variable = format!("CF_TEST_KAFKA_{name}");
         let value = match &self.origin {
-            Origin::Own { instance } => {
+            Origin::Own { instance, .. } => {
                 let folder = brokers_folder().join("instances").join(instance);
                 read_variable(&folder.join("env"), &variable)
             }
@@ -141,7 +148,7 @@ impl Kafka {
 
     fn instance(&self) -> &str {
         match &self.origin {
-            Origin::Own { instance } => instance,
+            Origin::Own { instance, .. } => instance,
             Origin::Shared | Origin::Mock { .. } => {
                 panic!("only a test that owns its Kafka may disturb it: see Kafka::own")
             }
@@ -151,7 +158,7 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        if let Origin::Own { instance } = &self.origin {
+        if let Origin::Own { instance, .. } = &self.origin {
             scripts_brokers("down", instance, "kafka");
         }
     }
@@ -163,6 +170,7 @@ pub struct RabbitMq {
     /// `host:port`
     pub address: String,
     own_instance: Option<String>,
+    _turn: Option<Turn>,
 }
 
 impl RabbitMq {
@@ -171,6 +179,7 @@ impl RabbitMq {
         Some(Self {
             address: address_or_skip("CF_TEST_RABBITMQ")?,
             own_instance: None,
+            _turn: None,
         })
     }
 
@@ -178,9 +187,11 @@ impl RabbitMq {
     /// either, the test is skipped. Two tests must not use the same name.
     pub fn own(instance: &str) -> Option<Self> {
         address_or_skip("CF_TEST_RABBITMQ")?;
+        let turn = Turn::wait_for("rabbitmq");
         Some(Self {
             address: bring_up(instance, "rabbitmq", "CF_TEST_RABBITMQ"),
             own_instance: Some(instance.to_owned()),
+            _turn: Some(turn),
         })
     }
 
@@ -319,6 +330,29 @@ pub fn note(what: &str) {
         .open(folder.join("skipped.txt"))
         .expect("skipped.txt can be written");
     writeln!(skipped, "{line}").expect("skipped.txt can be written");
+}
+
+/// The right to run one more broker of a kind. A process that ends gives it back, however it ends.
+struct Turn {
+    _locked: File,
+}
+
+impl Turn {
+    fn wait_for(kind: &str) -> Self {
+        let folder = brokers_folder();
+        let open = |number| {
+            let path = folder.join(format!("own-{kind}-{number}.lock"));
+            File::create(path).expect("the folder of the brokers can be written to")
+        };
+        loop {
+            for file in (0..OWN_AT_A_TIME).map(open) {
+                if file.try_lock().is_ok() {
+                    return Self { _locked: file };
+                }
+            }
+            thread::sleep(POLL);
+        }
+    }
 }
 
 /// Starts a broker for one test alone; gives its address.

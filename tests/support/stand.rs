@@ -83,7 +83,10 @@ impl Stand {
     /// The state and the account, without a sink.
     pub fn base(&self) -> Config {
         let account = Account::classic(&self.simulator.endpoint(), &self.topics);
-        Config::in_folder(self.folder.path()).account("acme", &account)
+        // A drain on a busy machine is waited for: see [`drain`].
+        Config::in_folder(self.folder.path())
+            .line("shutdown_timeout = \"3m\"")
+            .account("acme", &account)
     }
 
     pub fn write(&self, config: &Config) -> &Self {
