@@ -168,11 +168,6 @@ impl Stand {
         frames.map(|sent| sent.frames).sum()
     }
 
-    /// Frames that the simulator has sent of this topic.
-    pub fn sent_of(&self, topic: &str) -> u64 {
-        self.simulator.sent()[topic].frames
-    }
-
     /// Waits until the simulator has sent everything.
     pub fn wait_until_all_sent(&self) {
         self.wait_until_sent(self.count * self.topics.len() as u64);
