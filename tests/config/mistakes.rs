@@ -1,4 +1,4 @@
-//! ConfigErrors and warnings: each with its place and what to do; and no text that makes it panic.
+//! Errors and warnings about a config: each with its place and what to do; and no text that makes it panic.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
