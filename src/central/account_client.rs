@@ -160,13 +160,14 @@ impl AccountClient {
         let _permit = self.handshakes.acquire().await;
         let dialed = self.endpoint.dial(timeouts(self.settings())).await?;
         let Dialed { stream, peer } = dialed;
-        let upgrade = handshake::upgrade(
+        // Large, and seldom.
+        let upgrade = Box::pin(handshake::upgrade(
             stream,
             self.endpoint.authority(),
             &target,
             headers,
             self.settings().max_frame_bytes,
-        );
+        ));
         let broken = |why: &str| Error::broken(Cause::Handshake, why);
         match timeout(self.settings().handshake_timeout, upgrade).await {
             Ok(Ok(socket)) => {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::MaybeTlsStream;
+use tokio_util::either::Either;
 use url::Url;
 
 use super::address::{HostPort, Peer};
@@ -20,8 +21,8 @@ use super::tcp;
 use super::tls::{self, InvalidConfig};
 use crate::config::{PemFile, Proxy, Tls};
 
-/// To the server, or to the proxy before it, which may speak TLS of its own.
-pub(crate) type Leg = MaybeTlsStream<TcpStream>;
+/// To the server, or to the proxy before it, which may speak TLS of its own. That is seldom, and large.
+pub(crate) type Leg = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 pub(crate) type Stream = MaybeTlsStream<Leg>;
 
@@ -163,14 +164,14 @@ impl Dialer {
     async fn leg(&self, timeouts: Timeouts) -> Result<(Leg, Peer), DialError> {
         let Some(proxy) = &self.proxy else {
             let (tcp, peer) = connect(&self.host, "", timeouts).await?;
-            return Ok((MaybeTlsStream::Plain(tcp), peer));
+            return Ok((Either::Left(tcp), peer));
         };
         let (tcp, peer) = connect(proxy.host(), "the proxy ", timeouts).await?;
         let leg = match &self.proxy_tls {
-            None => MaybeTlsStream::Plain(tcp),
+            None => Either::Left(tcp),
             Some(tls) => {
                 let server = format!("the proxy {}", proxy.host());
-                MaybeTlsStream::Rustls(tls.handshake(tcp, &server, timeouts.tls).await?)
+                Either::Right(Box::new(tls.handshake(tcp, &server, timeouts.tls).await?))
             }
         };
         if self.is_forwarded {

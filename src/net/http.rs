@@ -127,7 +127,8 @@ impl Client {
         let dialer = dialer.map_err(|why| invalid(request.url, &why))?;
         let authority = dialer.authority().to_owned();
         let limit = self.timeout;
-        timeout(limit, self.exchange(&dialer, request))
+        // Large, and seldom.
+        timeout(limit, Box::pin(self.exchange(&dialer, request)))
             .await
             .unwrap_or(Err(HttpError::TimedOut { authority, limit }))
     }
