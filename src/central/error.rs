@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::net::dial::DialError;
+use crate::net::error::DialError;
 use crate::net::http::HttpError;
 use crate::supervise::Panic;
 

@@ -16,6 +16,7 @@ use url::Url;
 
 use super::address::{HostPort, Peer};
 use super::certificate;
+use super::error::DialError;
 use super::proxy::HttpProxy;
 use super::tcp;
 use super::tls::{self, InvalidConfig};
@@ -61,20 +62,6 @@ impl Timeouts {
             unacknowledged: None,
         }
     }
-}
-
-/// Why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DialError {
-    /// No address, no route, nobody listening, no answer, or a proxy that cannot connect us now.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The TLS handshake failed for another reason than the certificate.
-    #[error("{0}")]
-    Tls(String),
-    /// An operator must act: the certificate is not trusted, or a proxy refuses us.
-    #[error("{0}")]
-    Refused(String),
 }
 
 /// A connection, and the address that it was made to.

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use url::{Url, form_urlencoded};
 
 use super::USER_AGENT;
-use super::dial::{DialError, Dialed, Dialer, Timeouts, TlsOptions};
+use super::dial::{Dialed, Dialer, Timeouts, TlsOptions};
+use super::error::DialError;
 use super::response::{ExchangeError, HttpResponse, drive};
 use super::tls::InvalidConfig;
 use crate::config::{Proxy, Tls};

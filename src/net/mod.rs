@@ -14,6 +14,7 @@ pub mod tls;
 pub(crate) mod response;
 pub(crate) mod proxy;
 pub(crate) mod dial;
+pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod oauth;
 #[cfg(test)]

@@ -5,11 +5,12 @@ use hyper::http::header::{self, HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::{Method, Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use url::Url;
 
 use super::USER_AGENT;
 use super::address::HostPort;
-use super::dial::{DialError, Leg};
+use super::error::DialError;
 use super::response::{ExchangeError, HttpResponse, NoBody, drive};
 use crate::config::Proxy;
 
@@ -80,7 +81,10 @@ impl HttpProxy {
     }
 
     /// Makes a connection to the proxy one to `target`.
-    pub(super) async fn open(&self, proxy: Leg, target: &HostPort) -> Result<Leg, DialError> {
+    pub(super) async fn open<S>(&self, proxy: S, target: &HostPort) -> Result<S, DialError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let target = target.to_string();
         let request = self.request(&target)?;
         let (mut sender, connection) = http1::Builder::new()
@@ -101,7 +105,7 @@ impl HttpProxy {
             Err(ExchangeError::Rejected(response)) => return Err(self.refusal(&target, &response)),
             Err(ExchangeError::Broken(why)) => return Err(self.failed(&target, &why)),
         };
-        match upgraded.downcast::<TokioIo<Leg>>() {
+        match upgraded.downcast::<TokioIo<S>>() {
             Ok(parts) if parts.read_buf.is_empty() => Ok(parts.io.into_inner()),
             _ => Err(self.failed(&target, "it spoke before it was asked")),
         }
