@@ -29,8 +29,9 @@ const RATE: u32 = 400;
 const A_WHILE: Duration = Duration::from_secs(180);
 /// Many of the simulator's ticks.
 const NOTICED: Duration = Duration::from_millis(100);
-/// Of the disk that the state is on, where it can be one of its own.
-const DISK: &str = "96m";
+/// Of the disk that the state is on, where it can be one of its own. What a broker that takes its time to
+/// come back leaves in the journal must fit: only `FullDisk` fills it.
+const DISK: &str = "512m";
 
 pub(crate) struct Brokers {
     kafka: Kafka,

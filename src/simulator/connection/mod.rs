@@ -90,9 +90,13 @@ struct Connection<'a> {
     pause: Option<Duration>,
 }
 
-/// Serves a connection whose handshake was answered, until it ends.
-pub(super) async fn serve(central: Arc<Central>, admitted: Admitted, upgrade: OnUpgrade) {
-    let cut = central.connected();
+/// Serves a connection whose handshake was answered, until it ends, or `cut` is cancelled.
+pub(super) async fn serve(
+    central: Arc<Central>,
+    admitted: Admitted,
+    upgrade: OnUpgrade,
+    cut: CancellationToken,
+) {
     let Ok(upgraded) = upgrade.await else { return };
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
     let Some(ledger) = central.ledger.stream(&admitted.stream) else {

@@ -95,7 +95,9 @@ fn upgrade(
         return (StatusCode::UPGRADE_REQUIRED, "a WebSocket is streamed here").into_response();
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let connection = connection::serve(Arc::clone(central), admitted, upgrade);
+    // Taken here and not in the task: a stop between the two must drop the connection as well.
+    let cut = central.connected();
+    let connection = connection::serve(Arc::clone(central), admitted, upgrade, cut);
     central.connections.spawn(connection);
     let headers = [
         (CONNECTION, "Upgrade".to_owned()),
