@@ -83,9 +83,9 @@ impl Stand {
     /// The state and the account, without a sink.
     pub fn base(&self) -> Config {
         let account = Account::classic(&self.simulator.endpoint(), &self.topics);
-        // A drain on a busy machine is waited for: see [`drain`].
+        // Longer than the default for a busy machine, and shorter than a test waits for an end without a broker.
         Config::in_folder(self.folder.path())
-            .line("shutdown_timeout = \"3m\"")
+            .line("shutdown_timeout = \"50s\"")
             .account("acme", &account)
     }
 
