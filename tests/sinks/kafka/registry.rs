@@ -190,7 +190,7 @@ async fn schemas_that_were_loaded_anew_are_registered_with_what_they_import() {
 
     parted(schemas.path());
     forwarder.signal("HUP");
-    forwarder.wait_for_stderr(A_WHILE, "schemas were read anew");
+    forwarder.wait_for_stderr(A_WHILE, "schemas were read again");
     drain_when_read(forwarder, &stand);
     assert_eq!(registry.subjects(), ["addresses.proto", &subject]);
     assert_eq!(registry.versions(&subject), 2);
@@ -235,7 +235,7 @@ async fn a_registry_that_is_away_or_refuses_holds_records_back_and_drops_none() 
     assert!(said.contains("Connection refused"), "{said}");
 
     let mut forwarder = stand.start();
-    let of_us = format!("schema registry {address}: ");
+    let of_us = format!("schema registry: cannot connect to {address}: ");
     forwarder.wait_for_stderr(A_WHILE, &of_us);
     forwarder.wait_for_stderr(A_WHILE, "next try in");
     stand.wait_until_sent(COUNT);

@@ -251,7 +251,7 @@ async fn what_the_access_rules_forbid_waits_until_they_allow_it() {
     let stand = Stand::new(&["monitoring"], 0, COUNT).await;
     stand.to_mqtt(&broker.url(), "");
     let mut forwarder = stand.start();
-    forwarder.wait_for_stderr(A_WHILE, "its access rules have to allow it");
+    forwarder.wait_for_stderr(A_WHILE, "allow it in the broker's access rules");
     assert!(forwarder.stderr().contains("ERROR"));
     assert!(forwarder.stderr().contains("cause=\"unauthorized\""));
     let (is_well, said) = stand.check();
