@@ -1,7 +1,7 @@
 //! Starts, reloads and drains: owns every task, and checks how each ended.
 //!
 //! A [`Daemon`] is the task, a [`Handle`] is what others may ask of it: a [`View`] of what runs, a
-//! reload, the end. The [`pipeline`] is what carries frames.
+//! reload, the end. The module `pipeline` is what carries frames.
 //!
 //! ```text
 //! start      journals, then a delivery for each sink, then a subscription for each topic
