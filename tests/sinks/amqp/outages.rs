@@ -41,7 +41,7 @@ async fn a_rabbitmq_that_is_restarted_killed_and_paused_costs_no_record() {
     // What is tried here is time: the broker is there and does nothing.
     sleep(PAUSE).await;
     // The socket is read meanwhile.
-    stand.wait_until_sent(sent + 1000);
+    stand.wait_until_sent(sent + 1001);
     rabbitmq.resume();
     stand.wait_until_sent(COUNT);
     let said = drain(forwarder);
